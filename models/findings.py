@@ -1,0 +1,159 @@
+"""What a model found, in coded words and numbers, on the grid of the images it looked at.
+
+Promises: everything a result object needs is here, as values; what could not be measured is listed with its
+reason and never guessed.
+Never: holds patient data, DICOM objects or anything about delivery.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+
+from models.tensors import BoolArray
+
+
+class Outcome(StrEnum):
+    """Say what kind of answer this is. Silence is never one of them."""
+
+    FINDING = "finding"
+    NO_FINDING = "no finding"
+    MEASURED = "measured"
+    """Values only: the model makes no yes/no claim."""
+    ABSTAINED = "abstained"
+    """The model ran, and its answer lies in the band where its author does not trust it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Code:
+    """Name a concept (PS3.3 8): code value, coding scheme designator, code meaning."""
+
+    value: str
+    scheme: str
+    meaning: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """Hold one number with its coded name and UCUM unit (TID 300).
+
+    Attributes:
+        name: what quantity, for example Volume.
+        value: the number, in `unit`.
+        unit: UCUM.
+        segment: label of the model's output it belongs to ("bone"); None: the whole series. A label can be
+            measured without being written as a Segment.
+        finding: the coded concept behind that label, for the Finding of its group of measurements.
+        derivation: how many values became one (Mean, Standard Deviation); None for a plain measurement.
+        method: measurement method; None when the name says it all.
+    """
+
+    name: Code
+    value: float
+    unit: Code
+    segment: str | None = None
+    finding: Code | None = None
+    derivation: Code | None = None
+    method: Code | None = None
+
+    def __post_init__(self) -> None:
+        assert np.isfinite(self.value), "a measurement is a finite number"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Withheld:
+    """Name a measurement that was not given, and the reason in one plain sentence (no patient data)."""
+
+    name: Code
+    reason: str
+    segment: str | None = None
+    finding: Code | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Segment:
+    """Hold the voxels of one label (PS3.3 C.8.20.2).
+
+    Attributes:
+        label: Segment Label, as in the manifest.
+        number: Segment Number, from 1 without gaps.
+        category: Segmented Property Category.
+        type: Segmented Property Type.
+        colour_rgb: recommended display colour, 0-255.
+        mask: bool, (z, y, x), on the source grid: the same shape as the volume's voxels.
+    """
+
+    label: str
+    number: int
+    category: Code
+    type: Code
+    colour_rgb: tuple[int, int, int]
+    mask: BoolArray
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Lesion:
+    """Hold one connected region the model reports by itself.
+
+    Attributes:
+        label: "1", "2", ... from the largest volume down; the Tracking Identifier of the result.
+        segment: label of the Segment it is part of.
+        finding: what it is, coded.
+        probability: the model's own, 0-1.
+        origin: (z, y, x) index on the source grid of the first voxel of `component`.
+        component: bool, (z, y, x), cropped to the bounding box of the region on the source grid.
+        slice_index: z on the source grid where its area is largest: the slice to show.
+        measurements: volume, diameter, probability.
+    """
+
+    label: str
+    segment: str
+    finding: Code
+    probability: float
+    origin: tuple[int, int, int]
+    component: BoolArray
+    slice_index: int
+    measurements: tuple[Measurement, ...] = ()
+
+    @property
+    def slice_range(self) -> range:
+        """Give the slices of the source grid that hold part of the lesion."""
+        return range(self.origin[0], self.origin[0] + self.component.shape[0])
+
+    def plane(self, slice_index: int, *, rows: int, columns: int) -> BoolArray:
+        """Draw the lesion on one slice of the source grid: bool, (y, x) = (rows, columns)."""
+        mask = np.zeros((rows, columns), dtype=np.bool_)
+        if slice_index in self.slice_range:
+            _, top, left = self.origin
+            _, height, width = self.component.shape
+            mask[top : top + height, left : left + width] = self.component[slice_index - self.origin[0]]
+        return mask
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Findings:
+    """Hold everything one run of one model says about one series.
+
+    Attributes:
+        outcome: the kind of answer.
+        statement: one sentence a radiologist reads.
+        segments: masks to be written, in the order of their numbers.
+        measurements: numbers of the whole series or of a label; those of a lesion lie in the lesion.
+        lesions: largest first.
+        withheld: what was not measured, with reasons.
+        details: numbers for the record (threshold, grid), not for the reader; JSON values.
+    """
+
+    outcome: Outcome
+    statement: str
+    segments: tuple[Segment, ...] = ()
+    measurements: tuple[Measurement, ...] = ()
+    lesions: tuple[Lesion, ...] = ()
+    withheld: tuple[Withheld, ...] = ()
+    details: Mapping[str, float | str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        assert (self.outcome is Outcome.FINDING) or not self.lesions or self.outcome is Outcome.ABSTAINED, (
+            "lesions are reported only with a finding, or with an abstention that shows them"
+        )
