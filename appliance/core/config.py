@@ -1,0 +1,261 @@
+"""The site's configuration: one TOML file, read once, validated whole, every fault reported at once.
+
+Unknown keys are faults.
+Nothing here reads the environment or opens anything but the file itself.
+Route expressions are checked by `appliance.routes`, packages by `models`; this module knows only shapes and names.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+DEFAULT_PATH = Path("/etc/readside/site.toml")
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+AeTitleText = Annotated[str, StringConstraints(pattern=r"^[\x20-\x5b\x5d-\x7e]{1,16}$", strip_whitespace=True)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Seconds = Annotated[float, Field(gt=0, le=7 * 86400)]
+Output = Literal["sr", "seg", "sc", "text-sr"]
+# Names that the design reserves and a later version fills; asking for one now is a fault with its own sentence.
+OUTPUTS_TO_COME = ("gsps", "pdf")
+Right = Literal["store", "query"]
+EngineName = Literal["tensorrt", "cuda", "openvino", "cpu"]
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; `faults` holds one sentence for each reason."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = list(faults)
+
+
+class Section(BaseModel):
+    """One table of the file: frozen, and closed to keys it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Site(Section):
+    """[site]: who runs this box."""
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=64)]
+
+
+class Dicom(Section):
+    """[dicom]: the box's own application entity."""
+
+    ae_title: AeTitleText = "READSIDE"
+    host: str = "0.0.0.0"
+    port: Annotated[int, Field(ge=0, le=65535)] = 11112
+    max_associations: Annotated[int, Field(ge=1, le=512)] = 16
+
+
+class Peer(Section):
+    """[[peers]]: one application entity that may talk to the box, receive from it, or both."""
+
+    name: Name
+    ae_title: AeTitleText
+    host: str = ""
+    port: Port | None = None
+    may: tuple[Right, ...] = ("store",)
+    outputs: tuple[Output, ...] = ("sr", "seg", "sc", "text-sr")
+
+    @property
+    def reachable(self) -> bool:
+        """Say whether the box has an address to open an association to."""
+        return bool(self.host) and self.port is not None
+
+
+class Storage(Section):
+    """[storage]: where everything lies, how much room stays free, how long images are kept."""
+
+    root: Path
+    floor_gib: Annotated[float, Field(ge=0)] = 5.0
+    retain_days: Annotated[float, Field(gt=0)] = 7.0
+
+    @property
+    def floor_bytes(self) -> int:
+        """Return the free space that receiving never eats into, in bytes."""
+        return int(self.floor_gib * 2**30)
+
+
+class LedgerSection(Section):
+    """[ledger]: the database; empty means SQLite under the storage root."""
+
+    url: str = ""
+
+
+class Assembly(Section):
+    """[assembly]: when a study counts as complete."""
+
+    quiet_seconds: Seconds = 60.0
+    series_quiet_seconds: Seconds = 30.0
+    deadline_seconds: Seconds = 3600.0
+    confirm_with: Name | None = None
+    confirm_every_seconds: Seconds = 5.0
+
+
+class Inference(Section):
+    """[inference]: which engines to try, best first, and how many threads one may use (0: all cores)."""
+
+    engines: tuple[EngineName, ...] = ("cpu",)
+    threads: Annotated[int, Field(ge=0, le=1024)] = 0
+
+
+class Models(Section):
+    """[models]: folders whose sub-folders are packages; those that ship with Readside are always there."""
+
+    folders: tuple[Path, ...] = ()
+
+
+class Route(Section):
+    """[[routes]]: which series of a study goes to which model, and who gets the result."""
+
+    name: Name
+    when: Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+    model: Name
+    send_to: tuple[Name, ...] = ()
+    mode: Literal["release", "shadow"] = "release"
+    priority: Annotated[int, Field(ge=0, le=9)] = 5
+
+
+class User(Section):
+    """[[console.users]]: a person who may see patient data in the console."""
+
+    name: Name
+    password_hash: Annotated[str, StringConstraints(pattern=r"^\$argon2id\$")]
+
+
+class Console(Section):
+    """[console]: the pages for people."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8042
+    users: tuple[User, ...] = ()
+
+
+class Config(Section):
+    """The whole file."""
+
+    site: Site
+    dicom: Dicom = Dicom()
+    peers: tuple[Peer, ...] = ()
+    storage: Storage
+    ledger: LedgerSection = LedgerSection()
+    assembly: Assembly = Assembly()
+    inference: Inference = Inference()
+    models: Models = Models()
+    routes: tuple[Route, ...] = ()
+    console: Console = Console()
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> Self:
+        faults = [*_doubles("peers", [p.name for p in self.peers]), *_doubles("routes", [r.name for r in self.routes])]
+        faults += _doubles("peers' ae_title", [p.ae_title for p in self.peers])
+        by_name = {peer.name: peer for peer in self.peers}
+        for route in self.routes:
+            faults += [_destination_fault(route.name, name, by_name.get(name)) for name in route.send_to]
+        if self.assembly.confirm_with is not None:
+            faults.append(_confirm_fault(self.assembly.confirm_with, by_name.get(self.assembly.confirm_with)))
+        faults = [fault for fault in faults if fault]
+        if faults:
+            raise ValueError("\n".join(faults))
+        return self
+
+    @property
+    def ledger_url(self) -> str:
+        """Return the SQLAlchemy URL of the ledger."""
+        return self.ledger.url or f"sqlite:///{self.storage.root / 'ledger.sqlite3'}"
+
+    @property
+    def run_dir(self) -> Path:
+        """Return the folder of the ipc sockets; its access rights are the only lock on them."""
+        return self.storage.root / "run"
+
+    def peer(self, name: str) -> Peer:
+        """Return a peer by its name in this file."""
+        return next(peer for peer in self.peers if peer.name == name)
+
+
+def _doubles(where: str, names: Sequence[str]) -> list[str]:
+    return [f"{where}: {name!r} stands there twice" for name in sorted({n for n in names if names.count(n) > 1})]
+
+
+def _destination_fault(route: str, name: str, peer: Peer | None) -> str:
+    if peer is None:
+        return f"routes.{route}.send_to: no peer is called {name!r}"
+    return "" if peer.reachable else f"routes.{route}.send_to: peer {name!r} needs host and port to be sent to"
+
+
+def _confirm_fault(name: str, peer: Peer | None) -> str:
+    if peer is None:
+        return f"assembly.confirm_with: no peer is called {name!r}"
+    if not peer.reachable:
+        return f"assembly.confirm_with: peer {name!r} needs host and port to be asked"
+    return "" if "query" in peer.may else f"assembly.confirm_with: peer {name!r} needs \"query\" in its `may`"
+
+
+def load(path: Path) -> Config:
+    """Read and validate a configuration file.
+
+    Raises:
+        ConfigError: the file cannot be read, is not TOML, or has faults; all of them are listed.
+    """
+    try:
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError([f"{path}: is not UTF-8 at byte {error.start}"]) from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError([f"{path}: is not TOML: {error}"]) from error
+    return parse(tree)
+
+
+def parse(tree: dict[str, Any]) -> Config:
+    """Validate an already decoded file.
+
+    Raises:
+        ConfigError: with one sentence for every fault.
+    """
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError([line for fault in error.errors() for line in _sentences(fault, tree)]) from error
+
+
+def _sentences(fault: Any, tree: dict[str, Any]) -> list[str]:
+    """Turn one pydantic fault into sentences that name the key as the file spells it."""
+    where = _spell(fault["loc"], tree)
+    if fault["type"] == "value_error":
+        return str(fault["ctx"]["error"]).splitlines()
+    if fault["type"] == "extra_forbidden":
+        return [f"{where}: this key is not known"]
+    if fault["type"] == "missing":
+        return [f"{where}: must be given"]
+    if fault.get("input") in OUTPUTS_TO_COME:
+        return [f"{where}: output {fault['input']!r} is not in this version"]
+    return [f"{where}: {fault['msg']}"]
+
+
+def _spell(loc: Sequence[int | str], tree: Any) -> str:
+    """Write a location as `peers.pacs.port`, by name where the entry has one."""
+    parts: list[str] = []
+    for step in loc:
+        tree = _descend(tree, step)
+        named = isinstance(step, int) and isinstance(tree, dict) and isinstance(tree.get("name"), str)
+        parts.append(tree["name"] if named else str(step))
+    return ".".join(parts)
+
+
+def _descend(tree: Any, step: int | str) -> Any:
+    try:
+        return tree[step]
+    except (KeyError, IndexError, TypeError):
+        return None

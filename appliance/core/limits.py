@@ -1,0 +1,51 @@
+"""Every bound of the box that is not the wire's or a decoder's, each with its unit in its name (P10).
+
+The wire's bounds are in `dicom_node.limits`; a decoder's and an engine's stand beside them in their rooms.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Bounds of queues, buffers, times and counts."""
+
+    # Rows that wait for the ledger after their bytes are durable; a full queue slows the sender down.
+    rows_waiting_max: int = 2_000
+    # One ledger transaction holds at most this many new instances, so that no reader waits long.
+    rows_per_commit_max: int = 200
+    # A free-space check costs a system call, so its answer is good for this long.
+    space_check_seconds: float = 1.0
+
+    # A lease outlives a slow heartbeat several times over, but not a dead worker by long.
+    lease_seconds: float = 30.0
+    heartbeat_seconds: float = 5.0
+    # After this many workers died of it, a job is HELD (F47).
+    kills_max: int = 3
+    # A failure that may pass (a file system error, say) is tried this often.
+    attempts_max: int = 3
+    retry_seconds: float = 10.0
+    notice_attempts_max: int = 3
+
+    # How long a process sleeps when no bell rings. Losing every bell costs at most this (design, "One idea").
+    poll_seconds: float = 1.0
+    tickets_waiting_max: int = 1_000
+
+    delivery_batch_max: int = 200
+    delivery_lease_seconds: float = 300.0
+    delivery_backoff_seconds: float = 5.0
+    delivery_backoff_seconds_max: float = 900.0
+    # A permanent refusal is asked again this often before a person must look (F53).
+    refusals_max: int = 3
+
+    # Two equal counts this far apart make a study complete; one alone may be a coincidence while it still grows.
+    confirm_settle_seconds: float = 1.0
+
+    restart_seconds: float = 1.0
+    restart_seconds_max: float = 30.0
+    drain_seconds: float = 30.0
+
+
+DEFAULT = Limits()

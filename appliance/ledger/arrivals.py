@@ -1,0 +1,115 @@
+"""What arrived: instances, and the studies and series that they open, extend or reopen."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+import sqlalchemy as sa
+
+from appliance.core.instance import Instance
+from appliance.core.words import InstanceState, StudyState
+from appliance.ledger import events
+from appliance.ledger.engine import Tx
+from appliance.ledger.rows import insert_unless_there, instance_values
+from appliance.ledger.tables import instances, series, studies
+
+
+class Arrived(StrEnum):
+    """What an arrival was."""
+
+    KEPT = "receive.kept"
+    DUPLICATE = "receive.duplicate"
+    CHANGED = "receive.changed"
+    RESTORED = "receive.restored"
+
+
+def add(tx: Tx, instance: Instance, *, calling_ae: str, at: float) -> Arrived:
+    """Record one kept instance.
+
+    The same bytes again are a duplicate: counted, nothing else.
+    Other bytes under a known UID are a new revision; the older one stays, no longer current.
+    Bytes whose former copy was purged or quarantined take that row's place.
+    """
+    same = tx.execute(sa.select(instances).where(*_same_content(instance))).one_or_none()
+    arrived = _insert(tx, instance, calling_ae, at) if same is None else _again(tx, same, instance, at)
+    if arrived is not Arrived.DUPLICATE:
+        _touch(tx, instance, at)
+    return arrived
+
+
+def _same_content(instance: Instance) -> list[sa.ColumnElement[bool]]:
+    return [*_same_uid(instance), instances.c.digest == instance.digest]
+
+
+def _same_uid(instance: Instance) -> list[sa.ColumnElement[bool]]:
+    return [
+        instances.c.study_uid == instance.study_uid,
+        instances.c.series_uid == instance.series_uid,
+        instances.c.sop_instance_uid == instance.sop_instance_uid,
+    ]
+
+
+def _insert(tx: Tx, instance: Instance, calling_ae: str, at: float) -> Arrived:
+    others = tx.execute(sa.update(instances).where(*_same_uid(instance)).values(current=False)).rowcount
+    values = instance_values(instance) | {
+        "calling_ae": calling_ae,
+        "received_at": at,
+        "state": InstanceState.STUDY,
+        "revision": others + 1,
+        "current": True,
+        "copies": 1,
+    }
+    tx.execute(instances.insert().values(**values))
+    if not others:
+        return Arrived.KEPT
+    events.add(tx, Arrived.CHANGED, at=at, study_uid=instance.study_uid, revision=others + 1)
+    return Arrived.CHANGED
+
+
+def _again(tx: Tx, row: Any, instance: Instance, at: float) -> Arrived:
+    here = sa.update(instances).where(instances.c.id == row.id)
+    if row.state == InstanceState.STUDY and row.current:
+        tx.execute(here.values(copies=instances.c.copies + 1))
+        return Arrived.DUPLICATE
+    tx.execute(sa.update(instances).where(*_same_uid(instance)).values(current=False))
+    tx.execute(
+        here.values(
+            **instance_values(instance),
+            state=InstanceState.STUDY,
+            current=True,
+            copies=instances.c.copies + 1,
+            received_at=at,
+        )
+    )
+    arrived = Arrived.CHANGED if row.state == InstanceState.STUDY else Arrived.RESTORED
+    events.add(tx, arrived, at=at, study_uid=instance.study_uid, revision=row.revision)
+    return arrived
+
+
+def _touch(tx: Tx, instance: Instance, at: float) -> None:
+    key = {"study_uid": instance.study_uid, "series_uid": instance.series_uid}
+    if not insert_unless_there(tx, series, key | {"first_at": at, "last_at": at}):
+        tx.execute(
+            sa.update(series)
+            .where(series.c.study_uid == instance.study_uid, series.c.series_uid == instance.series_uid)
+            .values(last_at=at, complete_at=None, facts=None)
+        )
+    opened = {"state": StudyState.GATHERING, "first_at": at, "last_at": at, "gathering_since": at}
+    if insert_unless_there(tx, studies, {"study_uid": instance.study_uid} | opened):
+        events.add(tx, "assemble.opened", at=at, study_uid=instance.study_uid)
+    else:
+        _extend(tx, instance.study_uid, at)
+
+
+def _extend(tx: Tx, study_uid: str, at: float) -> None:
+    here = sa.update(studies).where(studies.c.study_uid == study_uid)
+    reopened = tx.execute(
+        here.where(studies.c.state != StudyState.GATHERING).values(
+            state=StudyState.GATHERING, reason=None, gathering_since=at, last_at=at
+        )
+    ).rowcount
+    if reopened:
+        events.add(tx, "assemble.reopened", at=at, study_uid=study_uid)
+    else:
+        tx.execute(here.values(last_at=at))

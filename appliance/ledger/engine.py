@@ -1,0 +1,156 @@
+"""Open the ledger, and hold its transactions.
+
+SQLite runs in WAL with synchronous=FULL, asserted at open: a committed row survives a power cut.
+Write transactions begin IMMEDIATE, so that two processes queue instead of failing half-way.
+A ledger of a newer schema is refused; an older one is migrated under a lock.
+"""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config as AlembicConfig
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from appliance.core.clock import SYSTEM, Clock
+from appliance.disk.durable import make_folder
+
+_BUSY_MS = 30_000
+_LOCK_KEY = 0x5EAD51DE
+_MIGRATIONS = Path(__file__).with_name("migrations")
+
+Tx = sa.Connection
+
+
+class LedgerRefused(Exception):
+    """The ledger cannot be used as it is; the message says why and what to do."""
+
+
+class Ledger:
+    """One database and its two kinds of transaction."""
+
+    def __init__(self, engine: sa.Engine, clock: Clock = SYSTEM) -> None:
+        self._engine = engine
+        self._writing = engine.execution_options(readside_write=True)
+        self.clock = clock
+
+    @property
+    def dialect(self) -> str:
+        """Return the name of the database kind, `sqlite` or `postgresql`."""
+        return self._engine.dialect.name
+
+    @contextmanager
+    def write(self) -> Iterator[Tx]:
+        """Open a transaction that changes rows; what it did is durable when the block ends without an error."""
+        with self._writing.begin() as tx:
+            yield tx
+
+    @contextmanager
+    def read(self) -> Iterator[Tx]:
+        """Open a transaction that sees one state of the ledger and changes nothing."""
+        with self._engine.connect() as tx:
+            yield tx
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._engine.dispose()
+
+
+def open_ledger(url: str, *, clock: Clock = SYSTEM) -> Ledger:
+    """Open the ledger, bringing its schema up to date first.
+
+    Raises:
+        LedgerRefused: the database cannot be opened, is damaged, or was written by a newer Readside.
+    """
+    engine = _engine(url)
+    try:
+        with _migration_lock(engine):
+            _migrate(engine)
+        _assert_durable(engine)
+    except sa.exc.DatabaseError as error:
+        engine.dispose()
+        raise LedgerRefused(
+            f"the ledger cannot be opened: {type(error.orig).__name__}: {error.orig}. "
+            "Restore it from a backup, or move it away: instance rows are rebuilt from the spool at the next start"
+        ) from error
+    except LedgerRefused:
+        engine.dispose()
+        raise
+    return Ledger(engine, clock)
+
+
+def _engine(url: str) -> sa.Engine:
+    parsed = sa.make_url(url)
+    if parsed.get_backend_name() == "sqlite" and parsed.database:
+        make_folder(Path(parsed.database).parent)
+    if parsed.drivername == "postgresql":
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    try:
+        engine = sa.create_engine(parsed, pool_pre_ping=parsed.get_backend_name() != "sqlite")
+    except ModuleNotFoundError as error:
+        raise LedgerRefused(f"ledger.url needs {error.name}: install readside[postgres]") from error
+    if engine.dialect.name == "sqlite":
+        _set_up_sqlite(engine)
+    return engine
+
+
+def _set_up_sqlite(engine: sa.Engine) -> None:
+    @sa.event.listens_for(engine, "connect")
+    def _on_connect(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # the driver must not begin transactions behind our back
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={_BUSY_MS}"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @sa.event.listens_for(engine, "begin")
+    def _on_begin(connection: sa.Connection) -> None:
+        writes = connection.get_execution_options().get("readside_write", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _assert_durable(engine: sa.Engine) -> None:
+    if engine.dialect.name != "sqlite":
+        return
+    with engine.connect() as connection:
+        mode = connection.exec_driver_sql("PRAGMA journal_mode").scalar()
+        level = connection.exec_driver_sql("PRAGMA synchronous").scalar()
+    if (mode, level) != ("wal", 2):
+        raise LedgerRefused(f"SQLite gave journal_mode={mode}, synchronous={level}; wal and 2 (FULL) are needed")
+
+
+@contextmanager
+def _migration_lock(engine: sa.Engine) -> Iterator[None]:
+    """Let one process at a time look at the schema and change it."""
+    if engine.dialect.name == "sqlite":
+        with Path(f"{engine.url.database}.lock").open("a") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        return
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f"SELECT pg_advisory_lock({_LOCK_KEY})")
+        try:
+            yield
+        finally:
+            connection.exec_driver_sql(f"SELECT pg_advisory_unlock({_LOCK_KEY})")
+            connection.rollback()
+
+
+def _migrate(engine: sa.Engine) -> None:
+    settings = AlembicConfig()
+    settings.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    scripts = ScriptDirectory.from_config(settings)
+    with engine.connect() as connection:
+        have = MigrationContext.configure(connection).get_current_revision()
+    if have == scripts.get_current_head():
+        return
+    if have is not None and have not in {script.revision for script in scripts.walk_revisions()}:
+        raise LedgerRefused(f"the ledger has schema {have}, which this version does not know: install a newer Readside")
+    with engine.execution_options(readside_write=True).begin() as connection:
+        settings.attributes["connection"] = connection
+        command.upgrade(settings, "head")

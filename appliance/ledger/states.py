@@ -1,0 +1,44 @@
+"""The state machines as data; `docs/states.md` is drawn from them and verbs assert against them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from appliance.core.words import DeliveryState, JobState, StudyState
+
+STUDY: Mapping[StudyState, frozenset[StudyState]] = {
+    StudyState.GATHERING: frozenset({StudyState.READY, StudyState.HELD}),
+    StudyState.READY: frozenset({StudyState.DECIDED, StudyState.GATHERING}),
+    StudyState.DECIDED: frozenset({StudyState.CLOSED, StudyState.GATHERING}),
+    # A late instance reopens the study.
+    StudyState.CLOSED: frozenset({StudyState.GATHERING}),
+    StudyState.HELD: frozenset({StudyState.GATHERING}),
+}
+
+JOB: Mapping[JobState, frozenset[JobState]] = {
+    JobState.WAITING: frozenset({JobState.LEASED}),
+    # Back to WAITING: the lease ran out, or the failure may pass.
+    JobState.LEASED: frozenset({JobState.WAITING, JobState.DONE, JobState.FAILED, JobState.HELD}),
+    JobState.DONE: frozenset(),
+    # A person's retry makes a new run of the job; the old row stays as it ended.
+    JobState.FAILED: frozenset(),
+    JobState.HELD: frozenset(),
+}
+
+DELIVERY: Mapping[DeliveryState, frozenset[DeliveryState]] = {
+    DeliveryState.PENDING: frozenset({DeliveryState.SENDING}),
+    DeliveryState.SENDING: frozenset({DeliveryState.ACCEPTED, DeliveryState.LATER, DeliveryState.DEAD}),
+    DeliveryState.LATER: frozenset({DeliveryState.SENDING}),
+    DeliveryState.ACCEPTED: frozenset(),
+    # A person sends it again, or says that it need not be sent.
+    DeliveryState.DEAD: frozenset({DeliveryState.PENDING, DeliveryState.SETTLED}),
+    DeliveryState.SETTLED: frozenset(),
+}
+
+
+def diagram(name: str, table: Mapping[StudyState, frozenset[StudyState]] | Mapping[JobState, frozenset[JobState]]
+            | Mapping[DeliveryState, frozenset[DeliveryState]]) -> str:
+    """Draw a table as a Mermaid state diagram."""
+    lines = ["```mermaid", "stateDiagram-v2"]
+    lines += [f"    {source} --> {target}" for source, targets in table.items() for target in sorted(targets)]
+    return "\n".join([f"## {name}", "", *lines, "```", ""])

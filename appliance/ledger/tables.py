@@ -1,0 +1,260 @@
+"""The tables. `migrations/` builds them; a test holds the two together.
+
+Times are seconds since the Unix epoch, UTC, as doubles.
+Rows are never deleted but for console sessions; an instance whose bytes were purged keeps its row.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _id() -> sa.Column[int]:
+    # SQLite makes a row id only of INTEGER; PostgreSQL wants eight bytes.
+    return sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True)
+
+
+def _time(name: str, *, nullable: bool = False) -> sa.Column[float]:
+    return sa.Column(name, sa.Double, nullable=nullable)
+
+
+def _text(name: str, *, nullable: bool = False) -> sa.Column[str]:
+    return sa.Column(name, sa.Text, nullable=nullable)
+
+
+def _refer(name: str, to: str, *, nullable: bool = False) -> sa.Column[int]:
+    return sa.Column(name, sa.BigInteger, sa.ForeignKey(f"{to}.id"), nullable=nullable, index=True)
+
+
+# One row for every distinct instance that was acknowledged. `current` is false once other bytes came under its UID.
+instances = sa.Table(
+    "instances",
+    metadata,
+    _id(),
+    _text("study_uid"),
+    _text("series_uid"),
+    _text("sop_instance_uid"),
+    _text("sop_class_uid"),
+    _text("transfer_syntax_uid"),
+    _text("digest"),
+    _text("file"),
+    sa.Column("offset", sa.BigInteger, nullable=False),
+    sa.Column("length", sa.BigInteger, nullable=False),
+    sa.Column("pixel_offset", sa.BigInteger),
+    sa.Column("pixel_bytes", sa.BigInteger),
+    sa.Column("facts", sa.JSON, nullable=False),
+    _text("calling_ae"),
+    _time("received_at"),
+    _text("state"),
+    sa.Column("revision", sa.Integer, nullable=False),
+    sa.Column("current", sa.Boolean, nullable=False),
+    sa.Column("copies", sa.Integer, nullable=False),
+    sa.UniqueConstraint("study_uid", "series_uid", "sop_instance_uid", "digest", name="uq_instances_content"),
+    sa.UniqueConstraint("file", name="uq_instances_file"),
+    sa.Index("ix_instances_study", "study_uid", "series_uid"),
+    sa.Index("ix_instances_state", "state", "received_at"),
+)
+
+series = sa.Table(
+    "series",
+    metadata,
+    sa.Column("study_uid", sa.Text, primary_key=True),
+    sa.Column("series_uid", sa.Text, primary_key=True),
+    _time("first_at"),
+    _time("last_at"),
+    _time("complete_at", nullable=True),
+    # What was measured of its geometry and read of its attributes once it fell quiet; the variables of a route.
+    sa.Column("facts", sa.JSON),
+)
+
+studies = sa.Table(
+    "studies",
+    metadata,
+    sa.Column("study_uid", sa.Text, primary_key=True),
+    _text("state"),
+    _text("reason", nullable=True),
+    _time("first_at"),
+    _time("last_at"),
+    _time("gathering_since"),
+    _time("ready_at", nullable=True),
+    _text("content_digest", nullable=True),
+    _time("asked_at", nullable=True),
+    sa.Column("asked_count", sa.Integer),
+    sa.Column("asked_kept", sa.Integer),
+    sa.Index("ix_studies_state", "state", "last_at"),
+)
+
+# Each time a study became ready with content it never had before.
+rounds = sa.Table(
+    "rounds",
+    metadata,
+    _id(),
+    _text("study_uid"),
+    _text("content_digest"),
+    _time("ready_at"),
+    _text("reason"),
+    sa.Column("instances", sa.Integer, nullable=False),
+    sa.Column("routes", sa.Integer),
+    sa.UniqueConstraint("study_uid", "content_digest", name="uq_rounds_content"),
+)
+
+jobs = sa.Table(
+    "jobs",
+    metadata,
+    _id(),
+    _text("study_uid"),
+    _text("series_uid"),
+    _text("route"),
+    _text("mode"),
+    _text("model_name"),
+    _text("model_version"),
+    _text("model_digest"),
+    _text("input_digest"),
+    sa.Column("run", sa.Integer, nullable=False),
+    sa.Column("priority", sa.Integer, nullable=False),
+    _text("state"),
+    # Why the model must not run on this input; such a job only writes a "not eligible" result.
+    _text("refusal", nullable=True),
+    _text("word", nullable=True),
+    _text("reason", nullable=True),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("kills", sa.Integer, nullable=False),
+    sa.Column("notice_attempts", sa.Integer, nullable=False),
+    _text("owner", nullable=True),
+    _time("lease_until", nullable=True),
+    _time("not_before"),
+    _time("created_at"),
+    _time("finished_at", nullable=True),
+    sa.UniqueConstraint("study_uid", "input_digest", "model_digest", "route", "run", name="uq_jobs_work"),
+    sa.Index("ix_jobs_state", "state", "not_before"),
+)
+
+# Exactly which instances a job works on: revisions and late arrivals after the decision do not change it.
+job_inputs = sa.Table(
+    "job_inputs",
+    metadata,
+    sa.Column("job_id", sa.BigInteger, sa.ForeignKey("jobs.id"), primary_key=True),
+    sa.Column("instance_id", sa.BigInteger, sa.ForeignKey("instances.id"), primary_key=True),
+)
+
+# One row for each study content and active route, with its reason (P3). "No match" is a row too.
+decisions = sa.Table(
+    "decisions",
+    metadata,
+    _id(),
+    _text("study_uid"),
+    _text("content_digest"),
+    _text("route"),
+    _text("verdict"),
+    _text("reason"),
+    _refer("job_id", "jobs", nullable=True),
+    _time("decided_at"),
+    # [{"series_uid", "number", "description", "chosen", "sentence"}], one for every series of the study.
+    sa.Column("series", sa.JSON, nullable=False),
+    sa.UniqueConstraint("study_uid", "content_digest", "route", name="uq_decisions_route"),
+)
+
+results = sa.Table(
+    "results",
+    metadata,
+    _id(),
+    _refer("job_id", "jobs"),
+    _text("study_uid"),
+    _text("route"),
+    _text("outcome"),
+    _text("statement"),
+    _text("engine"),
+    _text("stepped_down", nullable=True),
+    _text("evidence_digest"),
+    # [[SOP Instance UID, digest]] of exactly what was used (P7).
+    sa.Column("evidence", sa.JSON, nullable=False),
+    # [{"name", "value", "unit", "segment"}] for the console.
+    sa.Column("measurements", sa.JSON, nullable=False),
+    sa.Column("seconds", sa.JSON, nullable=False),
+    _refer("supersedes_id", "results", nullable=True),
+    _time("created_at"),
+    sa.UniqueConstraint("job_id", name="uq_results_job"),
+)
+
+objects = sa.Table(
+    "objects",
+    metadata,
+    _id(),
+    _refer("result_id", "results"),
+    _text("output"),
+    _text("sop_class_uid"),
+    _text("sop_instance_uid"),
+    _text("series_uid"),
+    _text("transfer_syntax_uid"),
+    _text("series_description"),
+    _text("modality"),
+    _text("digest"),
+    _text("file"),
+    sa.Column("offset", sa.BigInteger, nullable=False),
+    sa.Column("length", sa.BigInteger, nullable=False),
+    _text("preview_file", nullable=True),
+    sa.UniqueConstraint("sop_instance_uid", name="uq_objects_sop_instance_uid"),
+)
+
+deliveries = sa.Table(
+    "deliveries",
+    metadata,
+    _id(),
+    _refer("object_id", "objects"),
+    _text("peer"),
+    _text("state"),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("refusals", sa.Integer, nullable=False),
+    _time("due_at"),
+    _time("lease_until", nullable=True),
+    sa.Column("status", sa.Integer),
+    _text("word", nullable=True),
+    _time("created_at"),
+    _time("settled_at", nullable=True),
+    _text("settled_by", nullable=True),
+    sa.UniqueConstraint("object_id", "peer", name="uq_deliveries_object"),
+    sa.Index("ix_deliveries_state", "state", "due_at"),
+)
+
+# The timeline: what happened to a study and to the box, in words, without patient data.
+events = sa.Table(
+    "events",
+    metadata,
+    _id(),
+    _time("at"),
+    _text("word"),
+    _text("study_uid", nullable=True),
+    sa.Column("detail", sa.JSON, nullable=False),
+    sa.Index("ix_events_study", "study_uid", "at"),
+    sa.Index("ix_events_at", "at"),
+)
+
+services = sa.Table(
+    "services",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("pid", sa.Integer, nullable=False),
+    _time("started_at"),
+    _time("beat_at"),
+    sa.Column("detail", sa.JSON, nullable=False),
+)
+
+# Tokens are kept as digests: who reads the ledger cannot log in with what is there.
+console_tokens = sa.Table(
+    "console_tokens",
+    metadata,
+    sa.Column("token_digest", sa.Text, primary_key=True),
+    _text("kind"),
+    _text("username"),
+    _time("created_at"),
+    _time("expires_at"),
+)
