@@ -1,0 +1,1 @@
+"""Results: findings and notices become encoded DICOM objects."""

@@ -1,0 +1,138 @@
+"""The last touch on every object: identity, dates, equipment, series, and the encoded bytes.
+
+Promises: every object of a result says the same about patient, study, product, model and time; equal input gives
+equal bytes; nothing of the encoder's own clock or random UIDs is left.
+Never: touches the content.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+from highdicom.base_content import ContributingEquipment
+from pydicom import Dataset
+from pydicom.filebase import DicomFileLike
+from pydicom.filewriter import write_dataset
+from pydicom.sr.codedict import codes
+from pydicom.uid import ExplicitVRLittleEndian
+
+from appliance.results.context import EncodedObject, Provenance, ResultContext
+from appliance.results.headers import carry_identity, local_time
+from appliance.results.wording import NOT_PRIMARY, long_string, plain, series_description
+
+# High, so that results stand behind the images in every list (viewers.md 6).
+_SERIES_NUMBERS = {"sr": 9101, "text-sr": 9102, "seg": 9103, "sc": 9104}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Label:
+    """Name one object of a result.
+
+    Attributes:
+        output: "sr", "seg", "sc" or "text-sr".
+        title: what the Series Description begins with (see `wording.series_description`).
+        instance_number: from 1 inside its series.
+    """
+
+    output: str
+    title: str
+    instance_number: int = 1
+
+
+def sop_instance_uid(context: ResultContext, label: Label) -> str:
+    """Derive the SOP Instance UID of one object of a result."""
+    return context.uid(label.output, label.title, str(label.instance_number))
+
+
+def common(context: ResultContext, label: Label) -> dict[str, Any]:
+    """Give the arguments that every encoder class takes: identifiers, series and equipment."""
+    who = context.provenance
+    return {
+        "series_instance_uid": context.uid(label.output, label.title, "series"),
+        "series_number": _SERIES_NUMBERS[label.output],
+        "series_description": series_description(label.title, who),
+        "sop_instance_uid": sop_instance_uid(context, label),
+        "instance_number": label.instance_number,
+        "manufacturer": long_string(who.manufacturer),
+        "manufacturer_model_name": long_string(who.product),
+        "software_versions": tuple(software_versions(who)),
+        # Unique per box, and 64 characters at most as a UID is.
+        "device_serial_number": long_string(who.device_uid),
+    }
+
+
+def software_versions(who: Provenance) -> list[str]:
+    """List product, model and engine as Software Versions (0018,1020), each in 64 characters."""
+    texts = (f"{who.product} {who.product_version}", f"{who.model_name} {who.model_version}", who.engine)
+    return [long_string(text) for text in texts]
+
+
+def finish(
+    made: Dataset, context: ResultContext, label: Label, *, source: Dataset, preview_png: bytes | None = None
+) -> EncodedObject:
+    """Put identity, dates and equipment into an object and encode it: Explicit VR Little Endian, data set only."""
+    carry_identity(made, source)
+    _stamp(made, context, source)
+    made.ContributingEquipmentSequence = [_equipment(context, source)]
+    return EncodedObject(
+        output=label.output,
+        sop_class_uid=str(made.SOPClassUID),
+        sop_instance_uid=str(made.SOPInstanceUID),
+        series_uid=str(made.SeriesInstanceUID),
+        transfer_syntax_uid=str(ExplicitVRLittleEndian),
+        series_description=str(made.SeriesDescription),
+        modality=str(made.Modality),
+        data=_encoded(made),
+        preview_png=preview_png,
+    )
+
+
+def _stamp(made: Dataset, context: ResultContext, source: Dataset) -> None:
+    """Write the result's own time over the encoder's clock."""
+    at = local_time(context.at, source)
+    for name in ("InstanceCreation", "Content", "Series"):
+        setattr(made, f"{name}Date", at.strftime("%Y%m%d"))
+        setattr(made, f"{name}Time", at.strftime("%H%M%S"))
+    if "DateOfSecondaryCapture" in made:
+        made.DateOfSecondaryCapture = at.strftime("%Y%m%d")
+        made.TimeOfSecondaryCapture = at.strftime("%H%M%S")
+
+
+def _equipment(context: ResultContext, source: Dataset) -> Dataset:
+    """Describe the box as Processing Equipment (PS3.3 C.12.1.1, IHE AIR 6.5.3.1)."""
+    who = context.provenance
+    item = ContributingEquipment(
+        manufacturer=long_string(who.manufacturer),
+        purpose_of_reference=codes.DCM.ProcessingEquipment,
+        manufacturer_model_name=long_string(who.product),
+        software_versions=software_versions(who),
+        institution_name=long_string(who.site_name),
+        contribution_datetime=local_time(context.at, source).strftime("%Y%m%d%H%M%S"),
+        contribution_description=_contribution(context),
+    )
+    # The encoder has no argument for it (viewers.md A2).
+    item.DeviceUID = who.model_device_uid
+    return item
+
+
+def _contribution(context: ResultContext) -> str:
+    who = context.provenance
+    text = (
+        f"Analysed by model {who.model_name} {who.model_version} ({who.model_digest}) on {who.engine}, "
+        f"route {context.route}, run {context.run}, evidence {context.content_digest}; {NOT_PRIMARY}."
+    )
+    if who.stepped_down:
+        text += f" Engine stepped down: {who.stepped_down}"
+    return plain(text)[:1024]
+
+
+def _encoded(made: Dataset) -> bytes:
+    """Encode a data set without preamble and file meta information (PS3.5 7)."""
+    buffer = BytesIO()
+    stream = DicomFileLike(buffer)
+    stream.is_implicit_VR = False
+    stream.is_little_endian = True
+    write_dataset(stream, made)
+    return buffer.getvalue()

@@ -1,0 +1,147 @@
+"""What a result takes over from its source images: identity verbatim, geometry for the encoder.
+
+Promises: patient, study and accession attributes reach the result byte for byte, in their own character set;
+an attribute that a source lacks is written empty where the result must have it.
+Never: repairs, shortens or translates a patient's data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+from datetime import datetime, timedelta, timezone
+
+from pydicom import Dataset
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.dataelem import DataElement, RawDataElement
+from pydicom.dataset import FileMetaDataset
+from pydicom.tag import Tag
+from pydicom.uid import ExplicitVRLittleEndian
+
+from appliance.results.context import derive_uid
+from appliance.results.slices import is_multiframe
+
+# PS3.3 C.7.1.1 and C.7.2.1: Type 2, so always there, empty when unknown.
+_TYPE_2 = (
+    "PatientName", "PatientID", "PatientBirthDate", "PatientSex",
+    "StudyDate", "StudyTime", "StudyID", "AccessionNumber", "ReferringPhysicianName",
+)  # fmt: skip
+# Patient, Clinical Trial Subject, General Study and Patient Study attributes that a PACS matches or shows.
+_CARRIED = (
+    *_TYPE_2,
+    "SpecificCharacterSet", "TimezoneOffsetFromUTC",
+    "IssuerOfPatientID", "IssuerOfPatientIDQualifiersSequence", "OtherPatientIDsSequence",
+    "TypeOfPatientID", "PatientBirthTime", "OtherPatientNames",
+    "IssuerOfAccessionNumberSequence", "StudyDescription", "ProcedureCodeSequence",
+    "PatientAge", "PatientSize", "PatientWeight",
+    "ClinicalTrialSponsorName", "ClinicalTrialProtocolID", "ClinicalTrialProtocolName",
+    "ClinicalTrialSiteID", "ClinicalTrialSiteName", "ClinicalTrialSubjectID",
+    "ClinicalTrialSubjectReadingID",
+)  # fmt: skip
+_DEIDENTIFICATION = ("DeidentificationMethod", "DeidentificationMethodCodeSequence")
+_GEOMETRY = (
+    "Rows", "Columns", "PixelSpacing", "SliceThickness", "SpacingBetweenSlices",
+    "ImagePositionPatient", "ImageOrientationPatient", "PositionReferenceIndicator",
+    "NumberOfFrames", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
+    "DimensionOrganizationSequence", "DimensionIndexSequence", "DimensionOrganizationType",
+    "LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod",
+)  # fmt: skip
+
+
+def carry_identity(target: Dataset, source: Dataset) -> None:
+    """Copy patient and study attributes into a result, bytes as they came (PS3.3 C.7.1.1, C.7.2.1)."""
+    for keyword in _TYPE_2:
+        setattr(target, keyword, None)
+    if "SpecificCharacterSet" in target:
+        del target.SpecificCharacterSet
+    for keyword in _CARRIED:
+        _copy(target, source, keyword)
+    # Both or neither: PatientIdentityRemoved without a method is not valid (PS3.3 C.7.1.1).
+    if any(source.get(keyword) for keyword in _DEIDENTIFICATION):
+        for keyword in ("PatientIdentityRemoved", *_DEIDENTIFICATION):
+            _copy(target, source, keyword)
+
+
+def local_time(at: datetime, source: Dataset) -> datetime:
+    """Give a time in the zone in which the source's dates and times are to be read (PS3.3 C.12.1.1)."""
+    offset = str(source.get("TimezoneOffsetFromUTC") or "").strip()
+    if len(offset) != 5 or not offset[1:].isdigit() or offset[0] not in "+-":
+        return at
+    minutes = int(offset[1:3]) * 60 + int(offset[3:])
+    return at.astimezone(timezone(timedelta(minutes=-minutes if offset[0] == "-" else minutes)))
+
+
+def stub(source: Dataset) -> Dataset:
+    """Make the header that the encoder sees: identifiers and geometry, nothing a site can have filled in wrongly.
+
+    The identity is put in afterwards by `carry_identity`, verbatim.
+    """
+    made = Dataset()
+    for keyword in _TYPE_2:
+        setattr(made, keyword, None)
+    for keyword in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"):
+        setattr(made, keyword, str(source.get(keyword)))
+    made.Modality = str(source.get("Modality") or "OT")
+    # Type 1 for everything with a position. A source that lacks it gets one of its own series.
+    made.FrameOfReferenceUID = str(
+        source.get("FrameOfReferenceUID") or derive_uid("frame of reference", made.SeriesInstanceUID)
+    )
+    for keyword in _GEOMETRY:
+        if source.get(keyword) not in (None, ""):
+            made[keyword] = deepcopy(source[keyword])
+    if is_multiframe(made):
+        made.NumberOfFrames = int(made.NumberOfFrames)
+    made.file_meta = FileMetaDataset()
+    made.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    return made
+
+
+def evidence(sources: Sequence[Dataset]) -> list[Dataset]:
+    """List instances as the evidence sequences of an SR want them (PS3.3 C.17.2), grouped by study and series."""
+    series: dict[tuple[str, str], list[Dataset]] = {}
+    seen: set[str] = set()
+    for source in sources:
+        if str(source.SOPInstanceUID) in seen:
+            continue
+        seen.add(str(source.SOPInstanceUID))
+        item = Dataset()
+        item.ReferencedSOPClassUID = source.SOPClassUID
+        item.ReferencedSOPInstanceUID = source.SOPInstanceUID
+        series.setdefault((str(source.StudyInstanceUID), str(source.SeriesInstanceUID)), []).append(item)
+    return _by_study(series)
+
+
+def _by_study(series: dict[tuple[str, str], list[Dataset]]) -> list[Dataset]:
+    studies: dict[str, list[Dataset]] = {}
+    for (study_uid, series_uid), instances in series.items():
+        item = Dataset()
+        item.SeriesInstanceUID = series_uid
+        item.ReferencedSOPSequence = instances
+        studies.setdefault(study_uid, []).append(item)
+    result = []
+    for study_uid, items in studies.items():
+        study = Dataset()
+        study.StudyInstanceUID = study_uid
+        study.ReferencedSeriesSequence = items
+        result.append(study)
+    return result
+
+
+def _copy(target: Dataset, source: Dataset, keyword: str) -> None:
+    """Copy one element; text that was never decoded stays the bytes it was."""
+    tag = Tag(tag_for_keyword(keyword) or 0)
+    if tag not in source:
+        return
+    vr = dictionary_VR(tag)
+    element = source.get_item(tag)
+    if isinstance(element, RawDataElement) and vr != "SQ":
+        target[tag] = _raw(element, vr)
+    else:
+        target[tag] = deepcopy(source[tag])
+
+
+def _raw(element: RawDataElement, vr: str) -> RawDataElement | DataElement:
+    """Make an undecoded element fit Explicit VR: it names its VR and has an even length (PS3.5 7.1)."""
+    value = element.value or b""
+    even = value + b" " * (len(value) % 2)
+    return element._replace(VR=vr, value=even, length=len(even), is_implicit_VR=False, is_little_endian=True)

@@ -1,0 +1,26 @@
+"""Every bound of the result objects, with its unit in its name (P10)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Bounds of what one result may hold; what is left out is said in words."""
+
+    # Key pictures per result: lesions first, then segments. More than a reader will page through is noise.
+    pictures_max: int = 6
+    # Measurement groups of lesions in one SR. A model that sees more than this is lost.
+    lesion_groups_max: int = 60
+    # Corners of one outline. FL has a 16 bit length in Explicit VR (PS3.5 7.1.2), so far fewer than 8191.
+    outline_points_max: int = 200
+    # The longer side of the image part of a key picture.
+    picture_pixels_max: int = 1024
+    picture_pixels_min: int = 512
+    # Lines of numbers under a picture or on the text page.
+    legend_lines_max: int = 8
+    text_lines_max: int = 200
+
+
+DEFAULT = Limits()

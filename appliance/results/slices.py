@@ -1,0 +1,91 @@
+"""Which stored image (and frame) each slice of a volume came from, and what to call it.
+
+Promises: one place per slice of the volume, in the volume's order.
+Never: reads pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from pydicom import Dataset
+
+from models.tensors import DoubleArray, Volume
+
+_SAME_POSITION_MM = 0.01
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlicePlace:
+    """Point at the image a slice came from.
+
+    Attributes:
+        frame: frame number from 1 in a multi-frame image; None for a single-frame one.
+        instance_number: what viewers show as the image number; None when the source has none.
+        position_mm: distance along the slice normal.
+    """
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    frame: int | None
+    instance_number: int | None
+    position_mm: float
+
+    @property
+    def frames(self) -> list[int] | None:
+        """Give the frame as Referenced Frame Number wants it (PS3.3 Table 10-3)."""
+        return None if self.frame is None else [self.frame]
+
+
+def is_multiframe(source: Dataset) -> bool:
+    """Say whether a header describes a multi-frame image (PS3.3 C.7.6.6)."""
+    return "NumberOfFrames" in source
+
+
+def slice_places(sources: Sequence[Dataset], volume: Volume) -> list[SlicePlace]:
+    """Find the image behind each slice of a volume.
+
+    Args:
+        sources: headers in slice order, or the one header of a multi-frame image.
+        volume: the volume that was made of them.
+    """
+    along = volume.positions @ volume.normal
+    if is_multiframe(sources[0]):
+        frames = _frames_by_position(sources[0], volume.positions)
+        return [_place(sources[0], frame, float(mm)) for frame, mm in zip(frames, along, strict=True)]
+    assert len(sources) == len(volume.positions), "one source per slice of the volume"
+    return [_place(source, None, float(mm)) for source, mm in zip(sources, along, strict=True)]
+
+
+def frame_positions(source: Dataset) -> DoubleArray | None:
+    """Read Image Position (Patient) of each frame, (frames, 3), LPS mm; None when the frames have none."""
+    groups = source.get("PerFrameFunctionalGroupsSequence") or []
+    if not groups or any("PlanePositionSequence" not in group for group in groups):
+        return None
+    return np.array(
+        [group.PlanePositionSequence[0].ImagePositionPatient for group in groups], dtype=np.float64
+    )
+
+
+def _frames_by_position(source: Dataset, positions: DoubleArray) -> list[int]:
+    """Find the frame number of each slice: the frame whose position it has, else its place in the volume."""
+    stored = frame_positions(source)
+    if stored is None:
+        return list(range(1, len(positions) + 1))
+    distance = np.linalg.norm(stored[np.newaxis] - positions[:, np.newaxis], axis=2)
+    nearest = distance.argmin(axis=1)
+    assert distance.min(axis=1).max() < _SAME_POSITION_MM, "every slice has the position of a frame"
+    return [int(index) + 1 for index in nearest]
+
+
+def _place(source: Dataset, frame: int | None, position_mm: float) -> SlicePlace:
+    number = source.get("InstanceNumber")
+    return SlicePlace(
+        sop_class_uid=str(source.SOPClassUID),
+        sop_instance_uid=str(source.SOPInstanceUID),
+        frame=frame,
+        instance_number=None if number in (None, "") else int(number),
+        position_mm=position_mm,
+    )

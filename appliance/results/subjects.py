@@ -1,0 +1,131 @@
+"""What a result speaks about, one by one: lesions, segments, labels without a mask, the whole series.
+
+Promises: each subject knows a shape on one slice that a viewer can draw (viewers.md R6), with its measurements.
+Never: encodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from appliance.results.limits import DEFAULT, Limits
+from appliance.results.outline import box, outline, rectangle
+from appliance.results.wording import by_label, plain
+from models.findings import Code, Findings, Lesion, Measurement, Outcome, Segment
+from models.tensors import DoubleArray
+
+WHOLE_SERIES = "whole series"
+
+
+class Kind(StrEnum):
+    """Say what a subject's shape means, and so which template its group follows."""
+
+    LESION = "lesion"
+    """A bounding rectangle on the lesion's largest slice: TID 1411 with an Image Region."""
+    SEGMENT = "segment"
+    """Where a SEG holds the region, an outline on its largest slice: TID 1411 with a Referenced Segment.
+    Else a bounding rectangle, as for a lesion."""
+    ANALYSED = "analysed"
+    """The border of one analysed image; nothing is pointed at: TID 1501."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Subject:
+    """Hold one group of measurements and where to draw it.
+
+    Attributes:
+        name: human label, the Tracking Identifier (viewers.md R11).
+        slice_index: the slice of the volume that the shape lies on.
+        points: closed polyline, (n, 2), (column, row) in SCOORD pixels.
+        segment: the segment to refer to in the SEG; None where the shape itself is the region.
+    """
+
+    kind: Kind
+    name: str
+    finding: Code | None
+    slice_index: int
+    points: DoubleArray
+    measurements: tuple[Measurement, ...]
+    segment: Segment | None = None
+
+
+def written_segments(findings: Findings) -> list[Segment]:
+    """Pick the segments that hold at least one voxel: only these can be drawn or encoded."""
+    return [segment for segment in findings.segments if segment.mask.any()]
+
+
+def largest_slice(segment: Segment) -> int:
+    """Find the slice on which a segment covers most pixels."""
+    return int(segment.mask.sum(axis=(1, 2)).argmax())
+
+
+def subjects(
+    findings: Findings, shape: tuple[int, int, int], *, with_seg: bool, limits: Limits = DEFAULT
+) -> list[Subject]:
+    """List everything a report has numbers for, lesions first.
+
+    A segment whose lesions are listed one by one is a subject only when it has numbers of its own. A label
+    without voxels or without a mask is drawn as the border of an analysed image, each on a slice of its own so
+    that their texts do not overlap.
+
+    Args:
+        findings: what the model found.
+        shape: (slices, rows, columns) of the volume.
+        with_seg: whether the result has a SEG to refer to.
+        limits: bounds of the result objects.
+    """
+    found = [_lesion(lesion, shape) for lesion in findings.lesions[: limits.lesion_groups_max]]
+    covered = {lesion.segment for lesion in findings.lesions}
+    numbers = by_label(findings.measurements)
+    for segment in written_segments(findings):
+        own = tuple(numbers.pop(segment.label, ()))
+        if own or segment.label not in covered:
+            found.append(_segment(segment, own, outlined=with_seg and bool(own), limits=limits))
+    if findings.outcome is Outcome.NO_FINDING and not numbers and not found:
+        numbers = {None: []}
+    return found + list(_analysed(list(numbers.items()), shape))
+
+
+def _lesion(lesion: Lesion, shape: tuple[int, int, int]) -> Subject:
+    plane = lesion.plane(lesion.slice_index, rows=shape[1], columns=shape[2])
+    return Subject(
+        kind=Kind.LESION,
+        name=plain(f"{lesion.segment} {lesion.label}"),
+        finding=lesion.finding,
+        slice_index=lesion.slice_index,
+        points=rectangle(plane),
+        measurements=lesion.measurements,
+    )
+
+
+def _segment(
+    segment: Segment, measurements: tuple[Measurement, ...], *, outlined: bool, limits: Limits
+) -> Subject:
+    index = largest_slice(segment)
+    plane = segment.mask[index]
+    return Subject(
+        kind=Kind.SEGMENT,
+        name=plain(segment.label),
+        finding=segment.type,
+        slice_index=index,
+        points=outline(plane, points_max=limits.outline_points_max) if outlined else rectangle(plane),
+        measurements=measurements,
+        segment=segment if outlined else None,
+    )
+
+
+def _analysed(
+    groups: Sequence[tuple[str | None, Sequence[Measurement]]], shape: tuple[int, int, int]
+) -> Iterator[Subject]:
+    slices, rows, columns = shape
+    for place, (label, measurements) in enumerate(groups, start=1):
+        yield Subject(
+            kind=Kind.ANALYSED,
+            name=plain(label or WHOLE_SERIES),
+            finding=next((m.finding for m in measurements if m.finding), None),
+            slice_index=slices * place // (len(groups) + 1),
+            points=box(0, 0, columns, rows),
+            measurements=tuple(measurements),
+        )

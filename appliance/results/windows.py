@@ -1,0 +1,65 @@
+"""The grey window of a key picture: the source's own where it has one.
+
+Promises: a finite centre and a positive width, in the units of the volume.
+Never: changes values; a picture is for looking.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import isfinite
+
+import numpy as np
+from pydicom import Dataset
+from pydicom.multival import MultiValue
+
+from models.tensors import Volume
+
+_CT_DEFAULT = (40.0, 400.0)
+_PERCENTILES = (1.0, 99.0)
+
+
+def window_of(source: Dataset, volume: Volume, *, index: int) -> tuple[float, float]:
+    """Choose centre and width for one slice: the source's first window, CT's usual one, or the slice's own range."""
+    # The stored window belongs to inverted values; the range of the values fits either way.
+    stored = None if source.get("PhotometricInterpretation") == "MONOCHROME1" else _stored(source)
+    if stored is not None:
+        return stored
+    if volume.units == "HU":
+        return _CT_DEFAULT
+    return _range(volume, index)
+
+
+def _stored(source: Dataset) -> tuple[float, float] | None:
+    for item in _voi_items(source):
+        centre, width = (_first(item.get(keyword)) for keyword in ("WindowCenter", "WindowWidth"))
+        if centre is not None and width is not None and width > 0:
+            return centre, width
+    return None
+
+
+def _voi_items(source: Dataset) -> Iterator[Dataset]:
+    """Look where a window can be: top level, then the functional groups of a multi-frame image (PS3.3 C.7.6.16.2.10)."""
+    yield source
+    for keyword in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
+        for group in (source.get(keyword) or [])[:1]:
+            yield from group.get("FrameVOILUTSequence") or []
+
+
+def _first(value: object) -> float | None:
+    """Read the first of possibly many values; what is no number is no window."""
+    if isinstance(value, MultiValue):
+        value = value[0] if value else None
+    try:
+        number = float(str(value))
+    except ValueError:
+        return None
+    return number if isfinite(number) else None
+
+
+def _range(volume: Volume, index: int) -> tuple[float, float]:
+    seen = volume.voxels[index][volume.valid[index]]
+    if not seen.size:
+        return 0.0, 1.0
+    low, high = (float(v) for v in np.percentile(seen, _PERCENTILES))
+    return (low + high) / 2, max(high - low, 1.0)

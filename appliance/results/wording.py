@@ -1,0 +1,144 @@
+"""The words of a result: plain ASCII sentences, so that they fit into any patient's character set.
+
+Promises: text from here can be written beside a patient name in any Specific Character Set (PS3.5 6.1.2.3),
+and fits its value representation.
+Never: holds patient data.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+
+from appliance.results.context import Notice, Provenance, ResultContext
+from appliance.results.limits import DEFAULT, Limits
+from models.findings import Findings, Lesion, Measurement, Withheld
+
+NOT_PRIMARY = "not for primary diagnosis"
+CAUTION = "NOT FOR PRIMARY DIAGNOSIS. Made by software; not verified by a person."
+
+_LONG_STRING_CHARS_MAX = 64
+_PLAIN = str.maketrans(
+    {"≥": ">=", "≤": "<=", "µ": "u", "μ": "u", "–": "-", "—": "-", "’": "'", "“": '"', "”": '"', "×": "x"}
+)
+_TITLES = {
+    "sr": "AI report",
+    "text-sr": "AI text",
+    "seg": "AI overlay",
+    "sc": "AI picture",
+    "notice": "NOT ANALYSED",
+}
+
+
+def plain(text: str) -> str:
+    """Write a text in printable ASCII on one line; what has no ASCII form becomes a question mark."""
+    folded = unicodedata.normalize("NFKD", text.translate(_PLAIN))
+    folded = "".join(c for c in folded if not unicodedata.combining(c))
+    return " ".join(folded.encode("ascii", "replace").decode("ascii").split())
+
+
+def long_string(text: str, *, chars_max: int = _LONG_STRING_CHARS_MAX) -> str:
+    """Make a text fit the value representation LO: 64 characters and no backslash (PS3.5 6.2)."""
+    return plain(text).replace("\\", "/")[:chars_max].strip()
+
+
+def series_description(title: str, provenance: Provenance) -> str:
+    """Compose a Series Description: kind, model, version and the caution, in 64 characters.
+
+    A long model name is cut, the caution never is.
+    """
+    caution = f" - {NOT_PRIMARY}"
+    version = f" {long_string(provenance.model_version, chars_max=12)}"
+    head = f"{_TITLES[title]} "
+    room = _LONG_STRING_CHARS_MAX - len(head) - len(version) - len(caution)
+    return head + long_string(provenance.model_name, chars_max=room) + version + caution
+
+
+def number(value: float) -> str:
+    """Write a number for a reader: three decimals below 1, one above 100, two between."""
+    digits = 3 if abs(value) < 1 else 1 if abs(value) >= 100 else 2
+    return f"{value:.{digits}f}"
+
+
+def derived_name(found: Measurement) -> str:
+    """Name a measurement with its derivation in front: "Mean Attenuation Coefficient"."""
+    name = found.name.meaning
+    if found.derivation is None or found.derivation.meaning.lower() in name.lower():
+        return name
+    return f"{found.derivation.meaning} {name}"
+
+
+def measurement(found: Measurement) -> str:
+    """Write a measurement for a reader: "Mean Attenuation Coefficient: 12.34 HU"."""
+    unit = "" if found.unit.value == "1" else f" {_unit(found.unit.value)}"
+    return plain(f"{derived_name(found)}: {number(found.value)}{unit}")
+
+
+def lesion(found: Lesion) -> str:
+    """Write a lesion for a reader, on one line."""
+    numbers = "; ".join(measurement(m) for m in found.measurements)
+    return plain(f"{found.finding.meaning} {found.label}: {numbers or number(found.probability)}")
+
+
+def by_label(measurements: Sequence[Measurement]) -> dict[str | None, list[Measurement]]:
+    """Group measurements by the label they belong to, in their own order; None is the whole series."""
+    groups: dict[str | None, list[Measurement]] = {}
+    for found in measurements:
+        groups.setdefault(found.segment, []).append(found)
+    return groups
+
+
+def numbers(findings: Findings, *, limits: Limits = DEFAULT) -> list[str]:
+    """Write all numbers of a result, one line per lesion and per label."""
+    lines = [lesion(found) for found in findings.lesions[: limits.lesion_groups_max]]
+    for label, group in by_label(findings.measurements).items():
+        lines.append(plain(f"{label or 'Whole series'}: {'; '.join(measurement(m) for m in group)}"))
+    return lines
+
+
+def withheld(item: Withheld) -> str:
+    """Say in words what was not measured, and why."""
+    subject = f"{item.segment}, " if item.segment else ""
+    return plain(f"Not measured: {subject}{item.name.meaning}. {item.reason}")
+
+
+def conclusion(findings: Findings) -> str:
+    """Say the kind of answer and the model's own sentence."""
+    return plain(f"{findings.outcome.value.upper()}: {findings.statement}")
+
+
+def reservations(findings: Findings, *, limits: Limits = DEFAULT) -> list[str]:
+    """Say everything that a reader could otherwise miss: what was withheld, and lesions beyond the bound."""
+    lines = [withheld(item) for item in findings.withheld]
+    more = len(findings.lesions) - limits.lesion_groups_max
+    if more > 0:
+        lines.append(f"{more} more lesions, smaller than the listed ones, are not listed one by one.")
+    return lines
+
+
+def notice_heading(notice: Notice) -> str:
+    """Head a notice so that nobody reads it as a negative (P8)."""
+    return f"NOT ANALYSED ({notice.kind}). This is not a negative result."
+
+
+def made_by(context: ResultContext) -> list[str]:
+    """Say which product, model, engine and box made the result (P7)."""
+    who = context.provenance
+    lines = [
+        f"{who.product} {who.product_version} ({who.manufacturer}) at {who.site_name}",
+        f"Model: {who.model_name} {who.model_version}, {who.model_digest}",
+        f"Engine: {who.engine}",
+        f"Route: {context.route}; run {context.run}",
+        f"Intended use: {who.intended_use}",
+        f"Regulatory status: {who.regulatory_status}",
+    ]
+    if who.stepped_down:
+        lines.append(f"Engine stepped down: {who.stepped_down}")
+    if context.supersedes:
+        lines.append("This result replaces an earlier one of the same study and model.")
+    return [plain(line) for line in lines]
+
+
+def _unit(ucum: str) -> str:
+    """Write a UCUM unit as people do: "[hnsf'U]" is HU, annotations lose their braces."""
+    return {"[hnsf'U]": "HU", "cm3": "cm3", "mL": "mL"}.get(ucum, ucum.strip("{}"))
