@@ -1,7 +1,7 @@
 """Secondary Captures: key pictures as colour images that no viewer refuses (PS3.3 A.8.1).
 
-Promises: single-frame RGB, Modality OT so that nobody takes them for images of the scanner; BurnedInAnnotation
-YES; one series per result; the source image is referenced.
+Promises: single-frame RGB, Modality OT so that nobody takes them for images of the scanner;
+BurnedInAnnotation YES; one series per result; the source image is referenced.
 Never: pixel spacing or a frame of reference: a picture is not for measuring.
 """
 
@@ -78,7 +78,7 @@ def preview(
 
 
 def key_slices(findings: Findings, volume: Volume) -> list[int]:
-    """Choose the slices to show: where lesions, then segments are largest; at least one, bounded, none twice."""
+    """Choose the slices to show: where lesions, then segments are largest; at least one, none twice."""
     wanted = [lesion.slice_index for lesion in findings.lesions]
     wanted += [largest_slice(segment) for segment in written_segments(findings)]
     return list(dict.fromkeys(wanted))[: DEFAULT.pictures_max] or [len(volume.voxels) // 2]
@@ -134,8 +134,9 @@ def _legend(findings: Findings, volume: Volume, *, index: int) -> list[Line]:
     ]
     named = wording.by_label(findings.measurements)
     for segment in written_segments(findings):
-        if segment.mask[index].any():
-            texts = "; ".join(wording.measurement(m) for m in named.pop(segment.label, []))
+        own = named.pop(segment.label, [])
+        if segment.mask[index].any() and (own or not lines):
+            texts = "; ".join(wording.measurement(m) for m in own)
             lines.append(
                 Line(text=wording.plain(f"{segment.label}: {texts}").rstrip(": "), colour=segment.colour_rgb)
             )
@@ -158,7 +159,8 @@ def _signature(context: ResultContext) -> list[Line]:
     """Say who made the picture, and the caution: on every picture."""
     who = context.provenance
     made = f"{who.product} {who.product_version}, model {who.model_name} {who.model_version}"
-    return [Line(text=wording.plain(made)), Line(text=wording.CAUTION, loud=True)]
+    words = [wording.plain(made), *([wording.plain(who.intended_use)] if who.intended_use else [])]
+    return [*(Line(text=text) for text in words), Line(text=wording.CAUTION, loud=True)]
 
 
 def _capture(
@@ -180,9 +182,9 @@ def _capture(
         **common(context, label),
     )
     if orientation is None:
-        made.PatientOrientation = None
+        made["PatientOrientation"].value = None
     # Type 2C, and nothing here knows the side: empty, and no body part that would forbid it (viewers.md 4).
-    made.Laterality = None
+    made.add_new("Laterality", "CS", None)
     made.BurnedInAnnotation = "YES"
     made.ConversionType = "WSD"
     if seen is not None:

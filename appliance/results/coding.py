@@ -10,7 +10,6 @@ from __future__ import annotations
 from highdicom.coding_schemes import CodingSchemeIdentificationItem
 from highdicom.sr import AlgorithmIdentification, CodedConcept
 from pydicom import Dataset
-from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code as StandardCode
 
 from appliance.results.context import ResultContext
@@ -23,13 +22,14 @@ FINDINGS_REPORTED = CodedConcept("findings-reported", PRIVATE_SCHEME, "Findings 
 FINDINGS_UNIT = CodedConcept("{findings}", "UCUM", "findings")
 QUALITATIVE_EVALUATIONS = CodedConcept("C0034375", "UMLS", "Qualitative Evaluations")
 
-_PROCEDURES: dict[str, StandardCode] = {
-    "CT": codes.cid100.CTUnspecifiedBodyRegion,
-    "MR": codes.cid100.MRIUnspecifiedBodyRegion,
-    "PT": codes.cid100.PETUnspecifiedBodyRegion,
-    "CR": codes.cid100.XRUnspecifiedBodyRegion,
-    "DX": codes.cid100.XRUnspecifiedBodyRegion,
+_PROCEDURES = {
+    "CT": StandardCode("25045-6", "LN", "CT unspecified body region"),
+    "MR": StandardCode("25056-3", "LN", "MRI unspecified body region"),
+    "PT": StandardCode("44136-0", "LN", "PET unspecified body region"),
+    "CR": StandardCode("43468-8", "LN", "XR unspecified body region"),
+    "DX": StandardCode("43468-8", "LN", "XR unspecified body region"),
 }
+_ANY_PROCEDURE = StandardCode("363679005", "SCT", "Imaging procedure")
 
 
 def concept(code: Code) -> CodedConcept:
@@ -39,7 +39,7 @@ def concept(code: Code) -> CodedConcept:
 
 def procedure(modality: str) -> StandardCode:
     """Give the imaging procedure a report is about, from the modality of its images (CID 100)."""
-    return _PROCEDURES.get(modality, codes.cid100.ImagingProcedure)
+    return _PROCEDURES.get(modality, _ANY_PROCEDURE)
 
 
 def algorithm(context: ResultContext) -> AlgorithmIdentification:

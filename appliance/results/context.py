@@ -19,7 +19,7 @@ _NAMESPACE = uuid.UUID("6f1f3a1e-5d0b-5c53-9d1c-8a3b7f0e2c46")
 
 
 def derive_uid(*parts: str) -> str:
-    """Derive a UID from texts: a UUIDv5 under 2.25 (PS3.5 B.2). Equal parts in equal order give equal UIDs."""
+    """Derive a UID from texts: a UUIDv5 under 2.25 (PS3.5 B.2). Equal parts give equal UIDs."""
     # A length in front of each part keeps ("ab", "c") and ("a", "bc") apart.
     name = "".join(f"{len(part)}:{part}" for part in parts)
     return f"2.25.{uuid.uuid5(_NAMESPACE, name).int}"
@@ -49,7 +49,7 @@ class Provenance:
 
     @property
     def model_device_uid(self) -> str:
-        """Give the Device UID of this model on this box: another one whenever the model changes (IHE AIR 6.5.3.1)."""
+        """Give the Device UID of this model on this box; it changes with the model (IHE AIR 6.5.3.1)."""
         return derive_uid("device", self.device_uid, self.model_digest)
 
 

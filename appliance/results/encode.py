@@ -1,7 +1,7 @@
 """Findings and notices in, finished DICOM objects out.
 
-Promises: equal input gives equal bytes under equal UIDs (P4, P5); an answer is always readable by a person, and
-a missing answer never looks like a negative (P8).
+Promises: equal input gives equal bytes under equal UIDs (P4, P5); an answer is always readable by a person,
+and a missing answer never looks like a negative (P8).
 Never: touches a disk, a clock or the ledger.
 """
 

@@ -1,7 +1,7 @@
 """The last touch on every object: identity, dates, equipment, series, and the encoded bytes.
 
-Promises: every object of a result says the same about patient, study, product, model and time; equal input gives
-equal bytes; nothing of the encoder's own clock or random UIDs is left.
+Promises: every object of a result says the same about patient, study, product, model and time; equal input
+gives equal bytes; nothing of the encoder's own clock or random UIDs is left.
 Never: touches the content.
 """
 
@@ -72,7 +72,7 @@ def software_versions(who: Provenance) -> list[str]:
 def finish(
     made: Dataset, context: ResultContext, label: Label, *, source: Dataset, preview_png: bytes | None = None
 ) -> EncodedObject:
-    """Put identity, dates and equipment into an object and encode it: Explicit VR Little Endian, data set only."""
+    """Put identity, dates and equipment into an object and encode it in Explicit VR Little Endian."""
     carry_identity(made, source)
     _stamp(made, context, source)
     made.ContributingEquipmentSequence = [_equipment(context, source)]

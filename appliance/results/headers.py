@@ -72,7 +72,7 @@ def local_time(at: datetime, source: Dataset) -> datetime:
 
 
 def stub(source: Dataset) -> Dataset:
-    """Make the header that the encoder sees: identifiers and geometry, nothing a site can have filled in wrongly.
+    """Make the header that the encoder sees: identifiers and geometry, nothing a site can fill in wrongly.
 
     The identity is put in afterwards by `carry_identity`, verbatim.
     """
@@ -97,7 +97,7 @@ def stub(source: Dataset) -> Dataset:
 
 
 def evidence(sources: Sequence[Dataset]) -> list[Dataset]:
-    """List instances as the evidence sequences of an SR want them (PS3.3 C.17.2), grouped by study and series."""
+    """List instances as the evidence of an SR (PS3.3 C.17.2), grouped by study and series, none twice."""
     series: dict[tuple[str, str], list[Dataset]] = {}
     seen: set[str] = set()
     for source in sources:

@@ -17,7 +17,7 @@ class Limits:
     outline_points_max: int = 200
     # The longer side of the image part of a key picture.
     picture_pixels_max: int = 1024
-    picture_pixels_min: int = 512
+    picture_pixels_min: int = 768
     # Lines of numbers under a picture or on the text page.
     legend_lines_max: int = 8
     text_lines_max: int = 200

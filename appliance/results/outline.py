@@ -1,9 +1,9 @@
 """Shapes on one slice: the exact outline of a mask and its bounding rectangle.
 
-Coordinates are DICOM's SCOORD ones: (column, row) in pixels, 0.0 at the top left corner of the top left pixel,
-so the centre of that pixel is 0.5 (PS3.3 C.18.6.1.2).
-Promises: an outline is closed, runs along pixel edges and, after thinning, leaves them by half a pixel at most
-while it fits its bound.
+Coordinates are DICOM's SCOORD ones: (column, row) in pixels, 0.0 at the top left corner of the top left
+pixel, so the centre of that pixel is 0.5 (PS3.3 C.18.6.1.2).
+Promises: an outline is closed, runs along pixel edges and, once thinned, leaves them by half a pixel
+at most while it fits its bound.
 Never: draws holes or more than the largest island; the SEG holds the whole truth.
 """
 

@@ -97,7 +97,7 @@ def _page(
 
 
 def _encodable(source: Dataset) -> Dataset:
-    """Make a header of a class the encoder knows: a notice may be about any object; the evidence is put in later."""
+    """Make a header of a class the encoder knows: a notice may be about any object; evidence comes later."""
     header = stub(source)
     header.SOPClassUID = CTImageStorage
     return header

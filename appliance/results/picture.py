@@ -78,7 +78,7 @@ def draw(
 
 def words_only(lines: Sequence[Line], *, size: int = DEFAULT.picture_pixels_min) -> RgbArray:
     """Draw a page of words, at least square: uint8, (row, column, 3)."""
-    page = _words(size, lines)
+    page = _words(size, lines, height=_text_height(size) * 3 // 2)
     if len(page) < size:
         page = np.vstack([page, np.zeros((size - len(page), size, 3), dtype=np.uint8)])
     return page
@@ -122,7 +122,7 @@ def _edge(mask: BoolArray) -> BoolArray:
 
 def _tag(image: Image.Image, shapes: Sequence[Shape], masks: Sequence[BoolArray]) -> None:
     pen = ImageDraw.Draw(image)
-    font = _font(image.width)
+    font = ImageFont.load_default(_text_height(image.width))
     for shape, mask in zip(shapes, masks, strict=True):
         if shape.tag and mask.any():
             rows, columns = np.nonzero(mask)
@@ -130,11 +130,12 @@ def _tag(image: Image.Image, shapes: Sequence[Shape], masks: Sequence[BoolArray]
             pen.text(place, shape.tag, fill=shape.colour, font=font, stroke_width=1, stroke_fill=_BLACK)
 
 
-def _words(width: int, lines: Sequence[Line]) -> RgbArray:
+def _words(width: int, lines: Sequence[Line], *, height: int | None = None) -> RgbArray:
     """Draw lines of words on black, wrapped to the width: uint8, (row, column, 3)."""
-    font = _font(width)
+    height = height or _text_height(width)
+    font = ImageFont.load_default(height)
     pen = ImageDraw.Draw(Image.new("RGB", (width, 1)))
-    step = round(_text_height(width) * 1.35)
+    step = round(height * 1.35)
     wrapped = [
         (part, line, first)
         for line in lines
@@ -146,8 +147,7 @@ def _words(width: int, lines: Sequence[Line]) -> RgbArray:
         top = _MARGIN + index * step
         left = _MARGIN + (step if line.colour else 0)
         if line.colour and first:
-            side = _text_height(width)
-            pen.rectangle((_MARGIN, top + 2, _MARGIN + side - 2, top + side), fill=line.colour)
+            pen.rectangle((_MARGIN, top + 2, _MARGIN + height - 2, top + height), fill=line.colour)
         pen.text((left, top), part, fill=_YELLOW if line.loud else _WHITE, font=font)
     return np.array(page)
 
@@ -168,7 +168,3 @@ def _wrap(
 
 def _text_height(width: int) -> int:
     return max(13, width // 38)
-
-
-def _font(width: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(_text_height(width))

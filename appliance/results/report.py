@@ -8,6 +8,7 @@ Never: a number for a withheld measurement; a group without coordinates (viewers
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from highdicom.sr import (
     CodedConcept,
@@ -130,7 +131,7 @@ def _group(
 ) -> Group:
     """Write one measurement group; the tracking UID comes first of all UIDs (viewers.md R3)."""
     place = places[subject.slice_index]
-    shared = {
+    shared: dict[str, Any] = {
         "tracking_identifier": TrackingIdentifier(
             uid=context.uid("tracking", subject.name), identifier=subject.name
         ),
@@ -182,7 +183,7 @@ def _shown_name(found: Measurement) -> CodedConcept:
 
 
 def _draw(group: Group, subject: Subject, place: SlicePlace) -> None:
-    """Hang the shape under each NUM (viewers.md R6, R12); the encoder's ROI classes do not take it themselves."""
+    """Hang the shape under each NUM (viewers.md R6, R12); the encoder's ROI classes do not take it."""
     for item in group[0].ContentSequence:
         if item.ValueType == "NUM":
             shape = CoordinatesForMeasurement("POLYLINE", subject.points, _source_image(place))

@@ -1,6 +1,6 @@
 """What a result speaks about, one by one: lesions, segments, labels without a mask, the whole series.
 
-Promises: each subject knows a shape on one slice that a viewer can draw (viewers.md R6), with its measurements.
+Promises: each subject knows its measurements and a shape that a viewer can draw (viewers.md R6).
 Never: encodes.
 """
 
@@ -67,8 +67,8 @@ def subjects(
     """List everything a report has numbers for, lesions first.
 
     A segment whose lesions are listed one by one is a subject only when it has numbers of its own. A label
-    without voxels or without a mask is drawn as the border of an analysed image, each on a slice of its own so
-    that their texts do not overlap.
+    without voxels or without a mask is drawn as the border of an analysed image, each on a slice of its own,
+    so that their texts do not overlap.
 
     Args:
         findings: what the model found.

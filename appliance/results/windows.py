@@ -20,7 +20,7 @@ _PERCENTILES = (1.0, 99.0)
 
 
 def window_of(source: Dataset, volume: Volume, *, index: int) -> tuple[float, float]:
-    """Choose centre and width for one slice: the source's first window, CT's usual one, or the slice's own range."""
+    """Choose centre and width for one slice: the source's first window, CT's usual one, or its own range."""
     # The stored window belongs to inverted values; the range of the values fits either way.
     stored = None if source.get("PhotometricInterpretation") == "MONOCHROME1" else _stored(source)
     if stored is not None:
@@ -39,7 +39,7 @@ def _stored(source: Dataset) -> tuple[float, float] | None:
 
 
 def _voi_items(source: Dataset) -> Iterator[Dataset]:
-    """Look where a window can be: top level, then the functional groups of a multi-frame image (PS3.3 C.7.6.16.2.10)."""
+    """Look where a window can be: top level, then the functional groups (PS3.3 C.7.6.16.2.10)."""
     yield source
     for keyword in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
         for group in (source.get(keyword) or [])[:1]:

@@ -18,9 +18,11 @@ NOT_PRIMARY = "not for primary diagnosis"
 CAUTION = "NOT FOR PRIMARY DIAGNOSIS. Made by software; not verified by a person."
 
 _LONG_STRING_CHARS_MAX = 64
-_PLAIN = str.maketrans(
-    {"≥": ">=", "≤": "<=", "µ": "u", "μ": "u", "–": "-", "—": "-", "’": "'", "“": '"', "”": '"', "×": "x"}
-)
+# What NFKD does not take apart, by code point: signs of comparison, micro, dashes, quotation marks, times.
+_PLAIN = {
+    0x2265: ">=", 0x2264: "<=", 0x00B5: "u", 0x03BC: "u", 0x2013: "-", 0x2014: "-",
+    0x2019: "'", 0x201C: '"', 0x201D: '"', 0x00D7: "x",
+}  # fmt: skip
 _TITLES = {
     "sr": "AI report",
     "text-sr": "AI text",
@@ -122,18 +124,20 @@ def notice_heading(notice: Notice) -> str:
 
 
 def made_by(context: ResultContext) -> list[str]:
-    """Say which product, model, engine and box made the result (P7)."""
+    """Say which product, model, engine and box made the result (P7); what is not known is left out."""
     who = context.provenance
     lines = [
         f"{who.product} {who.product_version} ({who.manufacturer}) at {who.site_name}",
         f"Model: {who.model_name} {who.model_version}, {who.model_digest}",
-        f"Engine: {who.engine}",
         f"Route: {context.route}; run {context.run}",
-        f"Intended use: {who.intended_use}",
-        f"Regulatory status: {who.regulatory_status}",
     ]
-    if who.stepped_down:
-        lines.append(f"Engine stepped down: {who.stepped_down}")
+    named = {
+        "Engine": who.engine,
+        "Engine stepped down": who.stepped_down,
+        "Intended use": who.intended_use,
+        "Regulatory status": who.regulatory_status,
+    }
+    lines += [f"{name}: {value}" for name, value in named.items() if value]
     if context.supersedes:
         lines.append("This result replaces an earlier one of the same study and model.")
     return [plain(line) for line in lines]
@@ -141,4 +145,4 @@ def made_by(context: ResultContext) -> list[str]:
 
 def _unit(ucum: str) -> str:
     """Write a UCUM unit as people do: "[hnsf'U]" is HU, annotations lose their braces."""
-    return {"[hnsf'U]": "HU", "cm3": "cm3", "mL": "mL"}.get(ucum, ucum.strip("{}"))
+    return "HU" if ucum == "[hnsf'U]" else ucum.strip("{}")
