@@ -1,0 +1,38 @@
+"""Why an instance was not kept, in the three forms that everyone needs.
+
+The peer gets a status and a comment, the log gets a word.
+Neither ever holds a value out of the data set.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from dicom_node.status import Status
+
+# Error Comment (0000,0902) is LO: PS3.7 Annex C, PS3.5 6.2.
+COMMENT_CHARACTERS_MAX: Final = 64
+
+
+class Refusal(Exception):
+    """An instance was not kept; carries the status, the log word and the comment for the peer.
+
+    `offset` counts bytes from the start of the data set to what is wrong, when that is known.
+    """
+
+    def __init__(self, status: Status, word: str, comment: str, *, offset: int | None = None) -> None:
+        """Clip the comment to what the wire carries; a clipped comment beats a second fault."""
+        super().__init__(f"{word}: {comment}")
+        self.status = status
+        self.word = word
+        self.comment = comment[:COMMENT_CHARACTERS_MAX]
+        self.offset = offset
+
+
+class NoAssociation(Exception):
+    """A peer could not be reached or would not associate; carries the last part of a log word."""
+
+    def __init__(self, reason: str) -> None:
+        """Keep the reason: "unreachable", "rejected", "aborted", "no_context" or "protocol_error"."""
+        super().__init__(reason)
+        self.reason = reason
