@@ -159,7 +159,7 @@ def _signature(context: ResultContext) -> list[Line]:
     """Say who made the picture, and the caution: on every picture."""
     who = context.provenance
     made = f"{who.product} {who.product_version}, model {who.model_name} {who.model_version}"
-    words = [wording.plain(made), *([wording.plain(who.intended_use)] if who.intended_use else [])]
+    words = [wording.plain(made), *([wording.plain(who.regulatory_status)] if who.regulatory_status else [])]
     return [*(Line(text=text) for text in words), Line(text=wording.CAUTION, loud=True)]
 
 

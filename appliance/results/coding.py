@@ -18,7 +18,7 @@ from models.findings import Code
 
 PRIVATE_SCHEME = "99READSIDE"
 
-FINDINGS_REPORTED = CodedConcept("findings-reported", PRIVATE_SCHEME, "Findings reported")
+FINDINGS_REPORTED = CodedConcept("findings-count", PRIVATE_SCHEME, "Findings reported")
 FINDINGS_UNIT = CodedConcept("{findings}", "UCUM", "findings")
 QUALITATIVE_EVALUATIONS = CodedConcept("C0034375", "UMLS", "Qualitative Evaluations")
 

@@ -67,8 +67,11 @@ def _procedure(context: ResultContext, sources: Sequence[Dataset]) -> ContainerC
 
 
 def _section(heading: CodedConcept, name: CodedConcept, lines: Sequence[str]) -> ContainerContentItem | None:
-    """Make one section; an empty one is left out."""
-    texts = [line for line in lines if line]
+    """Make one section; an empty one is left out.
+
+    Each text ends with a full stop: viewers run the texts of a section together.
+    """
+    texts = [line if line.endswith(".") else f"{line}." for line in lines if line]
     if not texts:
         return None
     box = ContainerContentItem(name=heading, relationship_type=RelationshipTypeValues.CONTAINS)

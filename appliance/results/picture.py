@@ -79,9 +79,10 @@ def draw(
 def words_only(lines: Sequence[Line], *, size: int = DEFAULT.picture_pixels_min) -> RgbArray:
     """Draw a page of words, at least square: uint8, (row, column, 3)."""
     page = _words(size, lines, height=_text_height(size) * 3 // 2)
-    if len(page) < size:
-        page = np.vstack([page, np.zeros((size - len(page), size, 3), dtype=np.uint8)])
-    return page
+    # Viewers write over the upper corners, so the words stand in the middle.
+    above = max(0, size - len(page)) // 2
+    below = max(0, size - len(page) - above)
+    return np.pad(page, ((above, below), (0, 0), (0, 0)))
 
 
 def png(picture: RgbArray) -> bytes:

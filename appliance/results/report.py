@@ -158,14 +158,17 @@ def _group(
 
 def _numbers(subject: Subject) -> list[NumericItem]:
     """Write the measurements; a subject without any counts what was found in it, so that it can be drawn."""
-    if not subject.measurements and subject.kind is Kind.ANALYSED:
-        return [NumericItem(coding.FINDINGS_REPORTED, 0, coding.FINDINGS_UNIT)]
-    return [_number(found) for found in subject.measurements]
+    if not subject.measurements:
+        nothing = subject.kind is Kind.ANALYSED
+        return [NumericItem(coding.FINDINGS_REPORTED, 0, coding.FINDINGS_UNIT)] if nothing else []
+    first, *rest = subject.measurements
+    named = "" if subject.kind is Kind.LESION else f" of {subject.name}"
+    return [_number(first, named), *(_number(found) for found in rest)]
 
 
-def _number(found: Measurement) -> NumericItem:
+def _number(found: Measurement, named: str = "") -> NumericItem:
     return NumericItem(
-        name=_shown_name(found),
+        name=_shown_name(found, named),
         value=float(format(found.value, _VALUE_FORMAT)),
         unit=coding.concept(found.unit),
         derivation=coding.concept(found.derivation) if found.derivation else None,
@@ -173,12 +176,14 @@ def _number(found: Measurement) -> NumericItem:
     )
 
 
-def _shown_name(found: Measurement) -> CodedConcept:
-    """Put the derivation into the meaning: viewers show the meaning of a NUM and not its modifiers (R9)."""
+def _shown_name(found: Measurement, named: str) -> CodedConcept:
+    """Put into the Code Meaning what a reader must see: derivation, and whose number it is.
+
+    Viewers draw the meaning of a NUM, but neither its modifiers nor the finding of its group (viewers.md R9).
+    Machines compare value and scheme, which stay the model's (PS3.3 8.3).
+    """
     name = coding.concept(found.name)
-    if found.derivation is None:
-        return name
-    meaning = wording.derived_name(found)
+    meaning = wording.derived_name(found) + named
     return CodedConcept(name.value, name.scheme_designator, wording.long_string(meaning))
 
 

@@ -18,6 +18,9 @@ from models.tensors import DoubleArray
 
 WHOLE_SERIES = "whole series"
 
+# A border that lies on the image's own is outside for some viewers, and then nothing is drawn.
+_INSET = 0.02
+
 
 class Kind(StrEnum):
     """Say what a subject's shape means, and so which template its group follows."""
@@ -126,6 +129,12 @@ def _analysed(
             name=plain(label or WHOLE_SERIES),
             finding=next((m.finding for m in measurements if m.finding), None),
             slice_index=slices * place // (len(groups) + 1),
-            points=box(0, 0, columns, rows),
+            points=_border(rows, columns),
             measurements=tuple(measurements),
         )
+
+
+def _border(rows: int, columns: int) -> DoubleArray:
+    """Give the border of an image, a little inside, closed, (5, 2), (column, row)."""
+    across, down = columns * _INSET, rows * _INSET
+    return box(across, down, columns - across, rows - down)

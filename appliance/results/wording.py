@@ -62,7 +62,7 @@ def number(value: float) -> str:
     return f"{value:.{digits}f}"
 
 
-def derived_name(found: Measurement) -> str:
+def derived_name(found: Measurement | Withheld) -> str:
     """Name a measurement with its derivation in front: "Mean Attenuation Coefficient"."""
     name = found.name.meaning
     if found.derivation is None or found.derivation.meaning.lower() in name.lower():
@@ -101,7 +101,7 @@ def numbers(findings: Findings, *, limits: Limits = DEFAULT) -> list[str]:
 def withheld(item: Withheld) -> str:
     """Say in words what was not measured, and why."""
     subject = f"{item.segment}, " if item.segment else ""
-    return plain(f"Not measured: {subject}{item.name.meaning}. {item.reason}")
+    return plain(f"Not measured: {subject}{derived_name(item)}. {item.reason}")
 
 
 def conclusion(findings: Findings) -> str:
