@@ -58,6 +58,7 @@ class Measurement:
     method: Code | None = None
 
     def __post_init__(self) -> None:
+        """Hold the maker to a number that means something."""
         assert np.isfinite(self.value), "a measurement is a finite number"
 
 
@@ -69,6 +70,7 @@ class Withheld:
     reason: str
     segment: str | None = None
     finding: Code | None = None
+    derivation: Code | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -154,6 +156,8 @@ class Findings:
     details: Mapping[str, float | str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        assert (self.outcome is Outcome.FINDING) or not self.lesions or self.outcome is Outcome.ABSTAINED, (
-            "lesions are reported only with a finding, or with an abstention that shows them"
-        )
+        """Hold the maker to an outcome that agrees with what is listed."""
+        if self.lesions:
+            assert self.outcome in (Outcome.FINDING, Outcome.ABSTAINED), (
+                "lesions belong to a claim or its doubt"
+            )

@@ -77,7 +77,7 @@ def volume(
     lesions: int = 2,
     noise_hu: float = 6.0,
 ) -> tuple[HuArray, TruthArray]:
-    """Make one head: (HU int16, truth uint8 with 1 where a lesion is), both (z, y, x), spacing (z, y, x) in mm.
+    """Make one head: HU int16 and truth uint8, 1 where a lesion is; both (z, y, x), as is the spacing in mm.
 
     The head sits in the middle of the grid and is cut off where the grid is smaller. Lesions keep inside it.
 
@@ -133,11 +133,15 @@ def _confusers(random: np.random.Generator) -> Iterator[Ellipsoid]:
     for _ in range(random.integers(0, 4)):
         yield _blob(random, radii_mm=(5.0, 14.0), hu=(-5, 20))
     yield Ellipsoid(
-        centre_mm=(-45.0, -55.0, random.uniform(-8, 8)), radii_mm=(8.0, 7.0, 11.0), hu=random.uniform(-1000, -700)
+        centre_mm=(-45.0, -55.0, random.uniform(-8, 8)),
+        radii_mm=(8.0, 7.0, 11.0),
+        hu=random.uniform(-1000, -700),
     )
 
 
-def _blob(random: np.random.Generator, *, radii_mm: tuple[float, float], hu: tuple[float, float]) -> Ellipsoid:
+def _blob(
+    random: np.random.Generator, *, radii_mm: tuple[float, float], hu: tuple[float, float]
+) -> Ellipsoid:
     return Ellipsoid(
         centre_mm=_place(random, 0.8),
         radii_mm=_triple(random.uniform(*radii_mm, size=3)),
@@ -164,7 +168,9 @@ def _lesions(random: np.random.Generator, count: int, field_mm: Triple) -> Itera
             placed.append(body)
             yield body
     if len(placed) < count:
-        raise ValueError(f"{count} lesions do not fit into this phantom: ask for {len(placed)} or a larger field")
+        raise ValueError(
+            f"{count} lesions do not fit into this phantom: ask for {len(placed)} or a larger field"
+        )
 
 
 def _fits(body: Ellipsoid, others: list[Ellipsoid], field_mm: Triple) -> bool:

@@ -50,10 +50,11 @@ class Volume:
     units: str = "HU"
 
     def __post_init__(self) -> None:
-        assert self.voxels.ndim == 3 and self.voxels.dtype == np.float32, "voxels are float32 (z, y, x)"
-        assert self.valid.shape == self.voxels.shape and self.valid.dtype == np.bool_, (
-            "valid is bool (z, y, x)"
-        )
+        """Hold the maker to the shapes and types above."""
+        assert self.voxels.ndim == 3, "voxels are (z, y, x)"
+        assert self.voxels.dtype == np.float32, "voxels are float32"
+        assert self.valid.shape == self.voxels.shape, "valid has the shape of the voxels"
+        assert self.valid.dtype == np.bool_, "valid is bool"
         assert self.positions.shape == (len(self.voxels), 3), "positions are (z, 3)"
         assert self.row_cosines.shape == self.column_cosines.shape == (3,), "cosines are (3,)"
         assert min(self.pixel_spacing_mm) > 0, "pixel spacing is positive"
@@ -76,7 +77,7 @@ class Volume:
 
     @property
     def voxel_volume_mm3(self) -> float:
-        """Give the volume of one voxel; right under gantry tilt, meaningless when the volume is not regular."""
+        """Give the volume of one voxel: right under tilt, meaningless where the series is not regular."""
         return self.slice_spacing_mm * self.pixel_spacing_mm[0] * self.pixel_spacing_mm[1]
 
 

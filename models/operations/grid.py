@@ -1,7 +1,7 @@
 """The network's own grid: turned to its orientation, sampled at its spacing, and the way back.
 
 Promises: one plane of the source is touched at a time, so a large series is never copied; going down in
-resolution averages (no aliasing), going up interpolates linearly; the way back ends on the source grid itself.
+resolution averages (no aliasing), going up interpolates linearly; the way back ends on the source grid.
 Never: bridges a gap. The caller gives it regular volumes only.
 """
 
@@ -57,7 +57,10 @@ def turn_of(volume: Volume, orientation: Orientation) -> Turn:
     cosines = directions / np.linalg.norm(directions, axis=0)
     patient = cosines[::-1]  # rows now Superior, Posterior, Left, to match z, y, x
     axes = max(itertools.permutations(range(3)), key=lambda order: _agreement(patient, order))
-    flips = [patient[row, axis] * sign < 0 for row, (axis, sign) in enumerate(zip(axes, _SIGNS[orientation], strict=True))]
+    flips = [
+        patient[row, axis] * sign < 0
+        for row, (axis, sign) in enumerate(zip(axes, _SIGNS[orientation], strict=True))
+    ]
     return Turn(axes=(axes[0], axes[1], axes[2]), flips=(bool(flips[0]), bool(flips[1]), bool(flips[2])))
 
 
@@ -65,7 +68,9 @@ def _agreement(patient: npt.NDArray[np.float64], order: tuple[int, ...]) -> floa
     return float(sum(abs(patient[row, axis]) for row, axis in enumerate(order)))
 
 
-def weights(size_in: int, spacing_in_mm: float, *, size_out: int, spacing_out_mm: float, average: bool) -> FloatArray:
+def weights(
+    size_in: int, spacing_in_mm: float, *, size_out: int, spacing_out_mm: float, average: bool
+) -> FloatArray:
     """Give the matrix (size_out, size_in) that samples one axis anew; both grids begin at the same edge.
 
     With `average` a coarser output weighs all it covers with a triangle; without it, and for a finer
@@ -102,7 +107,7 @@ class Grid:
     def back(self, field: FloatArray, *, first: Shape, box: tuple[range, range, range]) -> FloatArray:
         """Interpolate part of the grid onto part of the turned source: float32, shape of `box`.
 
-        `field` is a crop of the grid that begins at index `first`; `box` is a range of source indices per axis.
+        `field` is a crop of the grid that begins at index `first`; `box` holds source indices per axis.
         """
         for axis in range(3):
             part = slice(first[axis], first[axis] + field.shape[axis])
@@ -146,7 +151,9 @@ def lay(volume: Volume, *, orientation: Orientation, spacing_mm: Triple | None) 
     source = (int(z), int(y), int(x))
     steps = turn.reorder(volume.spacing_mm)
     wanted = spacing_mm or steps
-    z, y, x = (np.ceil(size * step / new - 1e-6) for size, step, new in zip(source, steps, wanted, strict=True))
+    z, y, x = (
+        np.ceil(size * step / new - 1e-6) for size, step, new in zip(source, steps, wanted, strict=True)
+    )
     return Grid(
         turn=turn,
         source_shape=source,

@@ -92,9 +92,10 @@ def _starts(size: int, width: int, overlap: float) -> list[int]:
 
 
 def gaussian(patch: Shape) -> FloatArray:
-    """Give the blending weight of a patch: 1 in its middle, at least `WEIGHT_MIN`; float32, shape of `patch`."""
+    """Give the blending weight of a patch: 1 in its middle, at least `WEIGHT_MIN`; float32."""
     axes = [
-        np.exp(-0.5 * ((np.arange(width) - (width - 1) / 2) / (width * SIGMA_OF_PATCH)) ** 2) for width in patch
+        np.exp(-0.5 * ((np.arange(width) - (width - 1) / 2) / (width * SIGMA_OF_PATCH)) ** 2)
+        for width in patch
     ]
     bell = axes[0][:, None, None] * axes[1][None, :, None] * axes[2][None, None, :]
     return np.maximum(bell / bell.max(), WEIGHT_MIN).astype(np.float32)
@@ -102,7 +103,8 @@ def gaussian(patch: Shape) -> FloatArray:
 
 def _fill_up(field: FloatArray, sliding: Sliding) -> FloatArray:
     missing = [(0, max(0, width - size)) for size, width in zip(field.shape, sliding.patch, strict=True)]
-    return np.pad(field, missing, constant_values=sliding.pad_value)
+    padded: FloatArray = np.pad(field, missing, constant_values=sliding.pad_value)
+    return padded
 
 
 def _batches(windows: list[Window], batch: int) -> Iterator[list[Window]]:

@@ -1,50 +1,66 @@
-"""Make models/library/ct-phantom-lesion: train a small 3D network on synthetic heads, export it, test it.
+"""Make models/library/ct-phantom-lesion: train a small 3D network on synthetic heads, export it, measure it.
 
-    python scripts/models/ct_phantom_lesion.py train     # needs torch, onnx; writes model.onnx
-    python scripts/models/ct_phantom_lesion.py evaluate  # needs onnxruntime; held-out Dice, and the golden cases
+    python scripts/models/ct_phantom_lesion.py train      # needs torch and onnxscript; writes model.onnx
+    python scripts/models/ct_phantom_lesion.py evaluate   # held-out Dice, and the golden cases
 
-It prepares voxels with the very steps the manifest names, so what the network is trained on is what it is given.
+Voxels are prepared by the very steps the manifest names, so the network is trained on what it will be given.
 Run it from the repository root. Nothing in the product imports it.
 """
 
 import argparse
+import importlib
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from models import phantom  # noqa: E402  the repository root must be on the path first
-from models.operations import grid, intensity  # noqa: E402
+from models import golden, phantom  # noqa: E402  the repository root must be on the path first
+from models.analysis import Infer, analyse, on_grid  # noqa: E402
+from models.findings import Findings, Outcome  # noqa: E402
+from models.manifest import load  # noqa: E402
+from models.operations.grid import lay  # noqa: E402
+from models.package import Package, open_package  # noqa: E402
 from models.tensors import FloatArray, Volume  # noqa: E402
 
 PACKAGE = ROOT / "models" / "library" / "ct-phantom-lesion"
-SPACING_MM = (2.0, 2.0, 2.0)
-BEFORE = (
-    intensity.FillPadding(step="fill-padding", value=-1000.0),
-    intensity.Clip(step="clip", low=-40.0, high=160.0),
+MANIFEST = load(PACKAGE / "manifest.toml")
+TRAIN_SEEDS = range(1000, 1064)
+HELD_OUT_SEEDS = range(9000, 9032)
+LESIONS_MAX = 3
+# Grids (z, y, x) and spacings in mm that the phantoms are drawn on, in turn.
+SOURCES = (
+    ((60, 200, 200), (2.5, 1.0, 1.0)),
+    ((34, 180, 180), (5.0, 1.1, 1.1)),
+    ((110, 150, 150), (1.5, 1.4, 1.4)),
+    ((34, 72, 72), (5.0, 2.8, 2.8)),
 )
-AFTER = (intensity.Scale(step="scale", low=-40.0, high=160.0),)
-TRAIN_SEEDS = range(1000, 1048)
-HELD_OUT_SEEDS = range(9000, 9016)
-SOURCES = (((60, 200, 200), (2.5, 1.0, 1.0)), ((34, 180, 180), (5.0, 1.1, 1.1)), ((110, 150, 150), (1.5, 1.4, 1.4)))
-"""Grids (z, y, x) and spacings the phantoms are drawn on, in turn."""
-PATCH, BATCH, STEPS = 40, 4, 900
-CHANNELS = (8, 16, 32)
+NOISE_HU = (4.0, 6.0, 8.0)
+# Golden case: (seed, lesions), all on one small grid.
+GOLDEN = {"one-lesion": (501, 1), "two-lesions": (502, 2), "no-lesion": (503, 0)}
+GOLDEN_SHAPE, GOLDEN_SPACING_MM = (32, 72, 72), (5.0, 2.8, 2.8)
 
 
-def source(seed: int) -> tuple[Volume, np.ndarray]:
-    """Make the phantom of `seed` (0 to 3 lesions) as a volume, with its truth."""
+def planted(seed: int) -> int:
+    """Say how many lesions the phantom of `seed` has: each number on each grid in turn."""
+    return seed // len(SOURCES) % (LESIONS_MAX + 1)
+
+
+def source(seed: int) -> tuple[Volume, phantom.TruthArray]:
+    """Make the phantom of `seed` as a volume, with its truth."""
     shape, spacing = SOURCES[seed % len(SOURCES)]
-    noise = (4.0, 6.0, 8.0)[(seed // 3) % 3]
-    hu, truth = phantom.volume(seed, shape=shape, spacing_mm=spacing, lesions=seed % 4, noise_hu=noise)
+    noise = NOISE_HU[seed % len(NOISE_HU)]
+    hu, truth = phantom.volume(seed, shape=shape, spacing_mm=spacing, lesions=planted(seed), noise_hu=noise)
     return as_volume(hu, spacing), truth
 
 
-def as_volume(hu: np.ndarray, spacing_mm: tuple[float, float, float]) -> Volume:
+def as_volume(hu: phantom.HuArray, spacing_mm: phantom.Triple) -> Volume:
     """Give an axial volume, LPS, with its first voxel at the origin."""
     positions = np.zeros((len(hu), 3))
     positions[:, 2] = np.arange(len(hu)) * spacing_mm[0]
@@ -60,109 +76,90 @@ def as_volume(hu: np.ndarray, spacing_mm: tuple[float, float, float]) -> Volume:
     )
 
 
-def prepared(volume: Volume, truth: np.ndarray) -> tuple[FloatArray, FloatArray]:
-    """Put a phantom and its truth on the network's grid."""
-    laid = grid.lay(volume, orientation="LPS", spacing_mm=SPACING_MM)
-    voxels = laid.sample(lambda z: intensity.apply_all(BEFORE, volume.voxels[z], volume.valid[z]))
-    target = laid.sample(lambda z: truth[z].astype(np.float32))
-    return intensity.apply_all(AFTER, voxels, np.ones(voxels.shape, dtype=np.bool_)), (target > 0.5).astype(np.float32)
+def prepared(seed: int) -> tuple[FloatArray, FloatArray]:
+    """Put a phantom and its truth on the network's grid, float32 (z, y, x)."""
+    volume, truth = source(seed)
+    laid = lay(volume, orientation=MANIFEST.input.orientation, spacing_mm=MANIFEST.input.spacing_mm)
+    share = laid.sample(lambda z: truth[z].astype(np.float32))
+    return on_grid(MANIFEST, volume, laid), (share > 0.5).astype(np.float32)
 
 
 def train() -> None:
     """Train with fixed seeds and write model.onnx."""
-    import torch
-    from torch import nn
+    net = importlib.import_module("ct_phantom_lesion_net")  # only here: it needs torch
 
-    torch.manual_seed(20260101)
-    random = np.random.default_rng(20260101)
+    net.export(net.fit([prepared(seed) for seed in TRAIN_SEEDS]), PACKAGE / "model.onnx")
+    print(f"{(PACKAGE / 'model.onnx').stat().st_size} bytes")
 
-    def block(inputs: int, outputs: int) -> nn.Sequential:
-        layers: list[nn.Module] = []
-        for size in (inputs, outputs):
-            layers += [nn.Conv3d(size, outputs, 3, padding=1, bias=False), nn.BatchNorm3d(outputs), nn.ReLU(True)]
-        return nn.Sequential(*layers)
 
-    class Net(nn.Module):
-        """A U-Net of three levels; sigmoid is part of the graph."""
+def evaluate() -> None:
+    """Measure held-out phantoms through the whole chain of the package, and record the golden cases."""
+    package = Package(root=PACKAGE, manifest=MANIFEST, digest="")
+    infer = session()
+    dices: list[float] = []
+    wrong = 0
+    for seed in HELD_OUT_SEEDS:
+        dice, right = measure(package, seed, infer)
+        dices += [dice] if planted(seed) else []
+        wrong += not right
+    print(f"Dice mean {np.mean(dices):.3f}, least {min(dices):.3f}, over {len(dices)} phantoms with lesions")
+    print(f"{wrong} of {len(HELD_OUT_SEEDS)} phantoms with a wrong outcome or a wrong number of lesions")
+    record_golden(package, infer)
+    print(open_package(PACKAGE).digest)
 
-        def __init__(self) -> None:
-            super().__init__()
-            one, two, three = CHANNELS
-            self.down1, self.down2, self.bottom = block(1, one), block(one, two), block(two, three)
-            self.up2, self.up1 = block(three + two, two), block(two + one, one)
-            self.head = nn.Conv3d(one, 1, 1)
-            self.pool = nn.MaxPool3d(2)
-            self.up = nn.Upsample(scale_factor=2, mode="nearest")
 
-        def logits(self, x: torch.Tensor) -> torch.Tensor:
-            a = self.down1(x)
-            b = self.down2(self.pool(a))
-            c = self.bottom(self.pool(b))
-            b = self.up2(torch.cat([self.up(c), b], 1))
-            a = self.up1(torch.cat([self.up(b), a], 1))
-            return self.head(a)
+def session() -> Infer:
+    """Open the network in ONNX Runtime on the CPU."""
+    import onnxruntime
 
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return torch.sigmoid(self.logits(x))
+    opened = onnxruntime.InferenceSession(PACKAGE / "model.onnx", providers=["CPUExecutionProvider"])
 
+    def infer(given: Mapping[str, npt.NDArray[Any]]) -> Mapping[str, npt.NDArray[Any]]:
+        return {"probability": opened.run(["probability"], dict(given))[0]}
+
+    return infer
+
+
+def measure(package: Package, seed: int, infer: Infer) -> tuple[float, bool]:
+    """Give the Dice of one held-out phantom on its source grid, and whether outcome and count are right."""
+    volume, truth = source(seed)
     began = time.monotonic()
-    heads = [prepared(*source(seed)) for seed in TRAIN_SEEDS]
-    print(f"{len(heads)} phantoms in {time.monotonic() - began:.0f} s", flush=True)
-    net = Net()
-    print(f"{sum(p.numel() for p in net.parameters())} parameters", flush=True)
-    optimiser = torch.optim.AdamW(net.parameters(), lr=3e-3, weight_decay=1e-4)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=6e-3, total_steps=STEPS)
-    for step in range(STEPS):
-        pairs = [_patch(random, *heads[random.integers(len(heads))]) for _ in range(BATCH)]
-        x = torch.from_numpy(np.stack([p[0] for p in pairs]))[:, None]
-        y = torch.from_numpy(np.stack([p[1] for p in pairs]))[:, None]
-        logits = net.logits(x)
-        p = torch.sigmoid(logits)
-        dice = 1 - (2 * (p * y).sum() + 1) / (p.sum() + y.sum() + 1)
-        loss = dice + nn.functional.binary_cross_entropy_with_logits(logits, y)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        schedule.step()
-        if step % 50 == 0:
-            print(f"step {step} loss {loss.item():.3f} dice {1 - dice.item():.3f} {time.monotonic() - began:.0f} s", flush=True)
-    net.eval()
-    PACKAGE.mkdir(parents=True, exist_ok=True)
-    torch.onnx.export(
-        net,
-        (torch.zeros(2, 1, 64, 64, 64),),
-        str(PACKAGE / "model.onnx"),
-        input_names=["image"],
-        output_names=["probability"],
-        opset_version=18,
-        dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=64)},),
-        dynamo=True,
-        external_data=False,
-        verbose=False,
-    )
-    print(f"wrote {PACKAGE.name}/model.onnx, {(PACKAGE / 'model.onnx').stat().st_size} bytes", flush=True)
+    findings = analyse(package, volume, infer)
+    seconds = time.monotonic() - began
+    expected = Outcome.FINDING if planted(seed) else Outcome.NO_FINDING
+    right = findings.outcome is expected and len(findings.lesions) == planted(seed)
+    dice = dice_of(findings, truth)
+    print(f"seed {seed} {volume.shape} planted {planted(seed)}, Dice {dice:.3f}, {seconds:.1f} s:", end=" ")
+    print(findings.statement, flush=True)
+    return dice, right
 
 
-def _patch(random: np.random.Generator, voxels: FloatArray, target: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Cut a patch, every second time around a lesion voxel, mirrored at random."""
-    room = np.array(voxels.shape) - PATCH
-    marked = np.argwhere(target) if random.random() < 0.5 else np.empty((0, 3))
-    if len(marked):
-        corner = marked[random.integers(len(marked))] - random.integers(4, PATCH - 4, size=3)
-    else:
-        corner = random.integers(0, np.maximum(room, 0) + 1)
-    z, y, x = np.clip(corner, 0, np.maximum(room, 0))
-    part = (slice(z, z + PATCH), slice(y, y + PATCH), slice(x, x + PATCH))
-    flips = tuple(slice(None, None, -1 if random.random() < 0.5 else 1) for _ in range(3))
-    return np.ascontiguousarray(voxels[part][flips]), np.ascontiguousarray(target[part][flips])
+def dice_of(findings: Findings, truth: phantom.TruthArray) -> float:
+    """Give the overlap of the segment with the truth; 1 where both are empty."""
+    marked = findings.segments[0].mask if findings.segments else np.zeros(truth.shape, dtype=np.bool_)
+    both = int(marked.sum()) + int(truth.sum())
+    return 2.0 * int((marked & (truth > 0)).sum()) / both if both else 1.0
+
+
+def record_golden(package: Package, infer: Infer) -> None:
+    """Write the golden cases."""
+    for name, (seed, lesions) in GOLDEN.items():
+        hu, _ = phantom.volume(
+            seed, shape=GOLDEN_SHAPE, spacing_mm=GOLDEN_SPACING_MM, lesions=lesions, noise_hu=4.0
+        )
+        volume = as_volume(hu, GOLDEN_SPACING_MM)
+        findings = analyse(package, volume, infer)
+        print(f"golden {name}: {findings.statement}")
+        golden.record(PACKAGE / "golden" / f"{name}.npz", volume, findings)
 
 
 def main() -> None:
     """Do what the command line says."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("what", choices=["train", "evaluate"])
-    what = parser.parse_args().what
-    train() if what == "train" else evaluate()
+    {"train": train, "evaluate": evaluate}[parser.parse_args().what]()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,124 @@
+"""The manifest of a model package: what the model is for, what it takes, what it answers.
+
+Promises: a manifest that loads is complete and agrees with itself; one that does not load lists every fault
+at once, each with the key it belongs to, in words a model developer understands.
+Never: looks at the network or at patients' data; the acceptance expression is kept as text.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from models.labels import Text
+from models.manifest_faults import in_words
+from models.manifest_rules import Draft, disagreements
+from models.manifest_sections import (
+    Accepts,
+    Input,
+    InterpretStep,
+    Output,
+    PrepareStep,
+    Resources,
+    Tolerances,
+)
+from models.operations.strict import Strict
+
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\.onnx$")]
+MANIFEST_BYTES_MAX = 1_000_000
+
+
+class Manifest(Strict):
+    """Hold a whole manifest."""
+
+    format: Literal[1]
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}[a-z0-9]$")]
+    version: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?$")]
+    task: Literal["classification", "detection", "segmentation", "measurement"]
+    intended_use: Text
+    regulatory_status: Text
+    licence: Text
+    network: FileName = "model.onnx"
+    accepts: Accepts
+    input: Input
+    prepare: tuple[PrepareStep, ...] = ()
+    output: Output
+    interpret: Annotated[tuple[InterpretStep, ...], Field(min_length=1)]
+    tolerances: Tolerances = Tolerances()
+    resources: Resources
+
+    @property
+    def outputs(self) -> frozenset[str]:
+        """Give the steps' names, for those who ask whether the model segments."""
+        return frozenset(step.step for step in self.interpret)
+
+
+class ManifestError(ValueError):
+    """The manifest cannot be used; `faults` lists every reason."""
+
+    def __init__(self, faults: list[str]) -> None:
+        """Take every fault at once."""
+        super().__init__("; ".join(faults))
+        self.faults = faults
+
+
+def load(path: Path) -> Manifest:
+    """Read manifest.toml (UTF-8, TOML 1.0).
+
+    Raises:
+        ManifestError: the file is missing, too large, not TOML, or not a manifest that agrees with itself.
+    """
+    try:
+        size = path.stat().st_size
+        text = path.read_text(encoding="utf-8") if size <= MANIFEST_BYTES_MAX else None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ManifestError([f"{path.name}: cannot be read ({type(error).__name__})"]) from error
+    if text is None:
+        raise ManifestError([f"{path.name}: {size} bytes, more than {MANIFEST_BYTES_MAX}"])
+    return parse(text)
+
+
+def parse(text: str) -> Manifest:
+    """Read a manifest from TOML text.
+
+    Raises:
+        ManifestError: as `load`.
+    """
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ManifestError([f"not TOML: {error}"]) from error
+    faults = _faults(raw)
+    if faults:
+        raise ManifestError(faults)
+    return Manifest.model_validate(raw)
+
+
+def _faults(raw: Mapping[str, Any]) -> list[str]:
+    """List what is wrong in each section, then what does not agree among the sections that are right."""
+    faults: list[str] = []
+    try:
+        Manifest.model_validate(raw)
+    except ValidationError as error:
+        faults += in_words(error)
+    return faults + disagreements(
+        Draft(
+            accepts=_section(Accepts, raw, "accepts"),
+            input=_section(Input, raw, "input"),
+            prepare=_section(tuple[PrepareStep, ...], raw, "prepare", ()),
+            output=_section(Output, raw, "output"),
+            interpret=_section(tuple[InterpretStep, ...], raw, "interpret"),
+        )
+    )
+
+
+def _section(kind: Any, raw: Mapping[str, Any], key: str, missing: Any = None) -> Any:
+    """Read one section by itself; None when it has faults of its own."""
+    if key not in raw:
+        return missing
+    try:
+        return TypeAdapter(kind).validate_python(raw[key])
+    except ValidationError:
+        return None

@@ -1,0 +1,201 @@
+"""The step that turns a probability field into separate lesions.
+
+Promises: regions are told apart on the network's grid and drawn on the source grid one at a time, so no
+full-size field is made; every region above the threshold and the smallest volume is counted, even when the
+list of lesions is cut at its bound.
+Never: says "no finding" where a region lies in the band its author does not trust.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+from scipy import ndimage
+
+from models import codes
+from models.findings import Code, Lesion, Measurement, Outcome
+from models.labels import Label
+from models.operations.grid import Grid
+from models.operations.label_maps import segment_of
+from models.operations.part import Part, Scene
+from models.operations.strict import Strict
+from models.tensors import BoolArray, FloatArray, Volume
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Regions = npt.NDArray[np.int32]
+Box = tuple[slice, slice, slice]
+MARGIN = 2
+"""Grid voxels around a region that take part in drawing its edge on the source grid."""
+
+
+class Components(Strict):
+    """Report connected regions of one channel as lesions.
+
+    Attributes:
+        label: which label of the output.
+        threshold: probability from which a voxel belongs to a region.
+        abstain: [low, high): when no region reaches `high` and something reaches `low`, the model abstains,
+            and shows what reaches `low`.
+        volume_ml_min: smaller regions are not reported.
+        lesions_max: how many are listed; all are drawn and counted.
+    """
+
+    step: Literal["components"]
+    label: str
+    threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    abstain: tuple[Share, Share] | None = None
+    volume_ml_min: Annotated[float, Field(ge=0)] = 0.0
+    lesions_max: Annotated[int, Field(ge=1, le=1000)] = 100
+    reads: ClassVar[str] = "probability"
+
+    def interpret(self, field: FloatArray, laid: Grid, scene: Scene) -> Part:
+        """Find the regions of `field`, (channels, z, y, x) on the grid `laid`."""
+        (label,) = scene.chosen((self.label,))
+        outcome, found = self._decide(field[label.value], laid)
+        mask = np.zeros(scene.volume.shape, dtype=np.bool_)
+        for region in found:
+            mask[region.source_box] |= region.mask
+        listed = found[: self.lesions_max]
+        lesions = tuple(_lesion(n, region, label, scene.volume) for n, region in enumerate(listed, start=1))
+        return Part(
+            outcome=outcome,
+            statement=self._statement(outcome, label, found, lesions),
+            segments=(segment_of(label, 1, mask),) if found else (),
+            lesions=lesions,
+            details={"threshold": self.threshold, "regions": float(len(found))},
+        )
+
+    def _decide(self, probability: FloatArray, laid: Grid) -> "tuple[Outcome, list[_Region]]":
+        found = self._regions(probability, laid, level=self.threshold)
+        if self.abstain is not None and all(region.probability < self.abstain[1] for region in found):
+            doubtful = self._regions(probability, laid, level=self.abstain[0])
+            return (Outcome.ABSTAINED if doubtful else Outcome.NO_FINDING), doubtful
+        return (Outcome.FINDING if found else Outcome.NO_FINDING), found
+
+    def _regions(self, probability: FloatArray, laid: Grid, *, level: float) -> "list[_Region]":
+        """Give the regions at `level`, the largest on the source grid first."""
+        regions, _ = ndimage.label(probability >= level, structure=np.ones((3, 3, 3), dtype=np.bool_))
+        counts = np.bincount(regions.ravel())
+        voxels_min = self.volume_ml_min * 1000.0 / float(np.prod(laid.spacing_mm))
+        found = [
+            _draw(probability, regions, number, box, laid=laid, level=level)
+            for number, box in enumerate(ndimage.find_objects(regions), start=1)
+            if counts[number] >= voxels_min
+        ]
+        return sorted(found, key=lambda region: int(region.mask.sum()), reverse=True)
+
+    def _statement(
+        self, outcome: Outcome, label: Label, found: "list[_Region]", lesions: tuple[Lesion, ...]
+    ) -> str:
+        if outcome is Outcome.NO_FINDING:
+            return f"No {label.title} found."
+        volume_ml, long_axis_mm, probability = (item.value for item in lesions[0].measurements)
+        size = f"largest {volume_ml:.1f} mL, {long_axis_mm:.0f} mm"
+        listed = "" if len(lesions) == len(found) else f" The {len(lesions)} largest are listed."
+        if outcome is Outcome.ABSTAINED:
+            highest = max(region.probability for region in found)
+            return (
+                f"Uncertain: {label.count(len(found))} possible ({size}), probability at most "
+                f"{highest:.2f}; the model neither confirms nor excludes.{listed}"
+            )
+        return f"{label.count(len(found))} found ({size}, probability {probability:.2f}).{listed}"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Region:
+    """Hold one region: its highest probability, and its mask, cropped, from `origin` in the source on."""
+
+    probability: float
+    origin: tuple[int, int, int]
+    mask: BoolArray
+
+    @property
+    def source_box(self) -> Box:
+        z, y, x = (slice(low, low + size) for low, size in zip(self.origin, self.mask.shape, strict=True))
+        return z, y, x
+
+
+def _draw(
+    probability: FloatArray, regions: Regions, number: int, box: Box, *, laid: Grid, level: float
+) -> _Region:
+    """Draw region `number` on the source grid."""
+    wide = _widened(box, laid.shape)
+    mine = regions[wide] == number
+    others = (regions[wide] != 0) & ~mine
+    values = np.where(others, np.float32(0), probability[wide])
+    first = (wide[0].start, wide[1].start, wide[2].start)
+    reach = laid.covered(first, values.shape)
+    turned = laid.back(values, first=first, box=reach) >= level
+    if not turned.any():
+        turned, reach = _nearest(values, first, laid)
+    mask, origin = _in_source(turned, reach, laid)
+    return _Region(probability=float(values[mine].max()), origin=origin, mask=mask)
+
+
+def _widened(box: Box, shape: tuple[int, int, int]) -> Box:
+    z, y, x = (
+        slice(max(0, part.start - MARGIN), min(size, part.stop + MARGIN))
+        for part, size in zip(box, shape, strict=True)
+    )
+    return z, y, x
+
+
+def _nearest(
+    values: FloatArray, first: tuple[int, int, int], laid: Grid
+) -> tuple[BoolArray, tuple[range, range, range]]:
+    """Mark the one source voxel nearest to the peak, for a region that falls between source slices."""
+    peak = np.array(np.unravel_index(int(values.argmax()), values.shape)) + first
+    at = (peak + 0.5) * laid.spacing_mm / np.array(laid.source_spacing_mm) - 0.5
+    z, y, x = (int(np.clip(round(i), 0, size - 1)) for i, size in zip(at, laid.source_shape, strict=True))
+    return np.ones((1, 1, 1), dtype=np.bool_), (range(z, z + 1), range(y, y + 1), range(x, x + 1))
+
+
+def _in_source(
+    turned: BoolArray, reach: tuple[range, range, range], laid: Grid
+) -> tuple[BoolArray, tuple[int, int, int]]:
+    """Turn a cropped mask back and crop it to its own bounding box."""
+    starts = [0, 0, 0]
+    for part, axis, flip, size in zip(reach, laid.turn.axes, laid.turn.flips, laid.source_shape, strict=True):
+        starts[axis] = size - part.stop if flip else part.start
+    mask = laid.turn.undo(turned)
+    (tight,) = ndimage.find_objects(mask.astype(np.uint8))
+    z, y, x = (start + part.start for start, part in zip(starts, tight, strict=True))
+    return np.ascontiguousarray(mask[tight]), (z, y, x)
+
+
+def _lesion(number: int, region: _Region, label: Label, volume: Volume) -> Lesion:
+    """Measure one region on the source grid."""
+    largest = int(region.mask.sum(axis=(1, 2)).argmax())
+    finding = label.type.code()
+    values: tuple[tuple[Code, float, Code], ...] = (
+        (codes.VOLUME, float(region.mask.sum()) * volume.voxel_volume_mm3 / 1000.0, codes.MILLILITRE),
+        (codes.LONG_AXIS, long_axis_mm(region.mask[largest], volume.pixel_spacing_mm), codes.MILLIMETRE),
+        (codes.PROBABILITY, region.probability, codes.NO_UNITS),
+    )
+    return Lesion(
+        label=str(number),
+        segment=label.name,
+        finding=finding,
+        probability=region.probability,
+        origin=region.origin,
+        component=region.mask,
+        slice_index=region.origin[0] + largest,
+        measurements=tuple(
+            Measurement(name=name, value=value, unit=unit, segment=label.name, finding=finding)
+            for name, value, unit in values
+        ),
+    )
+
+
+def long_axis_mm(plane: BoolArray, pixel_spacing_mm: tuple[float, float]) -> float:
+    """Give the longest way across a mask (y, x): between pixel centres, plus a mean pixel for the edges."""
+    rows = np.flatnonzero(plane.any(axis=1))
+    first = plane[rows].argmax(axis=1)
+    last = plane.shape[1] - 1 - plane[rows][:, ::-1].argmax(axis=1)
+    points = (
+        np.stack([np.concatenate([rows, rows]), np.concatenate([first, last])], axis=1) * pixel_spacing_mm
+    )
+    apart = points[:, None, :] - points[None, :, :]
+    return float(np.sqrt((apart**2).sum(axis=-1).max()) + np.mean(pixel_spacing_mm))

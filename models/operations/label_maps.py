@@ -1,0 +1,185 @@
+"""Steps that read a label map slice by slice: statistics of each label, and its mask.
+
+Promises: one pass, sums in float64, no copy of the volume; Pixel Padding belongs to no label.
+Never: gives a volume where the distance between slices is not one number.
+"""
+
+from typing import ClassVar, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from models import codes
+from models.findings import Measurement, Segment, Withheld
+from models.labels import Label
+from models.operations.part import Part, Scene
+from models.operations.strict import Strict
+from models.tensors import LabelArray, Volume
+
+Quantity = Literal["volume", "mean", "standard-deviation"]
+LABELS = 256
+
+
+class LabelMapReader(Protocol):
+    """Read label maps in slice order, then say what was seen."""
+
+    def take(self, first: int, labels: LabelArray) -> None:
+        """Read the slices that begin at index `first`: uint8, (n, y, x), 0 where nothing is labelled."""
+
+    def finish(self) -> Part:
+        """Give this step's share of the findings."""
+
+
+class LabelStatistics(Strict):
+    """Measure volume (mL), mean and standard deviation of the voxel values of each label."""
+
+    step: Literal["label-statistics"]
+    measure: tuple[Quantity, ...] = ("volume", "mean", "standard-deviation")
+    deviation: Literal["population", "sample"] = "population"
+    labels: tuple[str, ...] | None = None
+    reads: ClassVar[str] = "labels"
+
+    def begin(self, scene: Scene) -> LabelMapReader:
+        """Start counting."""
+        return _Tally(self, scene)
+
+
+class WriteSegments(Strict):
+    """Keep the mask of each named label as a segment, numbered in that order."""
+
+    step: Literal["segments"]
+    labels: tuple[str, ...]
+    reads: ClassVar[str] = "labels"
+
+    def begin(self, scene: Scene) -> LabelMapReader:
+        """Start collecting."""
+        return _Masks(self, scene)
+
+
+class _Tally:
+    """Hold count, sum and sum of squares of every label."""
+
+    def __init__(self, step: LabelStatistics, scene: Scene) -> None:
+        self._step, self._scene = step, scene
+        self._sums = np.zeros((3, LABELS))
+
+    def take(self, first: int, labels: LabelArray) -> None:
+        """Add one block of slices."""
+        flat = labels.ravel()
+        values = self._scene.volume.voxels[first : first + len(labels)].ravel().astype(np.float64)
+        self._sums[0] += np.bincount(flat, minlength=LABELS)
+        self._sums[1] += np.bincount(flat, weights=values, minlength=LABELS)
+        np.square(values, out=values)
+        self._sums[2] += np.bincount(flat, weights=values, minlength=LABELS)
+
+    def finish(self) -> Part:
+        """Give the measurements, and what was withheld."""
+        given: list[Measurement] = []
+        withheld: list[Withheld] = []
+        for label in self._scene.chosen(self._step.labels):
+            for quantity in self._step.measure:
+                one = self._measure(label, quantity)
+                (given if isinstance(one, Measurement) else withheld).append(one)  # type: ignore[arg-type]
+        return Part(measurements=tuple(given), withheld=tuple(withheld), statement=self._statement(withheld))
+
+    def _measure(self, label: Label, quantity: Quantity) -> Measurement | Withheld:
+        count, total, squares = self._sums[:, label.value]
+        if quantity == "volume":
+            return self._volume(label, count)
+        if count == 0:
+            return _withheld(label, quantity, "No voxel of the series lies in this band.")
+        mean = total / count
+        if quantity == "mean":
+            return _measured(label, quantity, mean)
+        divisor = count if self._step.deviation == "population" else count - 1
+        if divisor == 0:
+            return _withheld(label, quantity, "One voxel alone has no sample standard deviation.")
+        return _measured(label, quantity, float(np.sqrt(max(0.0, squares - total * mean) / divisor)))
+
+    def _volume(self, label: Label, count: float) -> Measurement | Withheld:
+        reason = why_no_volume(self._scene.volume)
+        if reason is not None:
+            return _withheld(label, "volume", reason)
+        return _measured(label, "volume", count * self._scene.volume.voxel_volume_mm3 / 1000.0)
+
+    def _statement(self, withheld: list[Withheld]) -> str:
+        names = ", ".join(label.title for label in self._scene.chosen(self._step.labels))
+        count = len(self._scene.volume.voxels)
+        slices = "1 slice" if count == 1 else f"{count} slices"
+        said = f"Measured over {slices}: {names}. Values only, no finding is claimed."
+        reason = next((item.reason for item in withheld if item.name == codes.VOLUME), None)
+        if reason is not None:
+            said += f" Volumes are withheld. {reason}"
+        return said
+
+
+class _Masks:
+    """Hold one mask per chosen label."""
+
+    def __init__(self, step: WriteSegments, scene: Scene) -> None:
+        self._labels = scene.chosen(step.labels)
+        self._masks: list[npt.NDArray[np.bool_]] = [
+            np.zeros(scene.volume.shape, dtype=np.bool_) for _ in self._labels
+        ]
+
+    def take(self, first: int, labels: LabelArray) -> None:
+        """Mark one block of slices."""
+        for label, mask in zip(self._labels, self._masks, strict=True):
+            np.equal(labels, label.value, out=mask[first : first + len(labels)])
+
+    def finish(self) -> Part:
+        """Give the segments."""
+        pairs = zip(self._labels, self._masks, strict=True)
+        return Part(
+            segments=tuple(segment_of(label, n, mask) for n, (label, mask) in enumerate(pairs, start=1))
+        )
+
+
+def segment_of(label: Label, number: int, mask: npt.NDArray[np.bool_]) -> Segment:
+    """Make the segment of a label: mask bool, (z, y, x), on the source grid."""
+    return Segment(
+        label=label.name,
+        number=number,
+        category=label.category.code(),
+        type=label.type.code(),
+        colour_rgb=label.colour_rgb,
+        mask=mask,
+    )
+
+
+def why_no_volume(volume: Volume) -> str | None:
+    """Say in one sentence why no volume can be given; None when it can."""
+    if len(volume.voxels) < 2:
+        return "A single slice has no distance to the next, so no volume can be computed."
+    if not volume.regular:
+        cause = (volume.irregularity or "the slices are not evenly spaced").rstrip(".")
+        return f"The series is not regular ({cause}), so no volume can be computed."
+    if not volume.slice_spacing_mm > 0:
+        return "The distance between slices is not known, so no volume can be computed."
+    return None
+
+
+_NAMES = {
+    "volume": (codes.VOLUME, codes.MILLILITRE, None),
+    "mean": (codes.ATTENUATION, codes.HOUNSFIELD_UNIT, codes.MEAN),
+    "standard-deviation": (codes.ATTENUATION, codes.HOUNSFIELD_UNIT, codes.STANDARD_DEVIATION),
+}
+
+
+def _measured(label: Label, quantity: Quantity, value: float) -> Measurement:
+    name, unit, derivation = _NAMES[quantity]
+    return Measurement(
+        name=name,
+        value=float(value),
+        unit=unit,
+        segment=label.name,
+        finding=label.type.code(),
+        derivation=derivation,
+    )
+
+
+def _withheld(label: Label, quantity: Quantity, reason: str) -> Withheld:
+    name, _, derivation = _NAMES[quantity]
+    return Withheld(
+        name=name, derivation=derivation, reason=reason, segment=label.name, finding=label.type.code()
+    )

@@ -1,0 +1,35 @@
+"""What one interpreting step adds to the findings, and what it is given to work with."""
+
+from dataclasses import dataclass, field
+
+from models.findings import Lesion, Measurement, Outcome, Segment, Withheld
+from models.labels import Label
+from models.tensors import Volume
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Scene:
+    """Hold what every step may look at: the series and the labels of the manifest."""
+
+    volume: Volume
+    labels: tuple[Label, ...]
+
+    def chosen(self, names: tuple[str, ...] | None) -> tuple[Label, ...]:
+        """Give the labels of `names` in that order; all of them for None."""
+        if names is None:
+            return self.labels
+        by_name = {label.name: label for label in self.labels}
+        return tuple(by_name[name] for name in names)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Part:
+    """Hold one step's share of the findings. `outcome` None means it makes no claim."""
+
+    outcome: Outcome | None = None
+    statement: str = ""
+    segments: tuple[Segment, ...] = ()
+    measurements: tuple[Measurement, ...] = ()
+    lesions: tuple[Lesion, ...] = ()
+    withheld: tuple[Withheld, ...] = ()
+    details: dict[str, float | str] = field(default_factory=dict)
