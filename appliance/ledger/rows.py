@@ -10,14 +10,14 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from appliance.core.instance import Instance, Location
 from appliance.ledger.engine import Tx
-from appliance.ledger.tables import instances
 
 
 def insert_unless_there(tx: Tx, table: sa.Table, values: Mapping[str, Any]) -> bool:
     """Insert a row unless a unique key of it exists; say whether it was inserted."""
     dialect = postgresql if tx.dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(table).values(**values).on_conflict_do_nothing()
-    return tx.execute(statement).rowcount == 1
+    # A row comes back only if one went in; the drivers do not agree on the row count of an INSERT.
+    statement = dialect.insert(table).values(**values).on_conflict_do_nothing().returning(sa.literal(1))
+    return tx.execute(statement).first() is not None
 
 
 def as_instance(row: Any) -> Instance:
@@ -52,8 +52,3 @@ def instance_values(instance: Instance) -> dict[str, Any]:
         "pixel_bytes": instance.pixel_bytes,
         "facts": dict(instance.facts),
     }
-
-
-def known_files(tx: Tx) -> set[str]:
-    """Return every spool file that an instance row names."""
-    return set(tx.execute(sa.select(instances.c.file)).scalars())
