@@ -2,7 +2,8 @@
 
 Unknown keys are faults.
 Nothing here reads the environment or opens anything but the file itself.
-Route expressions are checked by `appliance.routes`, packages by `models`; this module knows only shapes and names.
+Route expressions are checked by `appliance.routes`, packages by `models`; this module knows only shapes
+and names.
 """
 
 from __future__ import annotations
@@ -17,11 +18,14 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 DEFAULT_PATH = Path("/etc/readside/site.toml")
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-AeTitleText = Annotated[str, StringConstraints(pattern=r"^[\x20-\x5b\x5d-\x7e]{1,16}$", strip_whitespace=True)]
+AeTitleText = Annotated[
+    str, StringConstraints(pattern=r"^[\x20-\x5b\x5d-\x7e]{1,16}$", strip_whitespace=True)
+]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=7 * 86400)]
 Output = Literal["sr", "seg", "sc", "text-sr"]
-# Names that the design reserves and a later version fills; asking for one now is a fault with its own sentence.
+# Names that the design reserves and a later version fills; asking for one now is a fault with its own
+# sentence.
 OUTPUTS_TO_COME = ("gsps", "pdf")
 Right = Literal["store", "query"]
 EngineName = Literal["tensorrt", "cuda", "openvino", "cpu"]
@@ -98,7 +102,8 @@ class Assembly(Section):
     series_quiet_seconds: Seconds = 30.0
     deadline_seconds: Seconds = 3600.0
     confirm_with: Name | None = None
-    confirm_every_seconds: Seconds = 5.0
+    confirm_every_seconds: Seconds = 10.0
+    confirm_settle_seconds: Seconds = 5.0
 
 
 class Inference(Section):
@@ -156,7 +161,10 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _names_fit(self) -> Self:
-        faults = [*_doubles("peers", [p.name for p in self.peers]), *_doubles("routes", [r.name for r in self.routes])]
+        faults = [
+            *_doubles("peers", [p.name for p in self.peers]),
+            *_doubles("routes", [r.name for r in self.routes]),
+        ]
         faults += _doubles("peers' ae_title", [p.ae_title for p in self.peers])
         by_name = {peer.name: peer for peer in self.peers}
         for route in self.routes:
@@ -184,13 +192,17 @@ class Config(Section):
 
 
 def _doubles(where: str, names: Sequence[str]) -> list[str]:
-    return [f"{where}: {name!r} stands there twice" for name in sorted({n for n in names if names.count(n) > 1})]
+    return [
+        f"{where}: {name!r} stands there twice" for name in sorted({n for n in names if names.count(n) > 1})
+    ]
 
 
 def _destination_fault(route: str, name: str, peer: Peer | None) -> str:
     if peer is None:
         return f"routes.{route}.send_to: no peer is called {name!r}"
-    return "" if peer.reachable else f"routes.{route}.send_to: peer {name!r} needs host and port to be sent to"
+    return (
+        "" if peer.reachable else f"routes.{route}.send_to: peer {name!r} needs host and port to be sent to"
+    )
 
 
 def _confirm_fault(name: str, peer: Peer | None) -> str:
@@ -198,7 +210,7 @@ def _confirm_fault(name: str, peer: Peer | None) -> str:
         return f"assembly.confirm_with: no peer is called {name!r}"
     if not peer.reachable:
         return f"assembly.confirm_with: peer {name!r} needs host and port to be asked"
-    return "" if "query" in peer.may else f"assembly.confirm_with: peer {name!r} needs \"query\" in its `may`"
+    return "" if "query" in peer.may else f'assembly.confirm_with: peer {name!r} needs "query" in its `may`'
 
 
 def load(path: Path) -> Config:

@@ -40,9 +40,6 @@ class Limits:
     # A permanent refusal is asked again this often before a person must look (F53).
     refusals_max: int = 3
 
-    # Two equal counts this far apart make a study complete; one alone may be a coincidence while it still grows.
-    confirm_settle_seconds: float = 1.0
-
     restart_seconds: float = 1.0
     restart_seconds_max: float = 30.0
     drain_seconds: float = 30.0

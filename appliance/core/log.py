@@ -32,6 +32,13 @@ def configure(service: str) -> None:
     structlog.contextvars.bind_contextvars(service=service)
 
 
+def silence() -> None:
+    """Keep this process quiet: a person or a program reads its output."""
+    for name in _THIRD_PARTY:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL + 1))
+
+
 def get(room: str) -> Any:
     """Return the logger of a room."""
     return structlog.get_logger(room=room)

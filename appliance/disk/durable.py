@@ -78,6 +78,19 @@ class DurableFile:
             self.abandon()
             raise _translated(error, self._path) from error
 
+    def write_head(self, data: bytes) -> None:
+        """Overwrite the first bytes of the file, which were written as a place-holder.
+
+        Raises:
+            NoSpace, DiskFault: as for `write`.
+        """
+        try:
+            written = os.pwrite(self._handle, data, 0)
+        except OSError as error:
+            self.abandon()
+            raise _translated(error, self._path) from error
+        assert written == len(data), "a head is smaller than any page"
+
     def commit(self, final: Path) -> None:
         """Give the file its final name. On return it is whole and findable after a power cut.
 

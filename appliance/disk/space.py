@@ -1,4 +1,4 @@
-"""Free space: receiving stops before the disk is full, and nothing unprocessed is ever deleted to make room."""
+"""Free space: receiving stops before the disk is full; nothing unprocessed is deleted to make room."""
 
 from __future__ import annotations
 

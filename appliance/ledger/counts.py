@@ -43,7 +43,9 @@ def count(tx: Tx) -> Counts:
     by_state = _by(tx, instances, instances.c.state)
     return Counts(
         kept=_all(tx, instances),
-        duplicates=tx.execute(sa.select(sa.func.coalesce(sa.func.sum(instances.c.copies - 1), 0))).scalar_one(),
+        duplicates=tx.execute(
+            sa.select(sa.func.coalesce(sa.func.sum(instances.c.copies - 1), 0))
+        ).scalar_one(),
         in_studies=by_state.get(InstanceState.STUDY, 0),
         quarantined=by_state.get(InstanceState.QUARANTINED, 0),
         purged=by_state.get(InstanceState.PURGED, 0),

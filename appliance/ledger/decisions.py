@@ -71,7 +71,13 @@ def _record_one(tx: Tx, study: studies.Study, decision: Decision, at: float) -> 
         )
     )
     events.add(
-        tx, "route.decided", at=at, study_uid=study.study_uid, route=decision.route, verdict=decision.verdict, job=job_id
+        tx,
+        "route.decided",
+        at=at,
+        study_uid=study.study_uid,
+        route=decision.route,
+        verdict=decision.verdict,
+        job=job_id,
     )
     return job_id
 

@@ -1,4 +1,4 @@
-"""Deliveries: one row for each object and destination, never forgotten before it was accepted or settled (P6)."""
+"""Deliveries: a row for each object and destination, kept until it was accepted or settled (P6)."""
 
 from __future__ import annotations
 
@@ -108,10 +108,14 @@ def accepted(tx: Tx, parcel: Parcel, *, status: int | None, word: str, at: float
     _settle(tx, parcel, DeliveryState.ACCEPTED, status=status, word=word, at=at, settled_at=at)
 
 
-def later(tx: Tx, parcel: Parcel, *, status: int | None, word: str, at: float, due_at: float, refused: bool) -> None:
+def later(
+    tx: Tx, parcel: Parcel, *, status: int | None, word: str, at: float, due_at: float, refused: bool
+) -> None:
     """Record an attempt that failed, and when the next one is due."""
     refusals = parcel.refusals + int(refused)
-    _settle(tx, parcel, DeliveryState.LATER, status=status, word=word, at=at, due_at=due_at, refusals=refusals)
+    _settle(
+        tx, parcel, DeliveryState.LATER, status=status, word=word, at=at, due_at=due_at, refusals=refusals
+    )
 
 
 def dead(tx: Tx, parcel: Parcel, *, status: int | None, word: str, at: float) -> None:
@@ -131,12 +135,21 @@ def _settle(
     ).rowcount
     if done:
         events.add(
-            tx, word, at=at, study_uid=parcel.study_uid, delivery=parcel.id, output=parcel.item.output, status=status
+            tx,
+            word,
+            at=at,
+            study_uid=parcel.study_uid,
+            delivery=parcel.id,
+            output=parcel.item.output,
+            status=status,
         )
 
 
 def release_dead(tx: Tx, *, at: float, everything: bool) -> int:
-    """Take back deliveries that a dead courier was sending; with `everything`, those whose lease still runs too."""
+    """Take back deliveries that a dead courier was sending.
+
+    With `everything`, those whose lease still runs too.
+    """
     query = sa.update(deliveries).where(deliveries.c.state == DeliveryState.SENDING)
     if not everything:
         query = query.where(deliveries.c.lease_until < at)
@@ -150,7 +163,9 @@ def of_study(tx: Tx, study_uid: str) -> list[Delivery]:
 
 def in_state(tx: Tx, state: DeliveryState, *, limit: int) -> list[Delivery]:
     """Return deliveries in a state, newest first."""
-    return _listed(tx, _joined().where(deliveries.c.state == state).order_by(deliveries.c.id.desc()).limit(limit))
+    return _listed(
+        tx, _joined().where(deliveries.c.state == state).order_by(deliveries.c.id.desc()).limit(limit)
+    )
 
 
 def find(tx: Tx, delivery_id: int) -> Delivery | None:
@@ -181,5 +196,6 @@ def _listed(tx: Tx, query: sa.Select[Any]) -> list[Delivery]:
     fields = Delivery.__dataclass_fields__
     rows = (row._mapping for row in tx.execute(query))
     return [
-        Delivery(**{k: v for k, v in row.items() if k in fields} | {"state": DeliveryState(row["state"])}) for row in rows
+        Delivery(**{k: v for k, v in row.items() if k in fields} | {"state": DeliveryState(row["state"])})
+        for row in rows
     ]

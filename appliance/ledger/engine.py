@@ -48,7 +48,10 @@ class Ledger:
 
     @contextmanager
     def write(self) -> Iterator[Tx]:
-        """Open a transaction that changes rows; what it did is durable when the block ends without an error."""
+        """Open a transaction that changes rows.
+
+        What it did is durable when the block ends without an error.
+        """
         with self._writing.begin() as tx:
             yield tx
 
@@ -78,7 +81,7 @@ def open_ledger(url: str, *, clock: Clock = SYSTEM) -> Ledger:
         engine.dispose()
         raise LedgerRefused(
             f"the ledger cannot be opened: {type(error.orig).__name__}: {error.orig}. "
-            "Restore it from a backup, or move it away: instance rows are rebuilt from the spool at the next start"
+            "Restore it from a backup, or move it away: the rows of instances are made again from the spool"
         ) from error
     except LedgerRefused:
         engine.dispose()
@@ -121,7 +124,9 @@ def _assert_durable(engine: sa.Engine) -> None:
         mode = connection.exec_driver_sql("PRAGMA journal_mode").scalar()
         level = connection.exec_driver_sql("PRAGMA synchronous").scalar()
     if (mode, level) != ("wal", 2):
-        raise LedgerRefused(f"SQLite gave journal_mode={mode}, synchronous={level}; wal and 2 (FULL) are needed")
+        raise LedgerRefused(
+            f"SQLite gave journal_mode={mode}, synchronous={level}; wal and 2 (FULL) are needed"
+        )
 
 
 @contextmanager
@@ -150,7 +155,9 @@ def _migrate(engine: sa.Engine) -> None:
     if have == scripts.get_current_head():
         return
     if have is not None and have not in {script.revision for script in scripts.walk_revisions()}:
-        raise LedgerRefused(f"the ledger has schema {have}, which this version does not know: install a newer Readside")
+        raise LedgerRefused(
+            f"the ledger has schema {have}, which this version does not know: install a newer Readside"
+        )
     with engine.execution_options(readside_write=True).begin() as connection:
         settings.attributes["connection"] = connection
         command.upgrade(settings, "head")

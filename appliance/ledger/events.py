@@ -28,7 +28,9 @@ def add(tx: Tx, word: str, *, at: float, study_uid: str | None = None, **detail:
 
 def of_study(tx: Tx, study_uid: str) -> list[Event]:
     """Return a study's timeline, oldest first."""
-    return _listed(tx, sa.select(events).where(events.c.study_uid == study_uid).order_by(events.c.at, events.c.id))
+    return _listed(
+        tx, sa.select(events).where(events.c.study_uid == study_uid).order_by(events.c.at, events.c.id)
+    )
 
 
 def latest(tx: Tx, count: int, *, word: str | None = None) -> list[Event]:

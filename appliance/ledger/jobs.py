@@ -67,7 +67,10 @@ class Work:
 
 
 def open_job(tx: Tx, work: Work, *, at: float) -> int:
-    """Return the job of a piece of work, making it if it was never asked for; the newest run if there are several."""
+    """Return the job of a piece of work, making it if it was never asked for.
+
+    The newest run if there are several.
+    """
     newest = sa.select(jobs.c.id).where(*_same_work(work)).order_by(jobs.c.run.desc()).limit(1)
     found = tx.execute(newest).scalar_one_or_none()
     if found is None:
@@ -93,7 +96,9 @@ def _fresh(at: float) -> dict[str, Any]:
 
 def _remember_inputs(tx: Tx, job_id: int, work: Work) -> None:
     inputs = sa.select(sa.literal(job_id), instances.c.id).where(
-        instances.c.study_uid == work.study_uid, instances.c.series_uid == work.series_uid, instances.c.current
+        instances.c.study_uid == work.study_uid,
+        instances.c.series_uid == work.series_uid,
+        instances.c.current,
     )
     tx.execute(job_inputs.insert().from_select(["job_id", "instance_id"], inputs))
 
@@ -106,7 +111,10 @@ def find(tx: Tx, job_id: int) -> Job | None:
 
 def of_study(tx: Tx, study_uid: str) -> list[Job]:
     """Return a study's jobs, oldest first."""
-    return [_job(row) for row in tx.execute(sa.select(jobs).where(jobs.c.study_uid == study_uid).order_by(jobs.c.id))]
+    return [
+        _job(row)
+        for row in tx.execute(sa.select(jobs).where(jobs.c.study_uid == study_uid).order_by(jobs.c.id))
+    ]
 
 
 def in_state(tx: Tx, state: JobState, *, limit: int) -> list[Job]:
@@ -166,7 +174,14 @@ def postpone(tx: Tx, job: Job, *, word: str, reason: str, at: float, not_before:
     done = tx.execute(
         sa.update(jobs)
         .where(*_held_by(job))
-        .values(state=JobState.WAITING, word=word, reason=reason, not_before=not_before, owner=None, lease_until=None)
+        .values(
+            state=JobState.WAITING,
+            word=word,
+            reason=reason,
+            not_before=not_before,
+            owner=None,
+            lease_until=None,
+        )
     ).rowcount
     if done:
         events.add(tx, word, at=at, study_uid=job.study_uid, job=job.id, route=job.route, reason=reason)
@@ -176,9 +191,14 @@ def postpone(tx: Tx, job: Job, *, word: str, reason: str, at: float, not_before:
 def release_dead(tx: Tx, *, at: float, limits: Limits, owner_name: str | None = None) -> list[Job]:
     """Take back the jobs whose worker died, and hold those that killed too many.
 
-    Without `owner_name` these are the leases that ran out; with it, every lease of that worker's former processes.
+    Without `owner_name` these are the leases that ran out; with it, every lease of that worker's former
+    processes.
     """
-    dead = jobs.c.lease_until < at if owner_name is None else jobs.c.owner.startswith(f"{owner_name}:", autoescape=True)
+    dead = (
+        jobs.c.lease_until < at
+        if owner_name is None
+        else jobs.c.owner.startswith(f"{owner_name}:", autoescape=True)
+    )
     rows = tx.execute(sa.select(jobs).where(jobs.c.state == JobState.LEASED, dead)).all()
     return [_release(tx, _job(row), at, limits) for row in rows]
 
@@ -227,7 +247,9 @@ def claim_notice(tx: Tx, job_id: int, *, owner: str, at: float, limits: Limits) 
         sa.update(jobs)
         .where(jobs.c.id == job_id, jobs.c.state == JobState.HELD)
         .where(sa.or_(jobs.c.lease_until.is_(None), jobs.c.lease_until < at))
-        .values(owner=owner, lease_until=at + limits.lease_seconds, notice_attempts=jobs.c.notice_attempts + 1)
+        .values(
+            owner=owner, lease_until=at + limits.lease_seconds, notice_attempts=jobs.c.notice_attempts + 1
+        )
     ).rowcount
     return find(tx, job_id) if taken else None
 
@@ -243,8 +265,17 @@ def newer_exists(tx: Tx, job: Job) -> bool:
     return tx.execute(query.limit(1)).first() is not None
 
 
+def has_later_run(tx: Tx, job: Job) -> bool:
+    """Say whether a person asked for the same work again already."""
+    query = sa.select(jobs.c.id).where(*_same_work(job), jobs.c.run > job.run)
+    return tx.execute(query.limit(1)).first() is not None
+
+
 def again(tx: Tx, job: Job, *, at: float) -> int:
-    """Ask for the same work once more because a person said so; the new run supersedes the old one's result."""
+    """Ask for the same work once more because a person said so.
+
+    The new run supersedes the old one's result.
+    """
     assert job.state in (JobState.FAILED, JobState.HELD, JobState.DONE), job.state
     highest = tx.execute(sa.select(sa.func.max(jobs.c.run)).where(*_same_work(job))).scalar_one()
     copied = {name: value for name, value in vars(job).items() if name in Work.__dataclass_fields__}

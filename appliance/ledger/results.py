@@ -1,4 +1,4 @@
-"""Results and their objects: frozen bytes, with the instances, the model and the engine that made them (P7)."""
+"""Results and their objects: frozen bytes, and the instances, model and engine that made them (P7)."""
 
 from __future__ import annotations
 
@@ -102,7 +102,9 @@ def _add_result(tx: Tx, job: jobs.Job, result: Result, at: float) -> int:
     return int(tx.execute(results.insert().values(**values).returning(results.c.id)).scalar_one())
 
 
-def _add_object(tx: Tx, result_id: int, item: ResultObject, send_to: Mapping[str, Sequence[str]], at: float) -> None:
+def _add_object(
+    tx: Tx, result_id: int, item: ResultObject, send_to: Mapping[str, Sequence[str]], at: float
+) -> None:
     place = {"file": item.location.file, "offset": item.location.offset, "length": item.location.length}
     plain = {k: v for k, v in vars(item).items() if k not in ("location", "id", "result_id")}
     object_id = tx.execute(

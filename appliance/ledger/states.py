@@ -36,8 +36,12 @@ DELIVERY: Mapping[DeliveryState, frozenset[DeliveryState]] = {
 }
 
 
-def diagram(name: str, table: Mapping[StudyState, frozenset[StudyState]] | Mapping[JobState, frozenset[JobState]]
-            | Mapping[DeliveryState, frozenset[DeliveryState]]) -> str:
+def diagram(
+    name: str,
+    table: Mapping[StudyState, frozenset[StudyState]]
+    | Mapping[JobState, frozenset[JobState]]
+    | Mapping[DeliveryState, frozenset[DeliveryState]],
+) -> str:
     """Draw a table as a Mermaid state diagram."""
     lines = ["```mermaid", "stateDiagram-v2"]
     lines += [f"    {source} --> {target}" for source, targets in table.items() for target in sorted(targets)]

@@ -60,13 +60,19 @@ def in_state(tx: Tx, state: StudyState) -> list[Study]:
 
 def latest(tx: Tx, count: int, *, offset: int = 0) -> list[Study]:
     """Return the studies that something arrived for last, newest first."""
-    query = sa.select(studies).order_by(studies.c.last_at.desc(), studies.c.study_uid).limit(count).offset(offset)
+    query = (
+        sa.select(studies).order_by(studies.c.last_at.desc(), studies.c.study_uid).limit(count).offset(offset)
+    )
     return [_study(row) for row in tx.execute(query)]
 
 
 def series_of(tx: Tx, study_uid: str) -> list[Series]:
     """Return the series of a study in the order they began to arrive."""
-    query = sa.select(series).where(series.c.study_uid == study_uid).order_by(series.c.first_at, series.c.series_uid)
+    query = (
+        sa.select(series)
+        .where(series.c.study_uid == study_uid)
+        .order_by(series.c.first_at, series.c.series_uid)
+    )
     return [Series(**row._mapping) for row in tx.execute(query)]
 
 
@@ -74,7 +80,9 @@ def instances_of(tx: Tx, study_uid: str, series_uid: str | None = None) -> list[
     """Return the current instances of a study or of one series of it, in a stable order."""
     query = (
         sa.select(instances)
-        .where(instances.c.study_uid == study_uid, instances.c.current, instances.c.state == InstanceState.STUDY)
+        .where(
+            instances.c.study_uid == study_uid, instances.c.current, instances.c.state == InstanceState.STUDY
+        )
         .order_by(instances.c.series_uid, instances.c.sop_instance_uid)
     )
     if series_uid is not None:
@@ -88,13 +96,15 @@ def count_of(tx: Tx, study_uid: str) -> int:
     return tx.execute(query.where(instances.c.study_uid == study_uid, instances.c.current)).scalar_one()
 
 
-def complete_series(tx: Tx, study_uid: str, series_uid: str, *, facts: Mapping[str, Any], at: float) -> None:
-    """Record that a series fell quiet and what was measured of it."""
-    tx.execute(
+def complete_series(tx: Tx, measured: Series, *, facts: Mapping[str, Any], at: float) -> bool:
+    """Record that a series fell quiet and what was measured of it; false if something arrived meanwhile."""
+    done = tx.execute(
         sa.update(series)
-        .where(series.c.study_uid == study_uid, series.c.series_uid == series_uid)
+        .where(series.c.study_uid == measured.study_uid, series.c.series_uid == measured.series_uid)
+        .where(series.c.last_at == measured.last_at)
         .values(complete_at=at, facts=dict(facts))
-    )
+    ).rowcount
+    return bool(done)
 
 
 def asked(tx: Tx, study_uid: str, *, count: int | None, kept: int, at: float) -> None:
@@ -121,7 +131,9 @@ def ready(tx: Tx, study: Study, *, content_digest: str, instance_count: int, rea
         rounds.c.study_uid == study.study_uid, rounds.c.content_digest == content_digest
     )
     decided = not new and tx.execute(query).scalar_one() is not None
-    events.add(tx, "assemble.ready", at=at, study_uid=study.study_uid, reason=reason, instances=instance_count)
+    events.add(
+        tx, "assemble.ready", at=at, study_uid=study.study_uid, reason=reason, instances=instance_count
+    )
     if decided:
         move(tx, study.study_uid, StudyState.READY, StudyState.DECIDED)
     return True

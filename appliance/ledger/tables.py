@@ -20,7 +20,9 @@ metadata = sa.MetaData(
 
 def _id() -> sa.Column[int]:
     # SQLite makes a row id only of INTEGER; PostgreSQL wants eight bytes.
-    return sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True)
+    return sa.Column(
+        "id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True
+    )
 
 
 def _time(name: str, *, nullable: bool = False) -> sa.Column[float]:
@@ -35,7 +37,8 @@ def _refer(name: str, to: str, *, nullable: bool = False) -> sa.Column[int]:
     return sa.Column(name, sa.BigInteger, sa.ForeignKey(f"{to}.id"), nullable=nullable, index=True)
 
 
-# One row for every distinct instance that was acknowledged. `current` is false once other bytes came under its UID.
+# One row for every distinct instance that was acknowledged. `current` is false once other bytes came under
+# its UID.
 instances = sa.Table(
     "instances",
     metadata,
@@ -72,7 +75,8 @@ series = sa.Table(
     _time("first_at"),
     _time("last_at"),
     _time("complete_at", nullable=True),
-    # What was measured of its geometry and read of its attributes once it fell quiet; the variables of a route.
+    # What was measured of its geometry and read of its attributes once it fell quiet; the variables of a
+    # route.
     sa.Column("facts", sa.JSON),
 )
 

@@ -1,0 +1,4 @@
+"""From instances to complete studies to decisions.
+
+Every time and state is a row, so a restart forgets nothing.
+"""

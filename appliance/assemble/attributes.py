@@ -1,0 +1,69 @@
+"""The attributes of a series that a route may ask for, read from one instance's header.
+
+Values have DICOM's own types: whole numbers, decimals, text, and lists where the dictionary allows several
+values.
+A value that cannot be read is left out; it never stops a study.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pydicom
+from pydicom import config
+from pydicom.datadict import dictionary_VM
+from pydicom.dataelem import DataElement
+from pydicom.errors import InvalidDicomError
+
+from appliance.core import log
+
+_log = log.get("assemble")
+_TEXT_MAX = 1024
+_VALUES_MAX = 64
+_WHOLE = frozenset({"IS", "US", "SS", "UL", "SL", "SV", "UV"})
+_DECIMAL = frozenset({"DS", "FL", "FD"})
+_TEXT = frozenset({"AE", "AS", "CS", "DA", "DT", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UR", "UT"})
+config.settings.reading_validation_mode = config.IGNORE
+
+
+def read_attributes(path: Path) -> dict[str, Any]:
+    """Return the plain top-level attributes of a spool file by keyword.
+
+    Sequences and bulk data are left out.
+    """
+    try:
+        header = pydicom.dcmread(path, stop_before_pixels=True)
+    except (InvalidDicomError, OSError, EOFError, NotImplementedError) as error:
+        _log.warning("assemble.header_unreadable", error=type(error).__name__)
+        return {}
+    found: dict[str, Any] = {}
+    for tag in header.keys():  # noqa: SIM118 - a data set is no mapping; its keys are tags
+        try:
+            element = header[tag]
+            value = _value(element)
+        except (ValueError, TypeError, KeyError, OverflowError, NotImplementedError, AttributeError):
+            continue
+        if element.keyword and value is not None:
+            found[element.keyword] = value
+    return found
+
+
+def _value(element: DataElement) -> Any:
+    if element.VR in _WHOLE:
+        kind: Any = int
+    elif element.VR in _DECIMAL:
+        kind = float
+    elif element.VR in _TEXT:
+        kind = _text
+    else:
+        return None
+    if element.is_empty:
+        return None
+    many = element.VM > 1 or dictionary_VM(element.tag) != "1"
+    values = list(element.value) if element.VM > 1 else [element.value]
+    return [kind(value) for value in values[:_VALUES_MAX]] if many else kind(element.value)
+
+
+def _text(value: object) -> str:
+    return str(value)[:_TEXT_MAX]

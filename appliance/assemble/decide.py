@@ -1,0 +1,85 @@
+"""Ask every active route about a study that became ready, and write what each said (P3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from appliance.assemble.gather import digest_of
+from appliance.core import log
+from appliance.core.words import StudyState, short
+from appliance.ledger import decisions, jobs, studies
+from appliance.ledger.engine import Ledger, Tx
+from appliance.routes.match import Candidate, Match, match
+from appliance.routes.table import ActiveRoute
+from models.analysis import check_geometry
+
+_log = log.get("routes")
+
+
+class Decider:
+    """Holds the active routes and decides ready studies."""
+
+    def __init__(self, ledger: Ledger, routes: Sequence[ActiveRoute]) -> None:
+        self._ledger, self._routes = ledger, routes
+
+    def turn(self) -> list[int]:
+        """Decide every ready study; return the jobs that were opened or stand already."""
+        with self._ledger.read() as tx:
+            ready = studies.in_state(tx, StudyState.READY)
+        return [job for study in ready for job in self._decide(study)]
+
+    def _decide(self, study: studies.Study) -> list[int]:
+        with self._ledger.write() as tx:
+            candidates = [
+                Candidate(series_uid=s.series_uid, facts=s.facts or {})
+                for s in studies.series_of(tx, study.study_uid)
+            ]
+            taken = [self._ask(tx, study, active, candidates) for active in self._routes]
+            opened = decisions.record(tx, study, taken, at=self._ledger.clock.now())
+        if opened is None:
+            return []
+        verdicts = {decision.route: decision.verdict.value for decision in taken}
+        _log.info("routes.decided", study=short(study.study_uid), verdicts=verdicts)
+        return opened
+
+    def _ask(
+        self, tx: Tx, study: studies.Study, active: ActiveRoute, candidates: Sequence[Candidate]
+    ) -> decisions.Decision:
+        manifest = active.package.manifest
+        made = match(active.when, active.accepts, lambda facts: check_geometry(manifest, facts), candidates)
+        return decisions.Decision(
+            route=active.route.name,
+            verdict=made.verdict,
+            reason=made.reason,
+            series=[
+                _as_row(sentence.candidate, sentence.chosen, sentence.text) for sentence in made.sentences
+            ],
+            work=None if made.chosen is None else _work(tx, study, active, made),
+        )
+
+
+def _as_row(candidate: Candidate, chosen: bool, text: str) -> decisions.SeriesSentence:
+    return decisions.SeriesSentence(
+        series_uid=candidate.series_uid,
+        number=candidate.number,
+        description=candidate.description,
+        chosen=chosen,
+        sentence=text,
+    )
+
+
+def _work(tx: Tx, study: studies.Study, active: ActiveRoute, made: Match) -> jobs.Work:
+    assert made.chosen is not None, "only a match is work"
+    found = studies.instances_of(tx, study.study_uid, made.chosen.series_uid)
+    return jobs.Work(
+        study_uid=study.study_uid,
+        series_uid=made.chosen.series_uid,
+        route=active.route.name,
+        mode=active.route.mode,
+        model_name=active.package.manifest.name,
+        model_version=active.package.manifest.version,
+        model_digest=active.package.digest,
+        input_digest=digest_of(found),
+        priority=active.route.priority,
+        refusal=made.refusal,
+    )

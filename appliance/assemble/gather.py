@@ -1,0 +1,96 @@
+"""Move studies along: measure quiet series, find complete studies, hold those with two patients."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+from appliance.assemble.attributes import read_attributes
+from appliance.assemble.ready import Gathering, judge, quiet_series
+from appliance.core import log
+from appliance.core.config import Assembly
+from appliance.core.geometry import facts_for_routes
+from appliance.core.instance import Instance
+from appliance.core.words import StudyState, short
+from appliance.ledger import studies
+from appliance.ledger.engine import Ledger
+from appliance.spool.store import Spool
+
+_log = log.get("assemble")
+TWO_PATIENTS = (
+    "its instances name more than one patient; settle this in the PACS, send it again, then `readside retry`"
+)
+
+
+def digest_of(found: Sequence[Instance]) -> str:
+    """Return the digest of a set of instances: which UIDs, and which bytes under each."""
+    lines = sorted(f"{i.series_uid} {i.sop_instance_uid} {i.digest}" for i in found)
+    return f"sha256:{hashlib.sha256(chr(10).join(lines).encode()).hexdigest()}"
+
+
+class Gatherer:
+    """Looks at every gathering study once a turn."""
+
+    def __init__(self, ledger: Ledger, spool: Spool, assembly: Assembly) -> None:
+        self._ledger, self._spool, self._assembly = ledger, spool, assembly
+
+    def turn(self) -> int:
+        """Take every gathering study as far as it goes now; return how many became ready."""
+        now = self._ledger.clock.now()
+        with self._ledger.read() as tx:
+            gathering = [
+                Gathering(
+                    study=s, series=studies.series_of(tx, s.study_uid), kept=studies.count_of(tx, s.study_uid)
+                )
+                for s in studies.in_state(tx, StudyState.GATHERING)
+            ]
+        return sum(self._look_at(one, now) for one in gathering)
+
+    def _look_at(self, gathering: Gathering, now: float) -> bool:
+        for series in quiet_series(gathering, self._assembly, now):
+            self._measure(series, now)
+        reason = judge(gathering, self._assembly, now)
+        return reason is not None and self._make_ready(gathering.study, reason, now)
+
+    def _measure(self, series: studies.Series, now: float) -> None:
+        """Measure a series and write its facts, unless something arrived for it meanwhile."""
+        with self._ledger.read() as tx:
+            found = studies.instances_of(tx, series.study_uid, series.series_uid)
+        facts = series_facts(found, self._spool)
+        with self._ledger.write() as tx:
+            studies.complete_series(tx, series, facts=facts, at=now)
+
+    def _make_ready(self, study: studies.Study, reason: str, now: float) -> bool:
+        with self._ledger.read() as tx:
+            unmeasured = [s for s in studies.series_of(tx, study.study_uid) if s.facts is None]
+        for series in unmeasured:
+            self._measure(series, now)
+        with self._ledger.write() as tx:
+            found = studies.instances_of(tx, study.study_uid)
+            if len(studies.distinct_identities(found)) > 1:
+                done, word = (
+                    studies.hold(tx, study, reason=TWO_PATIENTS, at=now),
+                    "assemble.identity_conflict",
+                )
+            else:
+                word = "assemble.ready"
+                done = studies.ready(
+                    tx,
+                    study,
+                    content_digest=digest_of(found),
+                    instance_count=len(found),
+                    reason=reason,
+                    at=now,
+                )
+        if done:
+            _log.info(word, study=short(study.study_uid), instances=len(found))
+        return done and word == "assemble.ready"
+
+
+def series_facts(found: Sequence[Instance], spool: Spool) -> dict[str, Any]:
+    """Return a series' variables for a route: one header's attributes and what was measured over all."""
+    if not found:
+        return {}
+    example = found[len(found) // 2]
+    return read_attributes(spool.path(example.location)) | dict(facts_for_routes(found))

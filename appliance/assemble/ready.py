@@ -1,0 +1,79 @@
+"""When is a study complete? Pure: rows and a time in, a reason or nothing out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from appliance.core.config import Assembly
+from appliance.ledger.studies import Series, Study
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gathering:
+    """A study that still gathers: its rows, and how many instances of it are kept."""
+
+    study: Study
+    series: Sequence[Series]
+    kept: int
+
+
+def quiet_series(gathering: Gathering, assembly: Assembly, now: float) -> list[Series]:
+    """Return the series that fell quiet and were not measured yet."""
+    return [
+        s
+        for s in gathering.series
+        if s.complete_at is None and now >= s.last_at + assembly.series_quiet_seconds
+    ]
+
+
+def judge(gathering: Gathering, assembly: Assembly, now: float) -> str | None:
+    """Say why a study is complete now, or nothing if it is not.
+
+    Complete by count comes first, then the deadline, then the quiet time of the study and of all its series.
+    A peer that says there is more to come outweighs the quiet time, but not the deadline.
+    """
+    study = gathering.study
+    if _count_says_complete(gathering, assembly):
+        return (
+            f"complete by count: {assembly.confirm_with} has {study.asked_count} instances, so has this box"
+        )
+    if now >= study.gathering_since + assembly.deadline_seconds:
+        return f"the deadline of {assembly.deadline_seconds:g} s passed{_missing(gathering)}"
+    if _count_says_more(gathering):
+        return None
+    quiet = now >= study.last_at + assembly.quiet_seconds
+    if quiet and all(now >= s.last_at + assembly.series_quiet_seconds for s in gathering.series):
+        return f"nothing arrived for {assembly.quiet_seconds:g} s"
+    return None
+
+
+def ask_due(study: Study, assembly: Assembly, now: float) -> bool:
+    """Say whether the confirming peer should be asked for its count now."""
+    settled = study.last_at + assembly.confirm_settle_seconds
+    if now < settled:
+        return False
+    return (
+        study.asked_at is None
+        or study.asked_at < settled
+        or now >= study.asked_at + assembly.confirm_every_seconds
+    )
+
+
+def _count_says_complete(gathering: Gathering, assembly: Assembly) -> bool:
+    """One equal count is believed only after a pause: a peer that forwards as it receives is always equal."""
+    study = gathering.study
+    if study.asked_at is None or not study.asked_count:
+        return False
+    after_pause = study.asked_at >= study.last_at + assembly.confirm_settle_seconds
+    return after_pause and gathering.kept >= study.asked_count
+
+
+def _count_says_more(gathering: Gathering) -> bool:
+    return gathering.study.asked_count is not None and gathering.kept < gathering.study.asked_count
+
+
+def _missing(gathering: Gathering) -> str:
+    if not _count_says_more(gathering):
+        return ""
+    return f"; {gathering.kept} of {gathering.study.asked_count} instances are here"

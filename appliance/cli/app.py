@@ -1,0 +1,33 @@
+"""All commands under one name."""
+
+from __future__ import annotations
+
+import typer
+
+from appliance.cli import analyse, box, care, model, setup, show
+
+app = typer.Typer(
+    name="readside",
+    help="Readside: DICOM studies in, model results out as DICOM, beside your PACS.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("demo")(box.demo)
+app.command("init")(setup.init)
+app.command("check-config")(setup.check_config)
+app.command("password")(setup.password)
+app.command("run")(box.run)
+app.command("service")(box.service)
+app.command("status")(show.status)
+app.command("studies")(show.studies)
+app.command("why")(show.why)
+app.command("retry")(care.retry)
+app.command("settle")(care.settle)
+app.command("analyse")(analyse.analyse)
+app.add_typer(model.app, name="model")
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

@@ -1,0 +1,83 @@
+"""Commands that run something: run, service, demo."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from appliance.cli.terms import DEFAULT_CONFIG, ConfigOption, JsonOption, fail, read_config
+from appliance.core.config import Config, ConfigError
+from appliance.ledger.engine import LedgerRefused
+
+
+class ServiceName(StrEnum):
+    """The services of the box."""
+
+    LISTENER = "listener"
+    CONDUCTOR = "conductor"
+    WORKER = "worker"
+    COURIER = "courier"
+    CONSOLE = "console"
+
+
+def run(config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Run the whole box in the foreground. SIGTERM lets it finish what it holds."""
+    from appliance.routes.table import compile_routes
+    from appliance.services.run import run_box
+
+    read = read_config(config)
+    try:
+        compile_routes(read)
+        code = run_box(read, config.absolute())
+    except ConfigError as error:
+        fail("the configuration cannot be used:\n" + "\n".join(error.faults), code=2)
+    except LedgerRefused as error:
+        fail(str(error))
+    raise typer.Exit(code)
+
+
+def service(name: ServiceName, config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Run one service of the box, as the systemd units do."""
+    read = read_config(config)
+    try:
+        code = _run_service(name, read)
+    except LedgerRefused as error:
+        fail(str(error))
+    except ConfigError as error:
+        fail("\n".join(error.faults), code=2)
+    raise typer.Exit(code)
+
+
+def _run_service(name: ServiceName, config: Config) -> int:
+    """Import only the one service: the listener needs no engine, the worker no web server."""
+    match name:
+        case ServiceName.LISTENER:
+            from appliance.services.listener import run_listener as chosen
+        case ServiceName.CONDUCTOR:
+            from appliance.services.conductor import run_conductor as chosen
+        case ServiceName.WORKER:
+            from appliance.services.worker import run_worker as chosen
+        case ServiceName.COURIER:
+            from appliance.services.courier import run_courier as chosen
+        case ServiceName.CONSOLE:
+            from appliance.services.console import run_console as chosen
+    return chosen(config)
+
+
+def demo(
+    as_json: JsonOption = False,
+    keep: Annotated[
+        Path | None, typer.Option(help="Keep everything the demonstration made in this folder.")
+    ] = None,
+    stay: Annotated[
+        float | None,
+        typer.Option(help="Seconds to keep the console up afterwards. On a terminal: until Ctrl-C."),
+    ] = None,
+) -> None:
+    """Show the whole way of a study on this machine: a box, a small stand-in PACS, results that come back."""
+    from appliance.demo.play import play
+
+    raise typer.Exit(play(as_json=as_json, keep=keep, stay_seconds=stay))

@@ -1,0 +1,68 @@
+"""Commands that make and check a configuration: init, check-config, password."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from argon2 import PasswordHasher
+
+from appliance.cli.template import TEMPLATE
+from appliance.cli.terms import BAD_USE, JsonOption, err, fail, out, print_json
+from appliance.core.config import ConfigError, load
+from appliance.routes.table import compile_routes
+
+_PASSWORD_BYTES = 12
+
+
+def init(
+    file: Annotated[Path, typer.Argument(help="Where to write the configuration.")],
+    user: Annotated[str, typer.Option(help="The first person who may log in to the console.")] = "admin",
+    root: Annotated[Path, typer.Option(help="Where images, results and the ledger lie.")] = Path(
+        "/var/lib/readside"
+    ),
+) -> None:
+    """Write a commented configuration and make the first console user; the password is shown once."""
+    word = secrets.token_urlsafe(_PASSWORD_BYTES)
+    text = TEMPLATE.format(user=user, password_hash=PasswordHasher().hash(word), root=root.absolute())
+    try:
+        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        fail(f"{file} is there already; move it away or choose another name", code=BAD_USE)
+    except OSError as error:
+        fail(f"{file} cannot be written: {error.strerror}")
+    with os.fdopen(handle, "w", encoding="utf-8") as stream:
+        stream.write(text)
+    out.print(f"{file} is written. Edit [site], [[peers]] and [[routes]], then: readside check-config {file}")
+    out.print(f"Console user: {user}")
+    out.print(f"Password, shown only now: {word}", markup=False)
+
+
+def check_config(
+    file: Annotated[Path, typer.Argument(help="The configuration to check.")], as_json: JsonOption = False
+) -> None:
+    """Report every fault of a configuration, its routes and its models at once."""
+    faults: list[str] = []
+    try:
+        compile_routes(load(file))
+    except ConfigError as error:
+        faults = error.faults
+    if as_json:
+        print_json({"ok": not faults, "faults": faults})
+    elif faults:
+        for fault in faults:
+            err.print(f"{file.name}: {fault}", markup=False)
+    else:
+        out.print(f"{file} is sound.")
+    if faults:
+        raise typer.Exit(BAD_USE)
+
+
+def password() -> None:
+    """Make a password for a console user and print the hash that goes into the configuration."""
+    word = secrets.token_urlsafe(_PASSWORD_BYTES)
+    out.print(f"Password, shown only now: {word}", markup=False)
+    out.print(f'password_hash = "{PasswordHasher().hash(word)}"', markup=False)

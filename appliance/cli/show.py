@@ -1,0 +1,117 @@
+"""Commands that only look: status, studies, why."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from appliance.cli.terms import DEFAULT_CONFIG, ConfigOption, JsonOption, fail, opened_ledger, out, print_json
+from appliance.console.explain import why as explain_why
+from appliance.core.clock import as_text
+from appliance.disk.space import free_bytes
+from appliance.ledger import counts, deliveries, events, jobs, results, services
+from appliance.ledger import studies as study_rows
+from appliance.ledger.engine import Ledger, Tx
+
+_LATEST = 50
+
+
+def status(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
+    """Show what the box holds, whether it adds up, and which services are alive."""
+    with opened_ledger(config) as (read, ledger), ledger.read() as tx:
+        counted = counts.count(tx)
+        alive = services.everyone(tx)
+    report: dict[str, Any] = asdict(counted) | {"balance": counted.balance}
+    report["services"] = {s.name: {"pid": s.pid, "beat_at": as_text(s.beat_at)} for s in alive}
+    report["disk_free_bytes"] = free_bytes(read.storage.root)
+    if as_json:
+        print_json(report)
+        return
+    table = Table("what", "count", box=None)
+    for name, value in report.items():
+        table.add_row(name, _plain(value))
+    out.print(table)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{k}: {_plain(v)}" for k, v in value.items()) or "-"
+    return str(value)
+
+
+def studies(
+    study_uid: Annotated[str | None, typer.Argument(help="Show this study's timeline.")] = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """List the newest studies, or show one study's timeline."""
+    with opened_ledger(config) as (_, ledger):
+        if study_uid is None:
+            _list_studies(ledger, as_json=as_json)
+        else:
+            _show_study(ledger, study_uid, as_json=as_json)
+
+
+def _list_studies(ledger: Ledger, *, as_json: bool) -> None:
+    with ledger.read() as tx:
+        listed = [_summary(tx, study) for study in study_rows.latest(tx, _LATEST)]
+    if as_json:
+        print_json({"studies": listed})
+        return
+    table = Table("study", "state", "instances", "last arrival", "outcomes", box=None)
+    for row in listed:
+        table.add_row(
+            *(str(row[k]) for k in ("study_uid", "state", "instances", "last_at")), ", ".join(row["outcomes"])
+        )
+    out.print(table)
+
+
+def _summary(tx: Tx, study: study_rows.Study) -> dict[str, Any]:
+    return {
+        "study_uid": study.study_uid,
+        "state": study.state.value,
+        "reason": study.reason,
+        "instances": study_rows.count_of(tx, study.study_uid),
+        "last_at": as_text(study.last_at),
+        "outcomes": [f"{r.route}: {r.outcome}" for r in results.of_study(tx, study.study_uid)],
+    }
+
+
+def _show_study(ledger: Ledger, study_uid: str, *, as_json: bool) -> None:
+    with ledger.read() as tx:
+        study = study_rows.find(tx, study_uid)
+        if study is None:
+            fail("no instance of this study was ever kept here")
+        whole = _summary(tx, study) | {
+            "timeline": [asdict(e) | {"at": as_text(e.at)} for e in events.of_study(tx, study_uid)],
+            "series": [asdict(s) for s in study_rows.series_of(tx, study_uid)],
+            "jobs": [asdict(j) for j in jobs.of_study(tx, study_uid)],
+            "results": [asdict(r) for r in results.of_study(tx, study_uid)],
+            "deliveries": [asdict(d) for d in deliveries.of_study(tx, study_uid)],
+        }
+    if as_json:
+        print_json(whole)
+        return
+    for event in whole["timeline"]:
+        detail = "  ".join(f"{k}={v}" for k, v in event["detail"].items() if v is not None)
+        out.print(f"{event['at']}  {event['word']:<24} {detail}", markup=False)
+
+
+def why(
+    study_uid: Annotated[str, typer.Argument(help="Study Instance UID.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Say why each model ran, or did not, on a study, with a sentence for every series."""
+    with opened_ledger(config) as (_, ledger):
+        explanation = explain_why(ledger, study_uid)
+    if explanation is None:
+        fail("no instance of this study was ever kept here")
+    if as_json:
+        print_json(explanation.as_dict())
+        return
+    for line in explanation.lines():
+        out.print(line, markup=False)

@@ -1,0 +1,79 @@
+"""The configuration that `readside init` writes: sound as it stands, every choice explained."""
+
+TEMPLATE = """\
+# Readside: the configuration of one box. Check it with `readside check-config FILE`.
+
+[site]
+name = "Example Hospital"
+
+# The box's own application entity. The PACS sends to this AE title, host and port.
+[dicom]
+ae_title = "READSIDE"
+host = "0.0.0.0"
+port = 11112
+max_associations = 16
+
+# Who may talk to the box. An AE title that is not listed here is rejected.
+# may:     "store" lets the peer send studies; "query" lets the box ask it how many images a study has.
+# outputs: what this peer gets of a result: "sr" (report with measurements), "seg" (overlay of regions),
+#          "sc" (picture with burnt-in overlay), "text-sr" (a page of text, for viewers that show nothing
+# else).
+#          A page that says why there is no result is sent whatever is chosen here.
+[[peers]]
+name = "pacs"
+ae_title = "PACS"
+host = "192.0.2.10"
+port = 104
+may = ["store", "query"]
+outputs = ["sr", "seg", "sc"]
+
+# Everything the box keeps. Receiving stops, with status A700, before less than floor_gib is free.
+# Images of finished studies are removed after retain_days; results stay.
+[storage]
+root = "{root}"
+floor_gib = 5.0
+retain_days = 7.0
+
+# Empty: SQLite under the storage root. Several boxes share one PostgreSQL: "postgresql://user@host/name".
+[ledger]
+url = ""
+
+# A study is complete when nothing arrived for quiet_seconds (and for series_quiet_seconds in each series),
+# or at once when the peer named in confirm_with says that it has no more images than the box,
+# and at the latest deadline_seconds after its first image.
+[assembly]
+quiet_seconds = 60
+series_quiet_seconds = 30
+deadline_seconds = 3600
+# confirm_with = "pacs"
+
+# Engines to try, best first; "cpu" works everywhere. threads = 0 uses every core.
+[inference]
+engines = ["cpu"]
+threads = 0
+
+# Folders of your own model packages. Those that ship with Readside are always there: `readside model list`.
+[models]
+folders = []
+
+# Which series goes to which model. `when` is an expression over the series' DICOM attributes by keyword,
+# and over
+# what the box measured: slices, slice_spacing_mm, regular, gantry_tilt_degrees, orientation, frames.
+# mode = "shadow" runs the model and sends nothing.
+[[routes]]
+name = "commissioning"
+when = 'Modality == "CT" && slices >= 3'
+model = "ct-tissue-bands"
+send_to = ["pacs"]
+mode = "release"
+priority = 5
+
+# The pages for people. Patient data needs a log-in; there is no default password.
+[console]
+host = "127.0.0.1"
+port = 8042
+
+[[console.users]]
+name = "{user}"
+password_hash = "{password_hash}"
+"""

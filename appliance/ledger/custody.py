@@ -1,0 +1,87 @@
+"""Who holds an instance's bytes: its study, the quarantine, or nobody any more, as a row says (P2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from appliance.core.instance import Instance
+from appliance.core.words import DeliveryState, InstanceState, JobState, StudyState
+from appliance.ledger import events
+from appliance.ledger.engine import Tx
+from appliance.ledger.rows import as_instance
+from appliance.ledger.tables import deliveries, instances, jobs, objects, results, studies
+
+_CHUNK = 500
+_UNENDED_JOBS = (JobState.WAITING, JobState.LEASED)
+_ENDED_DELIVERIES = (DeliveryState.ACCEPTED, DeliveryState.SETTLED)
+
+
+def known_files(tx: Tx) -> set[str]:
+    """Return every spool file that should be on disk for an instance."""
+    query = sa.select(instances.c.file).where(instances.c.state == InstanceState.STUDY)
+    return set(tx.execute(query).scalars())
+
+
+def purged_files(tx: Tx) -> set[str]:
+    """Return every spool file whose bytes were given up.
+
+    One that is still on disk was forgotten in a crash.
+    """
+    query = sa.select(instances.c.file).where(instances.c.state == InstanceState.PURGED)
+    return set(tx.execute(query).scalars())
+
+
+def quarantine(tx: Tx, files: Sequence[str], *, reason: str, at: float) -> int:
+    """Take instances out of their studies because their bytes cannot be trusted; return how many."""
+    done = 0
+    for start in range(0, len(files), _CHUNK):
+        chunk = instances.c.file.in_(files[start : start + _CHUNK])
+        rows = tx.execute(sa.select(instances).where(chunk, instances.c.state == InstanceState.STUDY)).all()
+        tx.execute(sa.update(instances).where(chunk).values(state=InstanceState.QUARANTINED))
+        for row in rows:
+            events.add(
+                tx, "custody.quarantined", at=at, study_uid=row.study_uid, instance=row.id, reason=reason
+            )
+        done += len(rows)
+    return done
+
+
+def close_finished(tx: Tx) -> int:
+    """Move every decided study whose jobs and deliveries have ended to CLOSED; return how many."""
+    open_job = sa.exists().where(jobs.c.study_uid == studies.c.study_uid, jobs.c.state.in_(_UNENDED_JOBS))
+    open_delivery = (
+        sa.select(deliveries.c.id)
+        .join(objects, objects.c.id == deliveries.c.object_id)
+        .join(results, results.c.id == objects.c.result_id)
+        .where(results.c.study_uid == studies.c.study_uid, deliveries.c.state.not_in(_ENDED_DELIVERIES))
+        .exists()
+    )
+    query = sa.update(studies).where(studies.c.state == StudyState.DECIDED, ~open_job, ~open_delivery)
+    return tx.execute(query.values(state=StudyState.CLOSED)).rowcount
+
+
+def purgeable(tx: Tx, *, before: float, limit: int) -> list[Instance]:
+    """Return instances of closed studies to which nothing was added since `before`, epoch seconds."""
+    query = (
+        sa.select(instances)
+        .join(studies, studies.c.study_uid == instances.c.study_uid)
+        .where(
+            instances.c.state == InstanceState.STUDY,
+            studies.c.state == StudyState.CLOSED,
+            studies.c.last_at < before,
+        )
+        .order_by(studies.c.last_at, instances.c.id)
+        .limit(limit)
+    )
+    return [as_instance(row) for row in tx.execute(query)]
+
+
+def purge(tx: Tx, gone: Sequence[Instance], *, at: float) -> None:
+    """Record that the box gives up the bytes of instances; the bytes are removed after this is durable."""
+    files = [instance.location.file for instance in gone]
+    tx.execute(sa.update(instances).where(instances.c.file.in_(files)).values(state=InstanceState.PURGED))
+    for study_uid in sorted({instance.study_uid for instance in gone}):
+        count = sum(instance.study_uid == study_uid for instance in gone)
+        events.add(tx, "custody.purged", at=at, study_uid=study_uid, instances=count)

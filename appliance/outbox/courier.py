@@ -1,0 +1,91 @@
+"""Deliver what is due at one peer over one association, and write down what the peer said of each object.
+
+The bytes were frozen when the result was made; they are checked against their digest and sent as they are.
+Sending twice does no harm: the UIDs are the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Callable, Iterable, Sequence
+
+from dicom_node.send import Outgoing, Sent
+
+from appliance.core import log
+from appliance.core.config import Peer
+from appliance.core.limits import DEFAULT, Limits
+from appliance.ledger import deliveries
+from appliance.ledger.deliveries import Parcel
+from appliance.ledger.engine import Ledger
+from appliance.spool.store import Spool
+
+_log = log.get("outbox")
+# A peer and what to send -> what became of each object, as it happens.
+Send = Callable[[Peer, Sequence[Outgoing]], Iterable[Sent]]
+
+
+class Courier:
+    """Takes deliveries from the ledger, sends them, settles them."""
+
+    def __init__(self, ledger: Ledger, spool: Spool, send: Send, limits: Limits = DEFAULT) -> None:
+        self._ledger, self._spool, self._send, self._limits = ledger, spool, send, limits
+        self._jitter = random.Random()
+
+    def deliver(self, peer: Peer) -> int:
+        """Send one batch of what is due at a peer; return how many objects were accepted."""
+        with self._ledger.write() as tx:
+            taken = deliveries.take(tx, peer.name, at=self._ledger.clock.now(), limits=self._limits)
+        parcels = {parcel.item.sop_instance_uid: parcel for parcel in taken}
+        outgoing = [item for item in map(self._load, taken) if item is not None]
+        accepted = 0
+        for sent in self._send(peer, outgoing) if outgoing else ():
+            parcel = parcels.pop(sent.sop_instance_uid, None)
+            if parcel is None:
+                _log.error("courier.unasked", peer=peer.name)
+                continue
+            self._settle(parcel, sent)
+            accepted += sent.outcome == "accepted"
+        if outgoing:
+            _log.info("courier.batch", peer=peer.name, objects=len(outgoing), accepted=accepted)
+        return accepted
+
+    def _load(self, parcel: Parcel) -> Outgoing | None:
+        """Read an object's frozen bytes; one whose bytes changed is never sent (P5)."""
+        item = parcel.item
+        try:
+            data = self._spool.read(item.location)
+        except OSError:
+            data = b""
+        if f"sha256:{hashlib.sha256(data).hexdigest()}" != item.digest:
+            _log.critical("disk.digest_mismatch", delivery=parcel.id)
+            with self._ledger.write() as tx:
+                deliveries.dead(
+                    tx, parcel, status=None, word="disk.digest_mismatch", at=self._ledger.clock.now()
+                )
+            return None
+        return Outgoing(
+            sop_class_uid=item.sop_class_uid,
+            sop_instance_uid=item.sop_instance_uid,
+            transfer_syntax_uid=item.transfer_syntax_uid,
+            data=data,
+        )
+
+    def _settle(self, parcel: Parcel, sent: Sent) -> None:
+        now = self._ledger.clock.now()
+        refused = sent.outcome == "refused"
+        with self._ledger.write() as tx:
+            if sent.outcome == "accepted":
+                deliveries.accepted(tx, parcel, status=sent.status, word=sent.word, at=now)
+            elif refused and parcel.refusals + 1 >= self._limits.refusals_max:
+                deliveries.dead(tx, parcel, status=sent.status, word=sent.word, at=now)
+            else:
+                due_at = now + self.backoff_seconds(parcel.attempts)
+                deliveries.later(
+                    tx, parcel, status=sent.status, word=sent.word, at=now, due_at=due_at, refused=refused
+                )
+
+    def backoff_seconds(self, attempts: int) -> float:
+        """Return how long to wait after a failed attempt: doubling, capped, spread by a half either way."""
+        doubled = self._limits.delivery_backoff_seconds * 2.0 ** min(attempts - 1, 16)
+        return min(doubled, self._limits.delivery_backoff_seconds_max) * self._jitter.uniform(0.5, 1.5)

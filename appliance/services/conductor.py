@@ -1,0 +1,105 @@
+"""The conductor: moves studies along, takes work back from the dead, rings for what is due, purges."""
+
+from __future__ import annotations
+
+import threading
+
+from dicom_node.query import count_instances
+
+from appliance.assemble.confirm import Confirmer
+from appliance.assemble.decide import Decider
+from appliance.assemble.gather import Gatherer
+from appliance.core import log
+from appliance.core.config import Config
+from appliance.core.words import short
+from appliance.ledger import custody, deliveries, jobs
+from appliance.queue.hub import Hub
+from appliance.routes.table import compile_routes
+from appliance.services.stage import Stage, on_stage
+from appliance.services.wire import wire_peer
+from appliance.spool.retain import purge_old
+from appliance.spool.store import Spool
+from dicom_node.limits import Limits as WireLimits
+
+_log = log.get("conductor")
+_HOUSEKEEPING_SECONDS = 60.0
+
+
+def run_conductor(config: Config) -> int:
+    """Run the conductor until it is told to stop; return the exit code."""
+    with on_stage("conductor", config, routes=len(config.routes)) as stage, Hub(config.run_dir) as hub:
+        confirming = _start_confirming(stage, config)
+        conductor = Conductor(stage, config)
+        while not stage.stopping.is_set():
+            hub.listen(stage.limits.poll_seconds)
+            conductor.turn(hub)
+        if confirming is not None:
+            confirming.join(stage.limits.drain_seconds)
+        return stage.exit_code
+
+
+class Conductor:
+    """One turn does everything that is due; a turn that is never taken again loses nothing."""
+
+    def __init__(self, stage: Stage, config: Config) -> None:
+        self._stage, self._config = stage, config
+        self._spool = Spool(config.storage.root)
+        self._gatherer = Gatherer(stage.ledger, self._spool, config.assembly)
+        self._decider = Decider(stage.ledger, compile_routes(config))
+        self._tidied_at: float | None = None
+
+    def turn(self, hub: Hub) -> None:
+        """Gather, decide, take back, ring, tidy."""
+        self._gatherer.turn()
+        self._decider.turn()
+        self._take_back()
+        self._ring(hub)
+        self._tidy()
+
+    def _take_back(self) -> None:
+        ledger, now = self._stage.ledger, self._stage.ledger.clock.now()
+        with ledger.write() as tx:
+            for job in jobs.release_dead(tx, at=now, limits=self._stage.limits):
+                _log.warning("job.lease_expired", job=job.id, study=short(job.study_uid), kills=job.kills + 1)
+            deliveries.release_dead(tx, at=now, everything=False)
+
+    def _ring(self, hub: Hub) -> None:
+        ledger, now, limits = self._stage.ledger, self._stage.ledger.clock.now(), self._stage.limits
+        with ledger.read() as tx:
+            due = jobs.due(tx, at=now, limit=limits.tickets_waiting_max) + jobs.unexplained(
+                tx, at=now, limits=limits
+            )
+        for job_id in due:
+            if not hub.offer(job_id):
+                break
+
+    def _tidy(self) -> None:
+        clock = self._stage.ledger.clock
+        with self._stage.ledger.write() as tx:
+            custody.close_finished(tx)
+        if self._tidied_at is None or clock.elapsed() - self._tidied_at >= _HOUSEKEEPING_SECONDS:
+            self._tidied_at = clock.elapsed()
+            while purge_old(self._stage.ledger, self._spool, retain_days=self._config.storage.retain_days):
+                pass
+
+
+def _start_confirming(stage: Stage, config: Config) -> threading.Thread | None:
+    """Ask the confirming peer from a thread of its own: a peer that hangs must not hold the conductor up."""
+    if config.assembly.confirm_with is None:
+        return None
+    peer = wire_peer(config.peer(config.assembly.confirm_with))
+    wire = WireLimits()
+
+    def ask(study_uid: str) -> int | None:
+        return count_instances(peer, calling_ae=config.dicom.ae_title, study_uid=study_uid, limits=wire)
+
+    confirmer = Confirmer(stage.ledger, config.assembly, ask)
+    thread = threading.Thread(target=_confirm, args=(stage, confirmer), name="confirm", daemon=True)
+    thread.start()
+    return thread
+
+
+def _confirm(stage: Stage, confirmer: Confirmer) -> None:
+    pause = min(stage.limits.poll_seconds, 0.5)
+    while not stage.stopping.wait(pause):
+        confirmer.turn()

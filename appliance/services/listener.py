@@ -1,0 +1,69 @@
+"""The listener: sweep, then answer the network until told to stop."""
+
+from __future__ import annotations
+
+import threading
+
+from appliance.core import log
+from appliance.core.config import Config
+from appliance.disk.space import Floor
+from appliance.queue.bell import BellCord
+from appliance.queue.tickets import Bell, Ticket
+from appliance.services.stage import Stage, on_stage
+from appliance.services.wire import wire_peer
+from appliance.spool.keeper import RowWriter, SpoolKeeper
+from appliance.spool.store import Spool
+from appliance.spool.sweep import sweep
+from dicom_node.limits import Limits as WireLimits
+from dicom_node.listener import Listener
+
+_log = log.get("listener")
+
+
+def run_listener(config: Config) -> int:
+    """Run the listener until it is told to stop; return the exit code."""
+    with on_stage("listener", config) as stage:
+        return _listen(stage, config)
+
+
+def _listen(stage: Stage, config: Config) -> int:
+    wire = WireLimits(associations_max=config.dicom.max_associations)
+    spool = Spool(config.storage.root)
+    sweep(stage.ledger, spool, wire)
+    bells = _Bells(config)
+    rows = RowWriter(stage.ledger, spool, on_rows=bells.arrived, on_fault=stage.fault, limits=stage.limits)
+    floor = Floor(config.storage.root, config.storage.floor_bytes, stage.limits.space_check_seconds)
+    listener = Listener(
+        ae_title=config.dicom.ae_title,
+        host=config.dicom.host,
+        port=config.dicom.port,
+        peers=[wire_peer(peer) for peer in config.peers],
+        keeper=SpoolKeeper(spool, floor, rows, on_fault=stage.fault),
+        limits=wire,
+    )
+    rows.start()
+    _log.info("listener.listening", port=listener.start(), ae_title=config.dicom.ae_title)
+    stage.stopping.wait()
+    if stage.faulty.is_set():
+        # What is in memory may not be trusted; bytes that were acknowledged are on disk, and the sweep
+        # finds them.
+        listener.stop()
+        return stage.exit_code
+    listener.drain(stage.limits.drain_seconds)
+    listener.stop()
+    rows.finish()
+    return stage.exit_code
+
+
+class _Bells:
+    """Rings on the row writer's thread, where the cord is made: a ZeroMQ socket belongs to one thread."""
+
+    def __init__(self, config: Config) -> None:
+        self._run_dir = config.run_dir
+        self._local = threading.local()
+
+    def arrived(self) -> None:
+        """Tell the conductor that rows came."""
+        if not hasattr(self._local, "cord"):
+            self._local.cord = BellCord(self._run_dir)
+        self._local.cord.ring(Ticket(Bell.ARRIVED))

@@ -1,0 +1,1 @@
+"""The spool: encoded bytes, verbatim, once, in files that any DICOM tool can read."""
