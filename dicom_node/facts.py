@@ -44,7 +44,10 @@ _DECIMAL: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9
 _NUMBER_CHARACTERS_MAX: Final = 64
 # The sign of a padding value is not taken from its VR, so either VR will do.
 _ALIKE: Final = {"US": ("SS",), "SS": ("US",)}
-_WORDS: Final = {False: {"US": Struct("<H"), "SS": Struct("<h")}, True: {"US": Struct(">H"), "SS": Struct(">h")}}
+_WORDS: Final = {
+    False: {"US": Struct("<H"), "SS": Struct("<h")},
+    True: {"US": Struct(">H"), "SS": Struct(">h")},
+}
 _PIXEL_REPRESENTATION: Final = 0x00280103
 _SPECIFIC_CHARACTER_SET: Final = 0x00080005
 

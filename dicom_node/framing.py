@@ -33,7 +33,9 @@ _DELIMITERS: Final = 0xFFFE0000
 _FIRST_TAG: Final = 0x00040000
 
 # PS3.5 7.1.2: these carry a 16-bit length, the others two reserved bytes and a 32-bit length.
-_SHORT: Final = {vr.encode(): vr for vr in "AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split()}
+_SHORT: Final = {
+    vr.encode(): vr for vr in "AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split()
+}
 _LONG: Final = {vr.encode(): vr for vr in "OB OD OF OL OV OW SQ SV UC UN UR UT UV".split()}
 _SEQUENCE_TAGS: Final = frozenset(tag for tag, entry in DicomDictionary.items() if entry[0] == "SQ")
 
@@ -327,20 +329,24 @@ def _mismatch(position: int) -> Refusal:
 
 def _broken(position: int) -> Refusal:
     return Refusal(
-        Status.NOT_READABLE, "receive.bad_framing", "An item or delimiter stands where none may", offset=position
+        Status.NOT_READABLE,
+        "receive.bad_framing",
+        "An item or delimiter stands where none may",
+        offset=position,
     )
 
 
 def _bad_length(position: int) -> Refusal:
     return Refusal(
-        Status.NOT_READABLE, "receive.bad_length", "An element claims a length it cannot have", offset=position
+        Status.NOT_READABLE,
+        "receive.bad_length",
+        "An element claims a length it cannot have",
+        offset=position,
     )
 
 
 def _doubled(position: int) -> Refusal:
-    return Refusal(
-        Status.NOT_READABLE, "receive.doubled_element", "An element occurs twice", offset=position
-    )
+    return Refusal(Status.NOT_READABLE, "receive.doubled_element", "An element occurs twice", offset=position)
 
 
 def _too_many(what: str, position: int) -> Refusal:

@@ -2,12 +2,13 @@
 
 pynetdicom logs data sets, identifiers and exception texts; each may name a patient.
 Here its records become one dotted word with a module and a line, and its data set printers are switched off.
-Importing this module is enough; these settings are the process's, so nothing else may use pynetdicom.
+These settings are the process's, so nothing else in it may use pynetdicom.
 """
 
 from __future__ import annotations
 
 import logging
+from functools import cache
 
 import structlog
 from pynetdicom import _config, register_uid
@@ -26,8 +27,9 @@ class _Words(logging.Handler):
         log.warning("node.library", module=record.module, line=record.lineno, level=record.levelname)
 
 
-def _tame() -> None:
-    """Route the library's log through our words and teach it the storage classes it lacks."""
+@cache
+def tame() -> None:
+    """Route the library's log through our words and teach it the storage classes it lacks; once is enough."""
     library = logging.getLogger("pynetdicom")
     library.handlers = [_Words(logging.ERROR)]
     library.setLevel(logging.ERROR)
@@ -40,6 +42,3 @@ def _tame() -> None:
     _config.VALIDATORS["UI"] = lambda _value: (True, "")
     for keyword, uid in BEYOND_THE_LIBRARY.items():
         register_uid(uid, keyword, StorageServiceClass)
-
-
-_tame()

@@ -66,7 +66,9 @@ def scan(data: bytes, transfer_syntax_uid: str, limits: Limits) -> Scan:
             BOUND_EXCEEDED (nested deeper or holding more than `limits` allow).
     """
     if len(data) > limits.instance_bytes_max:
-        raise Refusal(Status.BOUND_EXCEEDED, "receive.instance_too_large", "Instance is larger than kept here")
+        raise Refusal(
+            Status.BOUND_EXCEEDED, "receive.instance_too_large", "Instance is larger than kept here"
+        )
     walk = Walk(data, encoding_of(transfer_syntax_uid), limits)
     walk.run()
     return Scan(

@@ -1,0 +1,238 @@
+"""Call a peer: one association, bounded in time, and single exchanges on it.
+
+Replies are hostile until checked: each has a deadline, a size, and must answer the request that was made.
+An association on which something went wrong is aborted and never used again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeVar, cast
+
+import structlog
+from pynetdicom import AE, evt
+from pynetdicom.association import Association
+from pynetdicom.dimse_messages import C_ECHO_RQ, C_FIND_RQ, C_STORE_RQ, DIMSEMessage
+from pynetdicom.dimse_primitives import C_ECHO, C_FIND, C_STORE
+from pynetdicom.presentation import PresentationContext
+
+from dicom_node.errors import NoAssociation
+from dicom_node.library import tame
+from dicom_node.limits import Limits
+from dicom_node.sockets import connection_of, cut, prepare
+from dicom_node.values import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, Peer
+
+log = structlog.get_logger(__name__)
+
+Primitive = TypeVar("Primitive", C_ECHO, C_FIND, C_STORE)
+
+_POLL_SECONDS = 0.002
+_MESSAGES: dict[type, type[DIMSEMessage]] = {C_ECHO: C_ECHO_RQ, C_FIND: C_FIND_RQ, C_STORE: C_STORE_RQ}
+
+
+class Line:
+    """An open association with a peer."""
+
+    def __init__(self, association: Association, limits: Limits) -> None:
+        """Take over an established association; its reactor is paused so that replies come to us."""
+        self._association = association
+        self._limits = limits
+        self._message_id = 0
+        announced = association.acceptor.maximum_length or limits.pdu_bytes_max
+        self._pdu_bytes_max = min(announced, limits.pdu_bytes_max)
+        # The contexts we may send on: (abstract syntax, transfer syntax) -> context ID.
+        self.contexts = {
+            (str(context.abstract_syntax), str(context.transfer_syntax[0])): int(context.context_id or 0)
+            for context in association.accepted_contexts
+            if context.as_scu
+        }
+
+    def ask(self, request: Primitive, context_id: int) -> Primitive | None:
+        """Send one request and return its first response (PS3.7 9.1, 9.3).
+
+        Returns None when none came: the peer stayed silent, aborted, or answered something else. The
+        association is gone then.
+        """
+        self._message_id = self._message_id % 0xFFFF + 1
+        request.MessageID = self._message_id
+        if not self._pause():
+            self.abort()
+            return None
+        message = _MESSAGES[type(request)]()
+        message.primitive_to_message(request)
+        for data in message.encode_msg(context_id, self._pdu_bytes_max):
+            if not self._wait_for_room(self._limits.send_queue_pdus_max):
+                self.abort()
+                return None
+            self._association.dul.send_pdu(data)
+        if not self._wait_for_room(1):
+            self.abort()
+            return None
+        return self.next_answer(request)
+
+    def next_answer(self, request: Primitive) -> Primitive | None:
+        """Wait for a response to `request`; None as for `ask`."""
+        _, response = self._association.dimse.get_msg(block=True)
+        if isinstance(response, type(request)) and response.is_valid_response:
+            if response.MessageIDBeingRespondedTo == request.MessageID:
+                return cast("Primitive", response)
+        if response is not None:
+            log.warning("node.bad_reply", kind=type(response).__name__)
+        self.abort()
+        return None
+
+    @property
+    def is_open(self) -> bool:
+        """Tell whether the association may still be used."""
+        return bool(self._association.is_established)
+
+    def abort(self) -> None:
+        """Cut the association (PS3.8 7.3)."""
+        self._association.abort(block=False)
+        self._end()
+
+    def hang_up(self) -> None:
+        """Release the association when it is open (PS3.8 7.2) and wait for its threads."""
+        if self.is_open and self._pause():
+            self._association.release()
+        self._end()
+
+    def _end(self) -> None:
+        """Wait for the association's threads; close the socket under them when they stay."""
+        association = self._association
+        # Lets the reactor see what happened.
+        association._reactor_checkpoint.set()
+        for closing in (False, True):
+            if closing:
+                cut(association)
+            deadline = time.monotonic() + self._limits.abort_seconds_max
+            while association.dul.is_alive() and time.monotonic() < deadline:
+                time.sleep(_POLL_SECONDS)
+
+    def _pause(self) -> bool:
+        """Stop the reactor from taking replies, as the library's own senders do; False when it is gone."""
+        association = self._association
+        association._reactor_checkpoint.clear()
+        deadline = time.monotonic() + self._limits.acse_seconds_max
+        while not association._is_paused:
+            if not association.is_alive() or time.monotonic() > deadline:
+                return False
+            time.sleep(_POLL_SECONDS / 10)
+        return self.is_open
+
+    def _wait_for_room(self, pdus_max: int) -> bool:
+        """Wait until fewer PDUs are queued; False when the peer took none for too long or is gone."""
+        queue = self._association.dul.to_provider_queue
+        waiting = queue.qsize()
+        deadline = time.monotonic() + self._limits.network_seconds_max
+        while (now_waiting := queue.qsize()) >= pdus_max:
+            if now_waiting < waiting:
+                waiting, deadline = now_waiting, time.monotonic() + self._limits.network_seconds_max
+            if time.monotonic() > deadline or not self._association.dul.is_alive():
+                return False
+            time.sleep(_POLL_SECONDS / 10)
+        return True
+
+
+@contextmanager
+def dial(
+    peer: Peer, *, calling_ae: str, contexts: Sequence[PresentationContext], limits: Limits
+) -> Iterator[Line]:
+    """Associate with `peer` for the length of a with block (PS3.8 7.1); released at its end, or aborted.
+
+    Raises:
+        NoAssociation: the peer cannot be reached, rejects, aborts, takes no context, or announces PDUs too
+            small to work with.
+    """
+    tame()
+    association = _associate(peer, calling_ae, contexts, limits)
+    line = Line(association, limits)
+    try:
+        announced = association.acceptor.maximum_length or limits.pdu_bytes_max
+        if announced < limits.peer_pdu_bytes_min:
+            line.abort()
+            raise NoAssociation("protocol_error")
+        yield line
+    finally:
+        line.hang_up()
+
+
+def _associate(
+    peer: Peer, calling_ae: str, contexts: Sequence[PresentationContext], limits: Limits
+) -> Association:
+    """Return an established association or say why there is none."""
+    if not peer.port:
+        raise NoAssociation("unreachable")
+    connected: list[bool] = []
+    received = _ReplyBudget(limits)
+
+    def opened(event: evt.Event) -> None:
+        connected.append(True)
+        connection = connection_of(event.assoc)
+        assert connection is not None
+        prepare(connection, seconds_max=limits.network_seconds_max)
+
+    try:
+        association = _entity(calling_ae, limits).associate(
+            peer.host,
+            peer.port,
+            contexts=list(contexts),
+            ae_title=peer.ae_title,
+            max_pdu=limits.pdu_bytes_max,
+            evt_handlers=[
+                (evt.EVT_CONN_OPEN, opened),
+                (evt.EVT_DATA_RECV, received.count),
+                (evt.EVT_DIMSE_RECV, received.reset),
+            ],
+        )
+    except OSError:
+        # The host's name has no address.
+        raise NoAssociation("unreachable") from None
+    if association.is_established:
+        return association
+    raise NoAssociation(_why(association, bool(connected)))
+
+
+def _why(association: Association, connected: bool) -> str:
+    """Say why an association did not come about."""
+    if not connected:
+        return "unreachable"
+    if association.is_rejected:
+        return "rejected"
+    if association.rejected_contexts and not association.accepted_contexts:
+        return "no_context"
+    return "aborted"
+
+
+def _entity(calling_ae: str, limits: Limits) -> AE:
+    """Return pynetdicom's application entity with our bounds."""
+    entity = AE(calling_ae)
+    entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
+    entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
+    entity.connection_timeout = limits.connect_seconds_max
+    entity.acse_timeout = limits.acse_seconds_max
+    entity.dimse_timeout = limits.dimse_seconds_max
+    # Between two of our requests the peer is silent, and that is no fault of its own.
+    entity.network_timeout = None
+    return entity
+
+
+class _ReplyBudget:
+    """Aborts an association whose peer answers without end."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._bytes_max = limits.reply_bytes_max
+        self._bytes = 0
+
+    def count(self, event: evt.Event) -> None:
+        """Add what came in one PDU."""
+        self._bytes += len(event.data)
+        if self._bytes > self._bytes_max:
+            log.warning("node.reply_too_large", bytes=self._bytes)
+            event.assoc.abort(block=False)
+
+    def reset(self, _event: evt.Event) -> None:
+        """Begin the next message."""
+        self._bytes = 0

@@ -1,0 +1,268 @@
+"""Answer the network: C-ECHO for every known peer, C-STORE for those that may store (PS3.4 A, B).
+
+It promises: one thread of control per association, which also runs the keeper, so that an acknowledgement
+follows the instance it belongs to; a bounded number of associations; an end within the time asked for.
+It never writes a file and never decides what an instance is for.
+
+Not guarded yet: a PDU's claimed length before association, a drip of single bytes inside one PDU, TLS.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+import structlog
+from pydicom.dataset import Dataset
+from pynetdicom import AE, build_context, evt
+from pynetdicom.association import Association
+from pynetdicom.presentation import PresentationContext
+
+from dicom_node.library import tame
+from dicom_node.limits import Limits
+from dicom_node.receive import Keeper, handle_store
+from dicom_node.roster import DRAINING, Roster
+from dicom_node.server import Server
+from dicom_node.sockets import acknowledge_at_once, connection_of, cut
+from dicom_node.storage_classes import STORAGE_CLASSES, VERIFICATION
+from dicom_node.syntaxes import NATIVE, OFFERED
+from dicom_node.values import (
+    IMPLEMENTATION_CLASS_UID,
+    IMPLEMENTATION_VERSION_NAME,
+    AeTitle,
+    Peer,
+)
+
+log = structlog.get_logger(__name__)
+
+_POLL_SECONDS = 0.05
+_CONTEXTS_LOGGED_MAX = 8
+
+
+def _nothing() -> None:
+    """Do nothing: the default for `on_quiet`."""
+
+
+class Listener:
+    """One bound port that keeps what known peers store on it."""
+
+    def __init__(
+        self,
+        *,
+        ae_title: str,
+        host: str,
+        port: int,
+        peers: Sequence[Peer],
+        keeper: Keeper,
+        limits: Limits,
+        on_quiet: Callable[[], None] = _nothing,
+    ) -> None:
+        """Hold what is needed; nothing is bound before `start`.
+
+        `port` 0 takes a free one. `on_quiet` is called on an association's thread when it ended.
+        """
+        tame()
+        self._ae_title = AeTitle.parse(ae_title)
+        self._address = (host, port)
+        self._roster = Roster(self._ae_title, peers)
+        self._keeper = keeper
+        self._limits = limits
+        self._on_quiet = on_quiet
+        self._draining = threading.Event()
+        self._partial_bytes: dict[Association, int] = {}
+        self._server: Server | None = None
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> int:
+        """Bind, listen and serve on a thread of our own; return the bound port.
+
+        Raises:
+            OSError: the address cannot be bound.
+        """
+        assert self._server is None, "a listener is started once"
+        server = Server(
+            self._entity(),
+            self._address,
+            self._ae_title,
+            supported_contexts(),
+            evt_handlers=self._handlers(),
+            socket_seconds_max=self._limits.network_seconds_max,
+        )
+        self._server = server
+        self._thread = threading.Thread(
+            target=server.serve_forever, args=(_POLL_SECONDS,), name="listener", daemon=True
+        )
+        self._thread.start()
+        port: int = server.server_address[1]
+        log.info("node.listening", port=port, peers=len(self._roster))
+        return port
+
+    def drain(self, seconds: float) -> None:
+        """Reject new associations as congested (PS3.8 9.3.4), let running ones end, then abort the rest.
+
+        Returns when no association is left, which is at most `seconds` and the time of an abort away.
+        """
+        self._draining.set()
+        log.info("node.draining", associations=len(self._associations()))
+        if not self._wait_until_idle(seconds):
+            self._abort_all()
+
+    def stop(self) -> None:
+        """Abort what still runs and close the port; calling it again does nothing."""
+        if self._server is None or self._thread is None:
+            return
+        self._draining.set()
+        self._abort_all()
+        self._server.shutdown()
+        self._thread.join()
+        self._server = self._thread = None
+        log.info("node.stopped")
+
+    def _entity(self) -> AE:
+        """Return pynetdicom's application entity with our bounds."""
+        entity = AE(self._ae_title)
+        limits = self._limits
+        entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
+        entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
+        entity.maximum_pdu_size = limits.pdu_bytes_max
+        entity.maximum_associations = limits.associations_max
+        entity.acse_timeout = limits.acse_seconds_max
+        entity.dimse_timeout = limits.dimse_seconds_max
+        entity.network_timeout = limits.network_seconds_max
+        return entity
+
+    def _handlers(self) -> list[evt.EventHandlerType]:
+        """Return what is called when; the two that are answered come first."""
+        return [
+            (evt.EVT_C_STORE, self._store),
+            (evt.EVT_C_ECHO, self._echo),
+            (evt.EVT_REQUESTED, self._requested),
+            (evt.EVT_ACCEPTED, self._accepted),
+            (evt.EVT_DATA_RECV, self._received),
+            (evt.EVT_DIMSE_RECV, self._message_complete),
+            (evt.EVT_RELEASED, self._released),
+            (evt.EVT_ABORTED, self._aborted),
+            (evt.EVT_CONN_CLOSE, self._closed),
+        ]
+
+    def _store(self, event: evt.Event) -> Dataset | int:
+        """Answer a C-STORE request."""
+        return handle_store(event, peer=self._peer(event), keeper=self._keeper, limits=self._limits)
+
+    def _echo(self, event: evt.Event) -> int:
+        """Answer a C-ECHO request (PS3.7 9.1.5)."""
+        log.info("node.echo", peer=self._peer(event).name)
+        return 0x0000
+
+    def _peer(self, event: evt.Event) -> Peer:
+        """Return who is on the other end of an accepted association."""
+        peer = self._roster.peer(event.assoc.requestor.ae_title)
+        assert peer is not None, "only known peers get past _requested"
+        return peer
+
+    def _name(self, event: evt.Event) -> str:
+        """Return the peer's name for the log; an association may be cut before anyone was asked who it is."""
+        peer = self._roster.peer(event.assoc.requestor.ae_title)
+        return peer.name if peer else ""
+
+    def _requested(self, event: evt.Event) -> None:
+        """Reject an association that may not be; it runs before anything is negotiated."""
+        association = event.assoc
+        asked, address = association.requestor.primitive, association.requestor.address_info
+        assert asked is not None, "a request has arrived"
+        refused = self._roster.rejection(calling_ae=asked.calling_ae_title, called_ae=asked.called_ae_title)
+        rejection = DRAINING if self._draining.is_set() else refused
+        if rejection is None:
+            return
+        log.warning(
+            rejection.word,
+            calling_ae=asked.calling_ae_title,
+            called_ae=asked.called_ae_title,
+            address=address.address if address else None,
+            reason=rejection.reason,
+        )
+        association.acse.send_reject(rejection.result, rejection.source, rejection.reason)
+        # Waits until the rejection is on the wire; the reactor would close the socket at once.
+        association.kill()
+
+    def _accepted(self, event: evt.Event) -> None:
+        """Note an association and the contexts it did not get."""
+        association = event.assoc
+        # Not set by the library before the negotiation, which ends here.
+        name = self._peer(event).name
+        log.info("node.association", peer=name, contexts=len(association.accepted_contexts))
+        refused = association.rejected_contexts
+        if refused:
+            shown = sorted({str(context.abstract_syntax) for context in refused})
+            log.warning(
+                "node.context_refused",
+                peer=name,
+                contexts=len(refused),
+                sop_classes=shown[:_CONTEXTS_LOGGED_MAX],
+            )
+
+    def _received(self, event: evt.Event) -> None:
+        """Count the bytes of the message being received and stop one that has no end."""
+        association = event.assoc
+        connection = connection_of(association)
+        if connection is not None:
+            acknowledge_at_once(connection)
+        total = self._partial_bytes.get(association, 0) + len(event.data)
+        self._partial_bytes[association] = total
+        # The slack covers the framing of the command and of the fragments.
+        if total > self._limits.instance_bytes_max + self._limits.instance_bytes_max // 8 + (1 << 16):
+            log.warning("receive.instance_too_large", bytes=total)
+            self._partial_bytes[association] = 0
+            association.abort(block=False)
+
+    def _message_complete(self, event: evt.Event) -> None:
+        """Start counting anew: the next byte belongs to another message."""
+        self._partial_bytes[event.assoc] = 0
+
+    def _released(self, event: evt.Event) -> None:
+        """Note an association that ended as it should."""
+        log.info("node.released", peer=self._name(event))
+        self._on_quiet()
+
+    def _aborted(self, event: evt.Event) -> None:
+        """Note an association that was cut, and how much of an instance was lost with it."""
+        lost = self._partial_bytes.get(event.assoc, 0)
+        idle = event.assoc.dul.idle_timer_expired()
+        log.warning("node.idle" if idle else "receive.aborted", peer=self._name(event), bytes=lost)
+        self._on_quiet()
+
+    def _closed(self, event: evt.Event) -> None:
+        """Forget a connection."""
+        self._partial_bytes.pop(event.assoc, None)
+
+    def _associations(self) -> list[Association]:
+        """Return what is connected."""
+        return self._server.active_associations if self._server else []
+
+    def _wait_until_idle(self, seconds: float) -> bool:
+        """Wait for the last association to end; tell whether it did."""
+        deadline = time.monotonic() + seconds
+        while self._associations():
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(_POLL_SECONDS)
+        return True
+
+    def _abort_all(self) -> None:
+        """Abort every association (PS3.8 9.3.8), then close under those that do not end."""
+        for association in self._associations():
+            association.abort(block=False)
+        if self._wait_until_idle(self._limits.abort_seconds_max):
+            return
+        for association in self._associations():
+            cut(association)
+        self._wait_until_idle(self._limits.abort_seconds_max)
+
+
+def supported_contexts() -> list[PresentationContext]:
+    """Return every context a sender may propose: verification, and each storage class in each syntax."""
+    return [
+        build_context(VERIFICATION, list(NATIVE)),
+        *(build_context(uid, list(OFFERED)) for uid in sorted(STORAGE_CLASSES)),
+    ]

@@ -1,0 +1,53 @@
+"""Who may associate with this node (PS3.8 9.3.4).
+
+An AE title is a label that anyone may write on a letter: it keeps mistakes out, not attackers.
+The address a connection comes from is not compared with the peer's host in this version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from dicom_node.values import Peer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rejection:
+    """The three numbers of an A-ASSOCIATE-RJ (PS3.8 9.3.4) and the word for the log."""
+
+    result: int
+    source: int
+    reason: int
+    word: str
+
+
+DRAINING = Rejection(result=2, source=3, reason=1, word="node.draining")
+CALLED_AE_UNKNOWN = Rejection(result=1, source=1, reason=7, word="node.refused_ae")
+CALLING_AE_UNKNOWN = Rejection(result=1, source=1, reason=3, word="node.refused_ae")
+
+
+class Roster:
+    """The known peers by calling AE title, and our own title."""
+
+    def __init__(self, ae_title: str, peers: Sequence[Peer]) -> None:
+        """Index `peers`; two with one AE title count as the first, with the rights of both."""
+        self._ae_title = ae_title
+        self._peers: dict[str, Peer] = {}
+        for peer in peers:
+            known = self._peers.get(peer.ae_title, peer)
+            self._peers[peer.ae_title] = replace(known, may=known.may | peer.may)
+
+    def __len__(self) -> int:
+        """Count the AE titles known."""
+        return len(self._peers)
+
+    def rejection(self, *, calling_ae: str, called_ae: str) -> Rejection | None:
+        """Return why an association may not be, or None when it may."""
+        if called_ae.strip(" ") != self._ae_title:
+            return CALLED_AE_UNKNOWN
+        return None if self.peer(calling_ae) else CALLING_AE_UNKNOWN
+
+    def peer(self, calling_ae: str) -> Peer | None:
+        """Return the peer that calls itself `calling_ae`."""
+        return self._peers.get(calling_ae.strip(" "))
