@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -53,18 +55,8 @@ def service(name: ServiceName, config: ConfigOption = DEFAULT_CONFIG) -> None:
 
 def _run_service(name: ServiceName, config: Config) -> int:
     """Import only the one service: the listener needs no engine, the worker no web server."""
-    match name:
-        case ServiceName.LISTENER:
-            from appliance.services.listener import run_listener as chosen
-        case ServiceName.CONDUCTOR:
-            from appliance.services.conductor import run_conductor as chosen
-        case ServiceName.WORKER:
-            from appliance.services.worker import run_worker as chosen
-        case ServiceName.COURIER:
-            from appliance.services.courier import run_courier as chosen
-        case ServiceName.CONSOLE:
-            from appliance.services.console import run_console as chosen
-    return chosen(config)
+    run_it: Callable[[Config], int] = importlib.import_module(f"appliance.services.{name.value}").run
+    return run_it(config)
 
 
 def demo(

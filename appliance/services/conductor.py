@@ -25,7 +25,7 @@ _log = log.get("conductor")
 _HOUSEKEEPING_SECONDS = 60.0
 
 
-def run_conductor(config: Config) -> int:
+def run(config: Config) -> int:
     """Run the conductor until it is told to stop; return the exit code."""
     with on_stage("conductor", config, routes=len(config.routes)) as stage, Hub(config.run_dir) as hub:
         confirming = _start_confirming(stage, config)

@@ -9,12 +9,13 @@ import uvicorn
 from appliance.console.app import create_app
 from appliance.core import log
 from appliance.core.config import Config
-from appliance.services.stage import Stage, on_stage
+from appliance.services.stage import on_stage
 
 _log = log.get("console")
+_LOOK_SECONDS = 0.5
 
 
-def run_console(config: Config) -> int:
+def run(config: Config) -> int:
     """Run the console until it is told to stop; return the exit code."""
     with on_stage("console", config, port=config.console.port) as stage:
         app = create_app(
@@ -30,14 +31,14 @@ def run_console(config: Config) -> int:
             timeout_graceful_shutdown=5,
         )
         server = uvicorn.Server(settings)
-        server.install_signal_handlers = lambda: None
-        watcher = threading.Thread(target=_stop_with, args=(stage, server), daemon=True)
-        watcher.start()
+        # Off the main thread uvicorn leaves signals alone; they are the stage's.
+        serving = threading.Thread(target=server.run, name="console")
+        serving.start()
         _log.info("console.listening", host=config.console.host, port=config.console.port)
-        server.run()
+        while serving.is_alive() and not stage.stopping.wait(_LOOK_SECONDS):
+            pass
+        if not stage.stopping.is_set():
+            stage.fault()
+        server.should_exit = True
+        serving.join()
         return stage.exit_code
-
-
-def _stop_with(stage: Stage, server: uvicorn.Server) -> None:
-    stage.stopping.wait()
-    server.should_exit = True

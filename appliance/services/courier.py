@@ -21,7 +21,7 @@ from dicom_node.limits import Limits as WireLimits
 _log = log.get("courier")
 
 
-def run_courier(config: Config) -> int:
+def run(config: Config) -> int:
     """Run the courier until it is told to stop; return the exit code."""
     with on_stage("courier", config, peers=len(config.peers)) as stage, BellCord(config.run_dir) as cord:
         with stage.ledger.write() as tx:

@@ -20,7 +20,7 @@ from dicom_node.listener import Listener
 _log = log.get("listener")
 
 
-def run_listener(config: Config) -> int:
+def run(config: Config) -> int:
     """Run the listener until it is told to stop; return the exit code."""
     with on_stage("listener", config) as stage:
         return _listen(stage, config)
