@@ -66,6 +66,7 @@ def _faults(tx: Tx) -> dict[str, int]:
         "instances_without_study": _where(
             tx, instances, ~sa.exists().where(studies.c.study_uid == instances.c.study_uid)
         ),
+        "instances_gone": _short(tx),
         "routes_without_decision": _undecided(tx),
         "matches_without_job": _where(
             tx, decisions, decisions.c.verdict != Verdict.NO_MATCH, decisions.c.job_id.is_(None)
@@ -80,10 +81,19 @@ def _faults(tx: Tx) -> dict[str, int]:
 
 
 def _undecided(tx: Tx) -> int:
-    """Count the decisions that are missing, or too many, for contents that were decided."""
-    expected = sa.select(sa.func.coalesce(sa.func.sum(rounds.c.routes), 0)).scalar_subquery()
-    have = sa.select(sa.func.count()).select_from(decisions).scalar_subquery()
-    return int(tx.execute(sa.select(sa.func.abs(expected - have))).scalar_one())
+    """Count the decided contents that have too few or too many decisions, and decisions on no such content."""
+    same = (decisions.c.study_uid == rounds.c.study_uid, decisions.c.content_digest == rounds.c.content_digest)
+    have = sa.select(sa.func.count()).select_from(decisions).where(*same).scalar_subquery()
+    return _where(tx, rounds, rounds.c.routes != have) + _where(
+        tx, decisions, ~sa.exists().where(*same, rounds.c.routes.is_not(None))
+    )
+
+
+def _short(tx: Tx) -> int:
+    """Count the studies that hold no instance, and the contents that had more instances than their study has."""
+    have = sa.select(sa.func.count()).select_from(instances).where(instances.c.study_uid == rounds.c.study_uid)
+    empty = ~sa.exists().where(instances.c.study_uid == studies.c.study_uid)
+    return _where(tx, studies, empty) + _where(tx, rounds, rounds.c.instances > have.scalar_subquery())
 
 
 def _all(tx: Tx, table: sa.Table) -> int:

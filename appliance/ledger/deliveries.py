@@ -72,16 +72,18 @@ def take(tx: Tx, peer: str, *, at: float, limits: Limits) -> list[Parcel]:
         .order_by(deliveries.c.id)
         .limit(limits.delivery_batch_max)
     )
-    ids = list(tx.execute(due).scalars())
-    tx.execute(
+    # Another courier may have chosen the same rows; only those this statement changed are ours.
+    taken = tx.execute(
         sa.update(deliveries)
-        .where(deliveries.c.id.in_(ids), deliveries.c.state.in_(_WAITING))
+        .where(deliveries.c.id.in_(list(tx.execute(due).scalars())), deliveries.c.state.in_(_WAITING))
         .values(
             state=DeliveryState.SENDING,
             attempts=deliveries.c.attempts + 1,
             lease_until=at + limits.delivery_lease_seconds,
         )
+        .returning(deliveries.c.id)
     )
+    ids = list(taken.scalars())
     query = (
         sa.select(objects, deliveries.c.id.label("delivery_id"), deliveries.c.attempts, deliveries.c.refusals)
         .add_columns(results.c.study_uid)

@@ -39,6 +39,9 @@ class Ledger:
     def __init__(self, engine: sa.Engine, clock: Clock = SYSTEM) -> None:
         self._engine = engine
         self._writing = engine.execution_options(readside_write=True)
+        # SQLite's readers see one state anyway; PostgreSQL's default would show each statement another.
+        one_state = {"isolation_level": "REPEATABLE READ"} if self.dialect == "postgresql" else {}
+        self._reading = engine.execution_options(**one_state)
         self.clock = clock
 
     @property
@@ -58,7 +61,7 @@ class Ledger:
     @contextmanager
     def read(self) -> Iterator[Tx]:
         """Open a transaction that sees one state of the ledger and changes nothing."""
-        with self._engine.connect() as tx:
+        with self._reading.connect() as tx:
             yield tx
 
     def close(self) -> None:

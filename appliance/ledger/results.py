@@ -13,6 +13,7 @@ from appliance.core.words import DeliveryState, JobState, Outcome
 from appliance.ledger import jobs
 from appliance.ledger.engine import Tx
 from appliance.ledger.tables import deliveries, objects, results
+from appliance.ledger.tables import jobs as job_rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,12 +75,18 @@ def end(tx: Tx, job: jobs.Job, ending: Ending, *, at: float) -> bool:
     if job.state is JobState.LEASED:
         if not jobs.finish(tx, job, ending.state, word=ending.word, reason=ending.reason, at=at):
             return False
-    elif find_of_job(tx, job.id) is not None:
+    elif _explained(tx, job):
         return False
     result_id = _add_result(tx, job, ending.result, at)
     for item in ending.objects:
         _add_object(tx, result_id, item, ending.send_to, at)
     return True
+
+
+def _explained(tx: Tx, job: jobs.Job) -> bool:
+    """Say whether a held job has its result, after whoever is writing one at this moment."""
+    tx.execute(sa.select(job_rows.c.id).where(job_rows.c.id == job.id).with_for_update())
+    return find_of_job(tx, job.id) is not None
 
 
 def _add_result(tx: Tx, job: jobs.Job, result: Result, at: float) -> int:

@@ -41,10 +41,13 @@ def holder(tx: Tx, kind: TokenKind, token: str, *, at: float) -> str | None:
 
 
 def spend(tx: Tx, kind: TokenKind, token: str, *, at: float) -> str | None:
-    """Return whom a token speaks for and make it worthless."""
-    username = holder(tx, kind, token, at=at)
-    tx.execute(sa.delete(console_tokens).where(console_tokens.c.token_digest == _digest(token)))
-    return username
+    """Return whom a token speaks for and make it worthless; of two who spend it at once, one gets the name."""
+    spent = sa.delete(console_tokens).where(
+        console_tokens.c.token_digest == _digest(token),
+        console_tokens.c.kind == kind,
+        console_tokens.c.expires_at >= at,
+    )
+    return tx.execute(spent.returning(console_tokens.c.username)).scalar_one_or_none()
 
 
 def _digest(token: str) -> str:

@@ -14,6 +14,7 @@ from appliance.ledger.engine import Ledger, Tx
 
 STUDY = "1.2.3"
 SERIES = "1.2.3.1"
+OUTPUTS = ("sr", "seg", "sc", "text-sr")
 LIMITS = Limits()
 NOW = 1_700_000_000.0
 
@@ -132,7 +133,7 @@ def result_object(job_id: int, output: str) -> results.ResultObject:
     return results.ResultObject(
         output=output,
         sop_class_uid="1.2.840.10008.5.1.4.1.1.88.34",
-        sop_instance_uid=f"2.25.{job_id}.{len(output)}",
+        sop_instance_uid=f"2.25.{job_id}.{OUTPUTS.index(output)}",
         series_uid=f"2.25.{job_id}",
         transfer_syntax_uid="1.2.840.10008.1.2.1",
         series_description="Readside",

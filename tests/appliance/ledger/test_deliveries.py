@@ -1,0 +1,190 @@
+"""Deliveries: taken once, accepted, later, dead, and settled by a person."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from appliance.core.words import DeliveryState
+from appliance.ledger import counts, deliveries, events
+from tests.appliance.ledger import given
+
+THREAD_SECONDS_MAX = 30
+
+
+def states(ledger):
+    with ledger.read() as tx:
+        return {(row.peer, row.output): row.state for row in deliveries.of_study(tx, given.STUDY)}
+
+
+def row_of(ledger, delivery_id):
+    with ledger.read() as tx:
+        found = deliveries.find(tx, delivery_id)
+    assert found is not None
+    return found
+
+
+def dead_one(ledger):
+    """A delivery that the archive will not take."""
+    given.ended(ledger)
+    (parcel,) = given.parcels(ledger, "archive")
+    with ledger.write() as tx:
+        deliveries.dead(tx, parcel, status=0x0122, word="courier.refused", at=given.NOW + 1)
+    return parcel
+
+
+def test_what_is_due_at_a_peer_is_taken_whole_and_once(ledger):
+    job = given.ended(ledger)
+    with ledger.read() as tx:
+        assert deliveries.peers_due(tx, at=given.NOW) == ["archive", "pacs"]
+        assert deliveries.peers_due(tx, at=given.NOW - 1) == []
+    taken = given.parcels(ledger)
+    assert [(parcel.item.output, parcel.attempts, parcel.study_uid) for parcel in taken] == [
+        ("sr", 1, given.STUDY), ("sc", 1, given.STUDY),
+    ]
+    assert taken[0].item.location == given.result_object(job.id, "sr").location
+    assert given.parcels(ledger) == []
+    assert states(ledger) == {
+        ("pacs", "sr"): DeliveryState.SENDING,
+        ("pacs", "sc"): DeliveryState.SENDING,
+        ("archive", "sr"): DeliveryState.PENDING,
+    }
+
+
+def test_two_couriers_never_take_the_same_delivery(ledger):
+    given.ended(ledger)
+    taken: list[int] = []
+    both = threading.Barrier(2)
+
+    def take() -> None:
+        both.wait(THREAD_SECONDS_MAX)
+        taken.extend(parcel.id for parcel in given.parcels(ledger))
+
+    threads = [threading.Thread(target=take) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(THREAD_SECONDS_MAX)
+    assert len(taken) == len(set(taken)) == 2
+
+
+def test_a_courier_that_waited_for_another_gets_nothing(ledger):
+    if ledger.dialect == "sqlite":
+        pytest.skip("SQLite lets one writer in at a time, so nobody chooses while another takes")
+    given.ended(ledger)
+    got: list[int] = []
+    slow = threading.Thread(target=lambda: got.append(len(given.parcels(ledger))))
+    with ledger.write() as tx:
+        assert len(deliveries.take(tx, "pacs", at=given.NOW, limits=given.LIMITS)) == 2
+        slow.start()
+        # It has chosen the same rows by now, or will find them taken; both must come to nothing.
+        slow.join(0.5)
+    slow.join(THREAD_SECONDS_MAX)
+    assert got == [0]
+
+
+def test_one_association_carries_no_more_than_the_limit(ledger):
+    given.ended(ledger)
+    limits = type(given.LIMITS)(delivery_batch_max=1)
+    with ledger.write() as tx:
+        assert [p.item.output for p in deliveries.take(tx, "pacs", at=given.NOW, limits=limits)] == ["sr"]
+        assert [p.item.output for p in deliveries.take(tx, "pacs", at=given.NOW, limits=limits)] == ["sc"]
+
+
+def test_an_accepted_delivery_has_ended(ledger):
+    given.ended(ledger)
+    parcel, _ = given.parcels(ledger)
+    with ledger.write() as tx:
+        deliveries.accepted(tx, parcel, status=0xB000, word="courier.coerced", at=given.NOW + 3)
+        last = events.of_study(tx, given.STUDY)[-1]
+    row = row_of(ledger, parcel.id)
+    assert (row.state, row.status, row.word, row.settled_at) == (
+        DeliveryState.ACCEPTED, 0xB000, "courier.coerced", given.NOW + 3,
+    )
+    assert (last.word, last.detail["delivery"]) == ("courier.coerced", parcel.id)
+    assert given.parcels(ledger, at=given.NOW + 1e6) == []
+
+
+@pytest.mark.parametrize("refused", [True, False])
+def test_a_failed_attempt_is_due_again_later(ledger, refused):
+    given.ended(ledger)
+    parcel, _ = given.parcels(ledger)
+    with ledger.write() as tx:
+        deliveries.later(
+            tx, parcel, status=0xA700, word="courier.later", at=given.NOW, due_at=given.NOW + 60, refused=refused
+        )
+    assert row_of(ledger, parcel.id).refusals == int(refused)
+    assert given.parcels(ledger, at=given.NOW + 59) == []
+    (again,) = given.parcels(ledger, at=given.NOW + 60)
+    assert (again.id, again.attempts, again.refusals) == (parcel.id, 2, int(refused))
+
+
+def test_a_dead_delivery_waits_for_a_person(ledger):
+    parcel = dead_one(ledger)
+    row = row_of(ledger, parcel.id)
+    assert (row.state, row.refusals, row.status) == (DeliveryState.DEAD, 1, 0x0122)
+    assert given.parcels(ledger, "archive", at=given.NOW + 1e6) == []
+    with ledger.read() as tx:
+        assert [d.id for d in deliveries.in_state(tx, DeliveryState.DEAD, limit=5)] == [parcel.id]
+        assert counts.count(tx).balance == 0
+
+
+def test_a_person_settles_a_dead_delivery(ledger):
+    parcel = dead_one(ledger)
+    with ledger.write() as tx:
+        assert deliveries.settle(tx, [parcel.id, 999], by="jo", send_again=False, at=given.NOW + 9) == 1
+        assert deliveries.settle(tx, [parcel.id], by="jo", send_again=False, at=given.NOW + 9) == 0
+        last = events.of_study(tx, given.STUDY)[-1]
+    row = row_of(ledger, parcel.id)
+    assert (row.state, row.settled_by, row.settled_at) == (DeliveryState.SETTLED, "jo", given.NOW + 9)
+    assert (last.word, last.detail["by"]) == ("courier.settled", "jo")
+
+
+def test_a_person_sends_a_dead_delivery_again(ledger):
+    parcel = dead_one(ledger)
+    with ledger.write() as tx:
+        assert deliveries.settle(tx, [parcel.id], by="jo", send_again=True, at=given.NOW + 9) == 1
+    row = row_of(ledger, parcel.id)
+    assert (row.state, row.refusals, row.settled_at) == (DeliveryState.PENDING, 0, None)
+    (again,) = given.parcels(ledger, "archive", at=given.NOW + 9)
+    assert again.attempts == 2
+
+
+def test_only_dead_deliveries_are_settled(ledger):
+    given.ended(ledger)
+    parcel, _ = given.parcels(ledger)
+    with ledger.write() as tx:
+        assert deliveries.settle(tx, [parcel.id], by="jo", send_again=False, at=given.NOW) == 0
+    assert row_of(ledger, parcel.id).state is DeliveryState.SENDING
+
+
+def test_what_a_dead_courier_was_sending_is_sent_again(ledger):
+    given.ended(ledger)
+    given.parcels(ledger)
+    after = given.NOW + given.LIMITS.delivery_lease_seconds
+    with ledger.write() as tx:
+        assert deliveries.release_dead(tx, at=after, everything=False) == 0
+        assert deliveries.release_dead(tx, at=after + 1, everything=False) == 2
+    assert len(given.parcels(ledger, at=after + 1)) == 2
+    with ledger.write() as tx:
+        assert deliveries.release_dead(tx, at=after + 2, everything=True) == 2
+
+
+@pytest.mark.parametrize("outcome", ["accepted", "later", "dead"])
+def test_the_word_of_a_courier_that_was_given_up_is_thrown_away(ledger, outcome):
+    given.ended(ledger)
+    stale, _ = given.parcels(ledger)
+    with ledger.write() as tx:
+        deliveries.release_dead(tx, at=given.NOW, everything=True)
+    current, _ = given.parcels(ledger)
+    before = row_of(ledger, stale.id)
+    with ledger.write() as tx:
+        if outcome == "later":
+            deliveries.later(tx, stale, status=None, word="w", at=given.NOW, due_at=given.NOW, refused=False)
+        else:
+            getattr(deliveries, outcome)(tx, stale, status=0, word="w", at=given.NOW)
+    assert row_of(ledger, stale.id) == before
+    with ledger.write() as tx:
+        deliveries.accepted(tx, current, status=0, word="courier.accepted", at=given.NOW)
+    assert row_of(ledger, current.id).state is DeliveryState.ACCEPTED
