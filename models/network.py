@@ -80,7 +80,7 @@ def _one(values: list[ValueInfoProto], name: str, *, side: str, dtype: str, rank
 
 def _dtype(element: int) -> str:
     """Write an ONNX element type as numpy does, or as ONNX does where numpy has no such type."""
-    written = TensorProto.DataType.Name(element).lower()
+    written = str(TensorProto.DataType.Name(element)).lower()
     return {"float": "float32", "double": "float64"}.get(written, written)
 
 

@@ -65,7 +65,7 @@ class _Tally:
 
     def take(self, first: int, labels: LabelArray) -> None:
         """Add one block of slices."""
-        flat = labels.ravel()
+        flat = labels.ravel().astype(np.intp)  # cast once: bincount would, three times
         values = self._scene.volume.voxels[first : first + len(labels)].ravel().astype(np.float64)
         self._sums[0] += np.bincount(flat, minlength=LABELS)
         self._sums[1] += np.bincount(flat, weights=values, minlength=LABELS)

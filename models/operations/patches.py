@@ -98,7 +98,7 @@ def gaussian(patch: Shape) -> FloatArray:
         for width in patch
     ]
     bell = axes[0][:, None, None] * axes[1][None, :, None] * axes[2][None, None, :]
-    return np.maximum(bell / bell.max(), WEIGHT_MIN).astype(np.float32)
+    return np.asarray(np.maximum(bell / bell.max(), WEIGHT_MIN), dtype=np.float32)
 
 
 def _fill_up(field: FloatArray, sliding: Sliding) -> FloatArray:
