@@ -1,0 +1,51 @@
+"""Every bound on turning stored bytes into a volume, each with its unit in its name (P10)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+GIB = 1 << 30
+MIB = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodeLimits:
+    """Bounds of one decoder and of the child processes it keeps.
+
+    Attributes:
+        children_max: decoder processes alive at once, and threads that fill a volume.
+        frame_bytes_max: of one decoded frame; the largest mammograms have 50 MB.
+        stream_bytes_max: of one compressed Pixel Data value handed to a child.
+        frame_seconds_max: wall time for one frame; the slowest real frames take a second.
+        start_seconds_max: wall time for a child to come up.
+        child_memory_bytes_max: address space of a child (RLIMIT_AS).
+        child_files_max: open files of a child (RLIMIT_NOFILE).
+        child_instances_max: a child is replaced after this many, so that a decoder's leaks stay small.
+        tries_max: how often one instance may kill a child before its job fails.
+    """
+
+    children_max: int = 2
+    frame_bytes_max: int = 256 * MIB
+    stream_bytes_max: int = GIB
+    frame_seconds_max: float = 30.0
+    start_seconds_max: float = 30.0
+    child_memory_bytes_max: int = 2 * GIB
+    child_files_max: int = 32
+    child_instances_max: int = 500
+    tries_max: int = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerLimits:
+    """Bounds of one analysis.
+
+    Attributes:
+        voxels_max: of one volume; 2 ** 30 float32 voxels are 4 GiB.
+        frames_max: of one series.
+        inference_seconds_max: all calls of the network for one series together.
+    """
+
+    decode: DecodeLimits = field(default_factory=DecodeLimits)
+    voxels_max: int = 1 << 30
+    frames_max: int = 20_000
+    inference_seconds_max: float = 1800.0
