@@ -19,6 +19,9 @@ from appliance.ledger.events import Event
 from appliance.ledger.jobs import Job
 from appliance.ledger.tables import deliveries, events, instances, jobs, objects, results, studies
 
+# What any verb raises when the database fails: full, locked for too long, gone.
+LedgerFault = sa.exc.SQLAlchemyError
+
 _FAILING = (JobState.FAILED, JobState.HELD)
 # A person's word about a study: what ended badly until now needs nobody any more.
 SEEN = "console.seen"
@@ -87,6 +90,8 @@ def line(tx: Tx, study_uid: str) -> StudyLine | None:
 
 def named(tx: Tx, study_uids: Sequence[str]) -> dict[str, StudyLine]:
     """Return several studies as lines, by Study Instance UID."""
+    if not study_uids:
+        return {}
     query = sa.select(studies).where(studies.c.study_uid.in_(study_uids))
     return {entry.study.study_uid: entry for entry in _lines(tx, [_study(row) for row in tx.execute(query)])}
 

@@ -1,0 +1,184 @@
+"""The pages for people: studies, one study, attention, health. Each look at a patient is recorded."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Path, Query
+from fastapi.responses import HTMLResponse, Response
+
+from appliance.console import attention, studypage
+from appliance.console.access import Visitor
+from appliance.console.faults import Fault
+from appliance.console.heading import heading
+from appliance.console.picture import picture
+from appliance.console.room import Here, LoggedIn, Room
+from appliance.console.wording import Tone, tell, tone_of
+from appliance.core.words import StudyState
+from appliance.ledger import reading, results
+
+router = APIRouter(include_in_schema=False)
+
+StudyUid = Annotated[str, Path(pattern=r"^[0-9.]{1,64}$")]
+RowId = Annotated[int, Path(ge=1, le=2**53)]
+Seen = Annotated[str, Query(max_length=32)]
+# What a redirect after a button may say; anything else is not shown.
+_DONE = {
+    "again": "The work was asked for once more.",
+    "released": "The study was released; it is judged anew.",
+    "sent": "The objects will be sent once more.",
+    "settled": "The deliveries were ended.",
+    "seen": "Noted: nothing more is needed for what failed.",
+}
+_FILTERS = ("all", "attention", *(state.value for state in StudyState))
+
+
+@router.get("/")
+@router.get("/studies")
+def studies(
+    here: Here,
+    visitor: LoggedIn,
+    show: Annotated[str, Query(max_length=16)] = "all",
+    page: Annotated[int, Query(ge=1, le=100_000)] = 1,
+) -> Response:
+    """Show what arrived, newest first."""
+    show = show if show in _FILTERS else "all"
+    part, _ = _study_rows(here, visitor, show, page)
+    with here.ledger.read() as tx:
+        tallies = {"all": reading.count_lines(tx), "attention": reading.count_lines(tx, attention=True)}
+        tallies |= {state.value: reading.count_lines(tx, state=state) for state in StudyState}
+    return _page(here, visitor, "studies.html", tab="studies", part=part, show=show, tallies=tallies)
+
+
+@router.get("/studies/rows")
+def study_rows(
+    here: Here,
+    visitor: LoggedIn,
+    show: Annotated[str, Query(max_length=16)] = "all",
+    page: Annotated[int, Query(ge=1, le=100_000)] = 1,
+    seen: Seen = "",
+) -> Response:
+    """Return the list's rows if they changed."""
+    return _if_changed(_study_rows(here, visitor, show if show in _FILTERS else "all", page), seen)
+
+
+@router.get("/studies/{study_uid}")
+def study(
+    here: Here, visitor: LoggedIn, study_uid: StudyUid, done: Annotated[str, Query(max_length=16)] = ""
+) -> Response:
+    """Show one study: what arrived, what was decided and why, what came of it."""
+    part, _ = _study_part(here, visitor, study_uid)
+    return _page(here, visitor, "study.html", tab="studies", part=part, done=_DONE.get(done, ""))
+
+
+@router.get("/studies/{study_uid}/live")
+def study_live(here: Here, visitor: LoggedIn, study_uid: StudyUid, seen: Seen = "") -> Response:
+    """Return the study's page body if it changed."""
+    return _if_changed(_study_part(here, visitor, study_uid), seen)
+
+
+@router.get("/objects/{object_id}/preview.png")
+def preview(here: Here, visitor: LoggedIn, object_id: RowId) -> Response:
+    """Return the picture of a result object that the ledger knows."""
+    with here.ledger.read() as tx:
+        item = results.find_object(tx, object_id)
+        result = None if item is None else results.find(tx, item.result_id)
+    if item is None or result is None or item.preview_file is None:
+        raise Fault(404, "There is no picture under this address.")
+    here.viewings.study(visitor, result.study_uid, "study")
+    return Response(picture(here.spool_root, item.preview_file, here.limits), media_type="image/png")
+
+
+@router.get("/attention")
+def needs_attention(
+    here: Here, visitor: LoggedIn, done: Annotated[str, Query(max_length=16)] = ""
+) -> Response:
+    """Show what needs a person."""
+    found = attention.collect(here.ledger, here.watch.look(), here.limits)
+    here.viewings.several(visitor, sorted(found.headings), "attention")
+    return _page(here, visitor, "attention.html", tab="attention", found=found, done=_DONE.get(done, ""))
+
+
+@router.get("/health")
+def health(here: Here, visitor: LoggedIn) -> Response:
+    """Show how the box itself is doing."""
+    part, _ = _health_part(here)
+    return _page(here, visitor, "health.html", tab="health", part=part)
+
+
+@router.get("/health/rows")
+def health_rows(here: Here, visitor: LoggedIn, seen: Seen = "") -> Response:
+    """Return the health page's body if it changed."""
+    return _if_changed(_health_part(here), seen)
+
+
+def _study_rows(here: Room, visitor: Visitor, show: str, page: int) -> tuple[str, str]:
+    size = here.limits.studies_per_page
+    chosen: dict[str, Any] = {"attention": show == "attention"}
+    chosen["state"] = StudyState(show) if show not in ("all", "attention") else None
+    with here.ledger.read() as tx:
+        total = reading.count_lines(tx, **chosen)
+        lines = reading.lines(tx, size, offset=(page - 1) * size, **chosen)
+    here.viewings.several(visitor, [line.study.study_uid for line in lines], "studies")
+    return here.pages.live(
+        "rows.html",
+        address=f"/studies/rows?{urlencode({'show': show, 'page': page})}",
+        every_seconds=here.limits.refresh_seconds,
+        rows=[(heading(line), line) for line in lines],
+        show=show,
+        page=page,
+        total=total,
+        first=(page - 1) * size + 1,
+        more=page * size < total,
+    )
+
+
+def _study_part(here: Room, visitor: Visitor, study_uid: str) -> tuple[str, str]:
+    found = studypage.collect(here.ledger, study_uid, here.limits)
+    if found is None:
+        raise Fault(404, "No image of this study was ever kept here.")
+    here.viewings.study(visitor, study_uid, "study")
+    return here.pages.live(
+        "studybody.html",
+        address=f"/studies/{study_uid}/live",
+        every_seconds=here.limits.refresh_seconds,
+        page=found,
+        csrf=visitor.csrf,
+    )
+
+
+def _health_part(here: Room) -> tuple[str, str]:
+    snapshot = here.watch.look()
+    with here.ledger.read() as tx:
+        happened = reading.recent_events(tx, 500, without=("console.viewed",))
+        models = reading.models_used(tx, limit=50)
+    loud = [event for event in happened if tone_of(event.word) in (Tone.WARN, Tone.BAD)]
+    return here.pages.live(
+        "healthbody.html",
+        address="/health/rows",
+        every_seconds=here.limits.refresh_seconds,
+        now=snapshot,
+        faults=[(n, attention.FAULTS.get(name, name)) for name, n in snapshot.counts.faults.items() if n],
+        models=models,
+        config=here.config,
+        warnings=[(event, *tell(event)) for event in loud[: here.limits.warnings_max]],
+    )
+
+
+def _if_changed(part: tuple[str, str], seen: str) -> Response:
+    body, mark = part
+    return Response(status_code=204) if mark == seen else HTMLResponse(body)
+
+
+def _page(here: Room, visitor: Visitor, name: str, **values: Any) -> Response:
+    snapshot = here.watch.look()
+    page = here.pages.render(
+        name,
+        visitor=visitor,
+        csrf=visitor.csrf,
+        attention_count=attention.count(here.ledger, snapshot, here.limits),
+        box=snapshot,
+        **values,
+    )
+    return HTMLResponse(page)

@@ -1,0 +1,216 @@
+"""Everything the study page shows, read in a few queries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from appliance.console.explain import Explanation, why
+from appliance.console.heading import Heading, heading
+from appliance.console.limits import Limits
+from appliance.console.text import counted, number, one_line, unit
+from appliance.console.wording import Tone, tell
+from appliance.core.words import DeliveryState, InstanceState, JobState, StudyState
+from appliance.ledger import deliveries, events, jobs, reading, results, studies
+from appliance.ledger.engine import Ledger, Tx
+
+_RUN_AGAIN = (JobState.FAILED, JobState.HELD, JobState.DONE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moment:
+    """One line of the timeline."""
+
+    at: float
+    sentence: str
+    tone: Tone
+    word: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeriesRow:
+    """One series with what was read and measured of it."""
+
+    number: str
+    description: str
+    modality: str
+    instances: int
+    geometry: str
+    complete: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """One row of a measurements table."""
+
+    segment: str
+    name: str
+    value: str
+    unit: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResultCard:
+    """One result with all that belongs to it."""
+
+    result: results.Result
+    job: jobs.Job | None
+    superseded: bool
+    objects: Sequence[results.ResultObject]
+    measured: Sequence[Measured]
+    deliveries: Sequence[deliveries.Delivery]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyPage:
+    """The whole page."""
+
+    heading: Heading
+    study: studies.Study
+    why: Explanation
+    series: Sequence[SeriesRow]
+    results: Sequence[ResultCard]
+    jobs: Sequence[jobs.Job]
+    again: frozenset[int]
+    dead: Sequence[deliveries.Delivery]
+    timeline: Sequence[Moment]
+    timeline_left_out: int
+    viewers: Sequence[str]
+    failing: bool
+    held: bool
+
+
+def collect(ledger: Ledger, study_uid: str, limits: Limits) -> StudyPage | None:
+    """Read everything about a study; nothing if no image of it was ever kept."""
+    explanation = why(ledger, study_uid)
+    if explanation is None:
+        return None
+    with ledger.read() as tx:
+        line = reading.line(tx, study_uid)
+        assert line is not None, "rows of studies are never deleted"
+        return _page(tx, line, explanation, limits)
+
+
+def _page(tx: Tx, line: reading.StudyLine, explanation: Explanation, limits: Limits) -> StudyPage:
+    uid = line.study.study_uid
+    work, sent, happened = jobs.of_study(tx, uid), deliveries.of_study(tx, uid), events.of_study(tx, uid)
+    timeline = _timeline(happened, sent)
+    return StudyPage(
+        heading=heading(line),
+        study=line.study,
+        why=explanation,
+        series=_series(tx, uid),
+        results=_cards(tx, uid, work, sent),
+        jobs=list(reversed(work)),
+        again=_repeatable(line, work),
+        dead=[delivery for delivery in sent if delivery.state is DeliveryState.DEAD],
+        timeline=timeline[: limits.timeline_rows_max],
+        timeline_left_out=max(0, len(timeline) - limits.timeline_rows_max),
+        viewers=_viewers(happened),
+        failing=_needs_a_word(line, work, happened),
+        held=line.study.state is StudyState.HELD,
+    )
+
+
+def _repeatable(line: reading.StudyLine, work: Sequence[jobs.Job]) -> frozenset[int]:
+    """Return the newest job of each piece of work that ended, as long as its images are still here."""
+    if not line.instances.get(InstanceState.STUDY):
+        return frozenset()
+    newest = {(job.route, job.input_digest, job.model_digest): job for job in work}
+    return frozenset(job.id for job in newest.values() if job.state in _RUN_AGAIN)
+
+
+def _needs_a_word(
+    line: reading.StudyLine, work: Sequence[jobs.Job], happened: Sequence[events.Event]
+) -> bool:
+    newest = {route.job_id for route in line.routes if route.state in (JobState.FAILED, JobState.HELD)}
+    seen = max((event.at for event in happened if event.word == reading.SEEN), default=0.0)
+    return any(job.id in newest and (job.finished_at or 0.0) > seen for job in work)
+
+
+def _series(tx: Tx, study_uid: str) -> list[SeriesRow]:
+    counts, heads = reading.series_counts(tx, study_uid), reading.series_heads(tx, study_uid)
+    rows = [
+        _series_row(entry, heads.get(entry.series_uid, {}), counts.get(entry.series_uid, 0))
+        for entry in studies.series_of(tx, study_uid)
+    ]
+    return sorted(rows, key=lambda row: (not row.number.isdigit(), row.number.zfill(8)))
+
+
+def _series_row(series: studies.Series, head: Mapping[str, Any], count: int) -> SeriesRow:
+    return SeriesRow(
+        number=one_line(head.get("SeriesNumber"), chars_max=12),
+        description=one_line(head.get("SeriesDescription")),
+        modality=one_line(head.get("Modality"), chars_max=16),
+        instances=count,
+        geometry=geometry(series.facts or {}),
+        complete=series.complete_at is not None,
+    )
+
+
+def geometry(facts: Mapping[str, Any]) -> str:
+    """Write what was measured of a series: "axial, 120 slices, 0.80 mm apart, regular"."""
+    parts = [one_line(facts.get("orientation"))]
+    parts += [counted(facts["slices"], "slice")] if isinstance(facts.get("slices"), int) else []
+    spacing = facts.get("slice_spacing_mm")
+    parts += [f"{spacing:.2f} mm apart"] if isinstance(spacing, int | float) and spacing else []
+    tilt = facts.get("gantry_tilt_degrees")
+    parts += [f"gantry tilt {tilt:.1f}°"] if isinstance(tilt, int | float) and abs(tilt) >= 0.05 else []
+    if facts.get("regular") is not None:
+        parts.append("regular" if facts["regular"] else one_line(facts.get("irregularity") or "not regular"))
+    return ", ".join(part for part in parts if part)
+
+
+def _cards(
+    tx: Tx, study_uid: str, work: Sequence[jobs.Job], sent: Sequence[deliveries.Delivery]
+) -> list[ResultCard]:
+    made = results.of_study(tx, study_uid)
+    superseded = {result.supersedes_id for result in made}
+    by_id = {job.id: job for job in work}
+    return [_card(tx, result, by_id, sent, superseded=result.id in superseded) for result in reversed(made)]
+
+
+def _card(
+    tx: Tx,
+    result: results.Result,
+    work: Mapping[int, jobs.Job],
+    sent: Sequence[deliveries.Delivery],
+    *,
+    superseded: bool,
+) -> ResultCard:
+    items = results.objects_of(tx, result.id)
+    mine = {item.id for item in items}
+    return ResultCard(
+        result=result,
+        job=work.get(result.job_id),
+        superseded=superseded,
+        objects=items,
+        measured=[_measured(entry) for entry in result.measurements],
+        deliveries=[delivery for delivery in sent if delivery.object_id in mine],
+    )
+
+
+def _measured(entry: Mapping[str, Any]) -> Measured:
+    return Measured(
+        segment=one_line(entry.get("segment")) or "whole series",
+        name=one_line(entry.get("name")),
+        value=number(entry.get("value")),
+        unit=unit(entry.get("unit")),
+    )
+
+
+def _timeline(happened: Sequence[events.Event], sent: Sequence[deliveries.Delivery]) -> list[Moment]:
+    """Return what happened, newest first; looks are shown elsewhere."""
+    peers = {delivery.id: delivery.peer for delivery in sent}
+    moments = []
+    for event in reversed(happened):
+        if event.word != "console.viewed":
+            sentence, tone = tell(event, peer=peers.get(event.detail.get("delivery", 0)))
+            moments.append(Moment(at=event.at, sentence=sentence, tone=tone, word=event.word))
+    return moments
+
+
+def _viewers(happened: Sequence[events.Event]) -> list[str]:
+    names = (one_line(event.detail.get("user")) for event in happened if event.word == "console.viewed")
+    return list(dict.fromkeys(names))

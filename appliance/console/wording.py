@@ -1,0 +1,191 @@
+"""The console's words: what an event, a state or an outcome is called, and how loudly it is shown.
+
+Promises: only the outcome "no finding" is ever written as a negative (P8);
+a result that is not an inference says so in its own words, with a sign and a colour of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from appliance.console.text import one_line
+from appliance.core.words import DeliveryState, JobState, Outcome, StudyState
+from appliance.ledger.events import Event
+
+
+class Tone(StrEnum):
+    """How loudly something is shown."""
+
+    PLAIN = "plain"
+    GOOD = "good"
+    BUSY = "busy"
+    WARN = "warn"
+    BAD = "bad"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Label:
+    """A short text with a sign that does not rely on colour, and the sentence behind it."""
+
+    text: str
+    sign: str
+    css: str
+    meaning: str
+
+
+OUTCOMES: Mapping[Outcome, Label] = {
+    Outcome.FINDING: Label(text="finding", sign="▲", css="finding", meaning="The model reports a finding."),
+    Outcome.NO_FINDING: Label(
+        text="no finding", sign="○", css="no-finding", meaning="The model ran and reports nothing."
+    ),
+    Outcome.MEASURED: Label(
+        text="measured", sign="≡", css="measured", meaning="The model measured; it makes no yes-or-no claim."
+    ),
+    Outcome.ABSTAINED: Label(
+        text="abstained",
+        sign="?",
+        css="abstained",
+        meaning="The model ran but declines to answer. Not a negative.",
+    ),
+    Outcome.NOT_ELIGIBLE: Label(
+        text="not eligible",
+        sign="⊘",
+        css="not-eligible",
+        meaning="Not analysed: the images do not fit the model.",
+    ),
+    Outcome.FAILED: Label(
+        text="failed", sign="✕", css="failed", meaning="Not analysed: the analysis failed."
+    ),
+    Outcome.NOT_RUN: Label(
+        text="not run", sign="‖", css="not-run", meaning="Not analysed: the model did not run."
+    ),
+}
+
+STUDY_STATES: Mapping[StudyState, tuple[str, Tone]] = {
+    StudyState.GATHERING: ("receiving", Tone.BUSY),
+    StudyState.READY: ("deciding", Tone.BUSY),
+    StudyState.DECIDED: ("working", Tone.BUSY),
+    StudyState.CLOSED: ("done", Tone.PLAIN),
+    StudyState.HELD: ("held", Tone.BAD),
+}
+
+JOB_STATES: Mapping[JobState, tuple[str, Tone]] = {
+    JobState.WAITING: ("waiting", Tone.BUSY),
+    JobState.LEASED: ("running", Tone.BUSY),
+    JobState.DONE: ("done", Tone.PLAIN),
+    JobState.FAILED: ("failed", Tone.BAD),
+    JobState.HELD: ("held", Tone.BAD),
+}
+
+DELIVERY_STATES: Mapping[DeliveryState, tuple[str, Tone]] = {
+    DeliveryState.PENDING: ("to be sent", Tone.BUSY),
+    DeliveryState.SENDING: ("being sent", Tone.BUSY),
+    DeliveryState.LATER: ("tried again later", Tone.WARN),
+    DeliveryState.ACCEPTED: ("accepted", Tone.GOOD),
+    DeliveryState.DEAD: ("refused for good", Tone.BAD),
+    DeliveryState.SETTLED: ("ended by a person", Tone.PLAIN),
+}
+
+OUTPUTS: Mapping[str, str] = {
+    "sr": "structured report",
+    "seg": "segmentation",
+    "sc": "picture",
+    "text-sr": "text report",
+}
+
+# What happened -> its sentence and its tone. `{name}` is filled from the event's details.
+_EVENTS: Mapping[str, tuple[str, Tone]] = {
+    "assemble.opened": ("The first image arrived.", Tone.PLAIN),
+    "assemble.reopened": ("A late image arrived; the study gathers again.", Tone.WARN),
+    "assemble.ready": ("Complete with {instances} images: {reason}.", Tone.PLAIN),
+    "assemble.held": ("Held: {reason}.", Tone.BAD),
+    "assemble.released": ("A person released the study; it is judged anew.", Tone.PLAIN),
+    "receive.changed": (
+        "An image came again with other content; the newer one counts (revision {revision}).",
+        Tone.WARN,
+    ),
+    "receive.restored": ("An image came again whose bytes the box had given up.", Tone.PLAIN),
+    "receive.refused": ("An image was refused: {reason}.", Tone.BAD),
+    "route.decided": ("Route {route}: {verdict}.", Tone.PLAIN),
+    "job.held": ("Job {job} of route {route} is held: its worker died {kills} times over it.", Tone.BAD),
+    "job.released": ("Job {job} of route {route} was given back: its worker died.", Tone.WARN),
+    "job.again": (
+        "A person asked for the work of job {former} once more: job {job} of route {route}.",
+        Tone.PLAIN,
+    ),
+    "job.done": ("Job {job} of route {route} is done.", Tone.GOOD),
+    "job.failed": ("Job {job} of route {route} failed: {reason}.", Tone.BAD),
+    "courier.accepted": ("The {output} was accepted by {peer}.", Tone.GOOD),
+    "courier.coerced": ("The {output} was accepted by {peer} with a warning ({status}).", Tone.GOOD),
+    "courier.later": ("The {output} could not be sent to {peer}; it is tried again.", Tone.WARN),
+    "courier.refused": ("The {output} was refused by {peer} ({status}).", Tone.BAD),
+    "courier.no_context": ("{peer} does not take this kind of object: {output}.", Tone.BAD),
+    "courier.again": ("{by} asked to send the {output} to {peer} once more.", Tone.PLAIN),
+    "courier.settled": ("{by} ended the delivery of the {output} to {peer}.", Tone.PLAIN),
+    "custody.quarantined": ("An image was set aside: {reason}.", Tone.BAD),
+    "custody.purged": ("{instances} images were removed after their time of keeping.", Tone.PLAIN),
+    "sweep.quarantined": ("A spool file was set aside: {fault}.", Tone.BAD),
+    "console.viewed": ("{user} looked at this.", Tone.PLAIN),
+    "console.login": ("{user} logged in.", Tone.PLAIN),
+    "console.logout": ("{user} logged out.", Tone.PLAIN),
+    "console.login_failed": ("A log-in failed ({user}).", Tone.WARN),
+    "console.seen": ("{by} looked at what failed and needs nothing more.", Tone.PLAIN),
+    "console.retry": ("{by} asked for another run.", Tone.PLAIN),
+    "console.release": ("{by} released the study.", Tone.PLAIN),
+}
+
+_BAD_ENDINGS = ("fault", "failed", "held", "refused", "quarantined", "dead", "lost")
+_WARN_ENDINGS = ("later", "postponed", "released", "changed", "reopened", "no_answer", "stepped_down")
+
+
+class _Details(dict[str, str]):
+    """Details for a sentence; one that is not there is written as an ellipsis, never as an error."""
+
+    def __missing__(self, key: str) -> str:
+        return "…"
+
+
+def tell(event: Event, *, peer: str | None = None) -> tuple[str, Tone]:
+    """Write an event as a sentence; a word that is not known here is written with its details."""
+    details = _details(event.detail, peer)
+    known = _EVENTS.get(event.word)
+    if known is None:
+        return _unknown(event.word, details), tone_of(event.word)
+    return known[0].format_map(details).replace("..", "."), known[1]
+
+
+def tone_of(word: str) -> Tone:
+    """Say how loud an event is by its word alone."""
+    if word in _EVENTS:
+        return _EVENTS[word][1]
+    if word.endswith(_BAD_ENDINGS):
+        return Tone.BAD
+    return Tone.WARN if word.endswith(_WARN_ENDINGS) else Tone.PLAIN
+
+
+def _unknown(word: str, details: Mapping[str, str]) -> str:
+    said = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in details.items() if value)
+    room, _, what = word.partition(".")
+    head = f"{room.capitalize()}: {what.replace('_', ' ').replace('.', ' ')}" if what else room.capitalize()
+    return f"{head} ({said})." if said else f"{head}."
+
+
+def _details(detail: Mapping[str, Any], peer: str | None) -> _Details:
+    written = _Details(
+        {key: one_line(value, chars_max=300) for key, value in detail.items() if value is not None}
+    )
+    if isinstance(detail.get("status"), int):
+        written["status"] = status(detail["status"])
+    if "output" in written:
+        written["output"] = OUTPUTS.get(written["output"], written["output"])
+    if peer is not None:
+        written["peer"] = peer
+    return written
+
+
+def status(code: int | None) -> str:
+    """Write a DICOM status as the standards do (PS3.7 annex C)."""
+    return "no answer" if code is None else f"status {code:04X}H"
