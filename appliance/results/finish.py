@@ -57,7 +57,7 @@ def common(context: ResultContext, label: Label) -> dict[str, Any]:
         "instance_number": label.instance_number,
         "manufacturer": long_string(who.manufacturer),
         "manufacturer_model_name": long_string(who.product),
-        "software_versions": tuple(software_versions(who)),
+        "software_versions": software_versions(who),
         # Unique per box, and 64 characters at most as a UID is.
         "device_serial_number": long_string(who.device_uid),
     }

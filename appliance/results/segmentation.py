@@ -54,7 +54,7 @@ def segmentation(
         segments: in the order of their numbers, at least one voxel in all.
     """
     made = Segmentation(
-        source_images=[stub(source) for source in sources],
+        source_images=[_placed(source, volume) for source in sources],
         pixel_array=_pixels(segments),
         segmentation_type=SegmentationTypeValues.BINARY,
         segment_descriptions=[_description(context, segment) for segment in segments],
@@ -66,6 +66,14 @@ def segmentation(
     )
     _fix_dimension_uid(made, context.uid("seg", "dimensions"))
     return finish(made, context, LABEL, source=sources[0])
+
+
+def _placed(source: Dataset, volume: Volume) -> Dataset:
+    """Make the encoder's header; the slice distance stands in for a slice thickness that is not told."""
+    header = stub(source)
+    if "SliceThickness" not in header and not is_multiframe(header):
+        header.SliceThickness = round(volume.slice_spacing_mm or 1.0, 4)
+    return header
 
 
 def _pixels(segments: Sequence[Segment]) -> npt.NDArray[np.uint8]:

@@ -13,8 +13,10 @@ import numpy as np
 from pydicom import Dataset, dcmread
 from pydicom.data import get_testdata_file
 from pydicom.dataset import FileMetaDataset
+from pydicom.filebase import DicomFileLike
 from pydicom.filereader import read_dataset
 from pydicom.filewriter import write_file_meta_info
+from pydicom.uid import UID, EnhancedCTImageStorage
 from scipy import ndimage
 
 from appliance.results.context import EncodedObject, Provenance, ResultContext
@@ -87,7 +89,7 @@ def series(
     sources = []
     for index, position in enumerate(positions):
         source = deepcopy(template)
-        source.SOPInstanceUID = f"1.2.826.0.1.3680043.10.99999.{index + 1}"
+        source.SOPInstanceUID = UID(f"1.2.826.0.1.3680043.10.99999.{index + 1}")
         # Counted against the stack, so that a result which sorts by it is caught.
         source.InstanceNumber = slices - index
         source.Rows, source.Columns = rows, columns
@@ -239,7 +241,7 @@ def write(made: EncodedObject, folder: Path, name: str) -> Path:
     path = folder / f"{name}.dcm"
     with path.open("wb") as stream:
         stream.write(b"\0" * 128 + b"DICM")
-        write_file_meta_info(stream, _meta(made))
+        write_file_meta_info(DicomFileLike(stream), _meta(made))
         stream.write(made.data)
     return path
 
@@ -252,8 +254,37 @@ def only(objects: Sequence[EncodedObject], output: str) -> list[EncodedObject]:
 def _meta(made: EncodedObject) -> FileMetaDataset:
     meta = FileMetaDataset()
     meta.FileMetaInformationVersion = b"\0\1"
-    meta.MediaStorageSOPClassUID = made.sop_class_uid
-    meta.MediaStorageSOPInstanceUID = made.sop_instance_uid
-    meta.TransferSyntaxUID = made.transfer_syntax_uid
-    meta.ImplementationClassUID = "2.25.1"
+    meta.MediaStorageSOPClassUID = UID(made.sop_class_uid)
+    meta.MediaStorageSOPInstanceUID = UID(made.sop_instance_uid)
+    meta.TransferSyntaxUID = UID(made.transfer_syntax_uid)
+    meta.ImplementationClassUID = UID("2.25.1")
     return meta
+
+
+def multiframe(made: Series) -> Series:
+    """Fold a series into one Enhanced CT header whose frames lie in the opposite order of the volume."""
+    first = made.sources[0]
+    header = deepcopy(first)
+    for keyword in ("PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient", "SliceThickness"):
+        del header[keyword]
+    header.SOPClassUID = EnhancedCTImageStorage
+    header.SOPInstanceUID = UID("1.2.826.0.1.3680043.10.99999.500")
+    header.NumberOfFrames = len(made.sources)
+    measures, orientation = Dataset(), Dataset()
+    measures.PixelSpacing, measures.SliceThickness = first.PixelSpacing, 2.5
+    orientation.ImageOrientationPatient = first.ImageOrientationPatient
+    shared = Dataset()
+    shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = [measures], [orientation]
+    header.SharedFunctionalGroupsSequence = [shared]
+    header.PerFrameFunctionalGroupsSequence = [
+        _frame(source, number) for number, source in enumerate(reversed(made.sources), start=1)
+    ]
+    return Series(sources=[header], volume=made.volume)
+
+
+def _frame(source: Dataset, number: int) -> Dataset:
+    position, content, group = Dataset(), Dataset(), Dataset()
+    position.ImagePositionPatient = source.ImagePositionPatient
+    content.DimensionIndexValues = [number]
+    group.PlanePositionSequence, group.FrameContentSequence = [position], [content]
+    return group

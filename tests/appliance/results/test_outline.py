@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -19,7 +21,7 @@ def enclosed(points, shape):
     """Count crossings to the left of each pixel centre: odd is inside."""
     rows, columns = np.indices(shape) + 0.5
     crossings = np.zeros(shape, dtype=int)
-    for (x0, y0), (x1, y1) in zip(points[:-1], points[1:], strict=True):
+    for (x0, y0), (x1, y1) in pairwise(points):
         if y0 != y1:
             low, high = sorted((y0, y1))
             crosses = (rows >= low) & (rows < high)
@@ -43,7 +45,7 @@ def test_the_traced_edge_encloses_exactly_the_largest_island_without_its_holes(m
 
 
 def outside(island):
-    """Flood from beyond the border; a gap between two pixels that touch at a corner lets the flood through."""
+    """Flood from beyond the border; it passes between two pixels that touch at a corner only."""
     padded = np.pad(~island, 1, constant_values=True)
     labels, _ = ndimage.label(padded, structure=np.ones((3, 3)))
     return (labels == labels[0, 0])[1:-1, 1:-1]
@@ -60,7 +62,7 @@ def test_thinning_moves_the_line_by_half_a_pixel_at_most(seed):
     thinned = _thin(full, 0.5)
     assert len(thinned) <= len(full)
     for point in full:
-        assert min(from_line(point, a, b) for a, b in zip(thinned[:-1], thinned[1:], strict=True)) <= 0.5 + 1e-9
+        assert min(from_line(point, a, b) for a, b in pairwise(thinned)) <= 0.5 + 1e-9
 
 
 def from_line(point, start, end):
