@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar, cast
+from typing import TypeVar
 
 import structlog
 from pynetdicom import AE, evt
@@ -75,9 +75,12 @@ class Line:
     def next_answer(self, request: Primitive) -> Primitive | None:
         """Wait for a response to `request`; None as for `ask`."""
         _, response = self._association.dimse.get_msg(block=True)
-        if isinstance(response, type(request)) and response.is_valid_response:
-            if response.MessageIDBeingRespondedTo == request.MessageID:
-                return cast("Primitive", response)
+        if (
+            isinstance(response, type(request))
+            and response.is_valid_response
+            and response.MessageIDBeingRespondedTo == request.MessageID
+        ):
+            return response
         if response is not None:
             log.warning("node.bad_reply", kind=type(response).__name__)
         self.abort()

@@ -23,20 +23,55 @@ from dicom_node.text import DEFAULT_ENCODINGS, decode, encodings_of
 Json: TypeAlias = str | int | float | list[str] | list[int] | list[float]
 
 IDENTITY_KEYWORDS: Final = (
-    "PatientID IssuerOfPatientID PatientName PatientBirthDate PatientSex AccessionNumber "
-    "StudyID StudyDate StudyTime StudyDescription"
-).split()
+    "PatientID",
+    "IssuerOfPatientID",
+    "PatientName",
+    "PatientBirthDate",
+    "PatientSex",
+    "AccessionNumber",
+    "StudyID",
+    "StudyDate",
+    "StudyTime",
+    "StudyDescription",
+)
 SERIES_KEYWORDS: Final = (
-    "Modality SeriesNumber SeriesDescription BodyPartExamined ProtocolName Manufacturer "
-    "ManufacturerModelName ImageType FrameOfReferenceUID SpecificCharacterSet InstanceNumber "
-    "ConvolutionKernel GantryDetectorTilt PatientPosition"
-).split()
+    "Modality",
+    "SeriesNumber",
+    "SeriesDescription",
+    "BodyPartExamined",
+    "ProtocolName",
+    "Manufacturer",
+    "ManufacturerModelName",
+    "ImageType",
+    "FrameOfReferenceUID",
+    "SpecificCharacterSet",
+    "InstanceNumber",
+    "ConvolutionKernel",
+    "GantryDetectorTilt",
+    "PatientPosition",
+)
 IMAGE_KEYWORDS: Final = (
-    "Rows Columns NumberOfFrames BitsAllocated BitsStored HighBit PixelRepresentation SamplesPerPixel "
-    "PlanarConfiguration PhotometricInterpretation PixelSpacing ImagerPixelSpacing ImagePositionPatient "
-    "ImageOrientationPatient SliceThickness SpacingBetweenSlices RescaleSlope RescaleIntercept "
-    "PixelPaddingValue PixelPaddingRangeLimit"
-).split()
+    "Rows",
+    "Columns",
+    "NumberOfFrames",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+    "SamplesPerPixel",
+    "PlanarConfiguration",
+    "PhotometricInterpretation",
+    "PixelSpacing",
+    "ImagerPixelSpacing",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "SliceThickness",
+    "SpacingBetweenSlices",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "PixelPaddingValue",
+    "PixelPaddingRangeLimit",
+)
 FACT_KEYWORDS: Final = frozenset((*IDENTITY_KEYWORDS, *SERIES_KEYWORDS, *IMAGE_KEYWORDS))
 
 # PS3.5 6.2: a decimal string is 16 characters; longer ones are seen and read.

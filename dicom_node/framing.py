@@ -32,11 +32,14 @@ _SEQUENCE_END: Final = 0xFFFEE0DD
 _DELIMITERS: Final = 0xFFFE0000
 _FIRST_TAG: Final = 0x00040000
 
+_SHORT_VRS: Final = (
+    *("AE", "AS", "AT", "CS", "DA", "DS", "DT", "FD", "FL", "IS", "LO"),
+    *("LT", "PN", "SH", "SL", "SS", "ST", "TM", "UI", "UL", "US"),
+)
+_LONG_VRS: Final = ("OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV")
 # PS3.5 7.1.2: these carry a 16-bit length, the others two reserved bytes and a 32-bit length.
-_SHORT: Final = {
-    vr.encode(): vr for vr in "AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split()
-}
-_LONG: Final = {vr.encode(): vr for vr in "OB OD OF OL OV OW SQ SV UC UN UR UT UV".split()}
+_SHORT: Final = {vr.encode(): vr for vr in _SHORT_VRS}
+_LONG: Final = {vr.encode(): vr for vr in _LONG_VRS}
 _SEQUENCE_TAGS: Final = frozenset(tag for tag, entry in DicomDictionary.items() if entry[0] == "SQ")
 
 
@@ -197,7 +200,7 @@ class Walk:
         return group << 16 | element, length
 
     def _delimiter(self, tag: int, position: int) -> int:
-        """End an item of undefined length at its delimiter; nothing else outside the data tags may stand here."""
+        """End an item of undefined length at its delimiter; no other delimiter may stand among elements."""
         if tag < _FIRST_TAG:
             raise Refusal(
                 Status.NOT_READABLE,
@@ -233,7 +236,7 @@ class Walk:
         """Open a sequence, or step over a value in fragments; return where to read on."""
         frame = self._frames[-1]
         if vr in ("OB", "OW"):
-            return self._fragments(start, frame.end)
+            return self._fragmented(tag, vr, start)
         if vr not in ("SQ", "UN") or tag in PIXEL_KEYWORDS:
             raise _bad_length(start)
         open_ended = length == UNDEFINED
@@ -257,6 +260,15 @@ class Walk:
             )
         )
         return start
+
+    def _fragmented(self, tag: int, vr: str, start: int) -> int:
+        """Step over an encapsulated value and note it when it is at the top level."""
+        end = self._fragments(start, self._frames[-1].end)
+        if len(self._frames) == 1:
+            self.elements[tag] = Span(vr, start, end - start)
+            if tag in PIXEL_KEYWORDS:
+                self.pixel = PixelSpan(PIXEL_KEYWORDS[tag], start, len(self._data) - start, True)
+        return end
 
     def _fragments(self, start: int, end: int) -> int:
         """Walk the fragments of an encapsulated value and return where it ends (PS3.5 A.4)."""
@@ -283,7 +295,7 @@ class Walk:
         if len(data) < 8:
             raise self._short(0, 8)
         reader = _BIG if self._encoding.big_endian else _LITTLE
-        group, element, _ = reader.implicit.unpack_from(data, 0)
+        group, _element, _length = reader.implicit.unpack_from(data, 0)
         if group > 0x00FF and group & 0x00FF == 0:
             raise _mismatch(0)
         looks_explicit = data[4:6] in _SHORT or data[4:6] in _LONG
@@ -293,12 +305,11 @@ class Walk:
             raise _mismatch(0)
 
     def _find_pixels(self) -> None:
-        """Note the top-level pixel element; a data set holds at most one (PS3.3 C.7.6.3, C.7.6.24, C.7.6.25)."""
+        """Note native pixels at the top level; at most one may be there (PS3.3 C.7.6.3, C.7.6.24)."""
         for tag, keyword in PIXEL_KEYWORDS.items():
-            if span := self.elements.get(tag):
-                encapsulated = span.length == UNDEFINED
-                length = len(self._data) - span.offset if encapsulated else span.length
-                self.pixel = PixelSpan(keyword, span.offset, length, encapsulated)
+            span = self.elements.get(tag)
+            if span is not None and self.pixel is None:
+                self.pixel = PixelSpan(keyword, span.offset, span.length, False)
 
     def _check_private_blocks(self) -> None:
         """Bound the private blocks reserved at the top level (PS3.5 7.8.1)."""
@@ -331,7 +342,7 @@ def _broken(position: int) -> Refusal:
     return Refusal(
         Status.NOT_READABLE,
         "receive.bad_framing",
-        "An item or delimiter stands where none may",
+        "An item or delimiter is out of place",
         offset=position,
     )
 
@@ -340,7 +351,7 @@ def _bad_length(position: int) -> Refusal:
     return Refusal(
         Status.NOT_READABLE,
         "receive.bad_length",
-        "An element claims a length it cannot have",
+        "An element claims an impossible length",
         offset=position,
     )
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from functools import cache
 
+import pydicom
 import structlog
 from pynetdicom import _config, register_uid
 from pynetdicom.service_class import StorageServiceClass
@@ -23,8 +24,13 @@ class _Words(logging.Handler):
     """Say that the library complained and where, never what about."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Log the place of one record; its text stays unread."""
-        log.warning("node.library", module=record.module, line=record.lineno, level=record.levelname)
+        """Log the place of one record; its text stays unread.
+
+        What the library merely reports has a word of ours elsewhere; what it caught has not.
+        """
+        caught = record.exc_info[0] if record.exc_info else None
+        say = log.warning if caught else log.debug
+        say("node.library", module=record.module, line=record.lineno, error=getattr(caught, "__name__", None))
 
 
 @cache
@@ -37,6 +43,8 @@ def tame() -> None:
     _config.LOG_HANDLER_LEVEL = "none"
     _config.LOG_REQUEST_IDENTIFIERS = False
     _config.LOG_RESPONSE_IDENTIFIERS = False
+    # pydicom would warn about an odd UID and print it; what may be odd is decided by preflight.
+    pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
     # A UID the command carries is judged by preflight, which answers C111.
     # The library would drop the request without an answer and leave the sender waiting.
     _config.VALIDATORS["UI"] = lambda _value: (True, "")

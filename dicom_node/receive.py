@@ -103,11 +103,15 @@ def _refuse(event: Event, refusal: Refusal, peer: Peer) -> Dataset:
         peer=peer.name,
         instance=_instance(event),
     )
-    return answer(refusal.status, refusal.comment)
+    response = answer(refusal.status, refusal.comment)
+    if refusal.status == Status.UID_INVALID:
+        # The library echoes the UID of the command; a malformed one is left out (PS3.7 9.1.1.1: optional).
+        response.AffectedSOPInstanceUID = None
+    return response
 
 
 def _our_fault(event: Event, fault: Exception, peer: Peer) -> Dataset:
-    """Answer 0110 with a number under which the log says where it broke, without the message: it may hold PHI."""
+    """Answer 0110 with a number under which the log says where it broke, but not the message: PHI."""
     incident = secrets.token_hex(4)
     frame = fault.__traceback__
     while frame is not None and frame.tb_next is not None:

@@ -66,7 +66,9 @@ def _fragment(part: bytes, encodings: Sequence[str]) -> str:
     encoding = CODES_TO_ENCODINGS.get(code)
     if encoding is None:
         return _plain(part, encodings[0])
+    if encoding in _SELF_ESCAPING:
+        # Of the two 7-bit bytes to a character, one may look like a delimiter.
+        return part.decode(encoding, "replace")
     reset = _RESETS.search(part, len(code))
     cut = reset.start() if reset else len(part)
-    coded = part[:cut] if encoding in _SELF_ESCAPING else part[len(code) : cut]
-    return coded.decode(encoding, "replace") + _plain(part[cut:], encodings[0])
+    return part[len(code) : cut].decode(encoding, "replace") + _plain(part[cut:], encodings[0])
