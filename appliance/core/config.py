@@ -9,9 +9,9 @@ and names.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
@@ -43,6 +43,9 @@ class Section(BaseModel):
     """One table of the file: frozen, and closed to keys it does not know."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+S = TypeVar("S", bound=Section)
 
 
 class Site(Section):
@@ -161,18 +164,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _names_fit(self) -> Self:
-        faults = [
-            *_doubles("peers", [p.name for p in self.peers]),
-            *_doubles("routes", [r.name for r in self.routes]),
-        ]
-        faults += _doubles("peers' ae_title", [p.ae_title for p in self.peers])
-        by_name = {peer.name: peer for peer in self.peers}
-        for route in self.routes:
-            faults += [_destination_fault(route.name, name, by_name.get(name)) for name in route.send_to]
-        if self.assembly.confirm_with is not None:
-            faults.append(_confirm_fault(self.assembly.confirm_with, by_name.get(self.assembly.confirm_with)))
-        faults = [fault for fault in faults if fault]
-        if faults:
+        if faults := _faults_between(self.peers, self.routes, self.assembly.confirm_with):
             raise ValueError("\n".join(faults))
         return self
 
@@ -189,6 +181,51 @@ class Config(Section):
     def peer(self, name: str) -> Peer:
         """Return a peer by its name in this file."""
         return next(peer for peer in self.peers if peer.name == name)
+
+
+def _faults_between(
+    peers: Sequence[Peer],
+    routes: Sequence[Route],
+    confirm_with: str | None,
+    *,
+    faulty: Set[str] = frozenset(),
+) -> list[str]:
+    """Check how entries refer to one another; peers in `faulty` are there, and no more is known of them."""
+    faults = [
+        *_doubles("peers", [p.name for p in peers]),
+        *_doubles("routes", [r.name for r in routes]),
+        *_doubles("peers' ae_title", [p.ae_title for p in peers]),
+    ]
+    by_name = {peer.name: peer for peer in peers}
+    for route in routes:
+        asked = [name for name in route.send_to if name not in faulty]
+        faults += [_destination_fault(route.name, name, by_name.get(name)) for name in asked]
+    if confirm_with is not None and confirm_with not in faulty:
+        faults.append(_confirm_fault(confirm_with, by_name.get(confirm_with)))
+    return [fault for fault in faults if fault]
+
+
+def _faults_between_the_sound(tree: dict[str, Any]) -> list[str]:
+    """Check how entries of a file refer to one another when some entries have faults of their own."""
+    peers, faulty = _sound(Peer, tree.get("peers"))
+    routes, _ = _sound(Route, tree.get("routes"))
+    assembly = tree.get("assembly")
+    confirm_with = assembly.get("confirm_with") if isinstance(assembly, dict) else None
+    return _faults_between(
+        peers, routes, confirm_with if isinstance(confirm_with, str) else None, faulty=faulty
+    )
+
+
+def _sound(kind: type[S], entries: Any) -> tuple[list[S], set[str]]:
+    """Return the entries without a fault, and the names of the others."""
+    sound: list[S] = []
+    faulty: set[str] = set()
+    for entry in entries if isinstance(entries, list) else []:
+        try:
+            sound.append(kind.model_validate(entry))
+        except ValidationError:
+            faulty.add(str(entry.get("name")) if isinstance(entry, dict) else "")
+    return sound, faulty
 
 
 def _doubles(where: str, names: Sequence[str]) -> list[str]:
@@ -239,7 +276,11 @@ def parse(tree: dict[str, Any]) -> Config:
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError([line for fault in error.errors() for line in _sentences(fault, tree)]) from error
+        faults = [line for fault in error.errors() for line in _sentences(fault, tree)]
+        # What refers to what is checked last, and not at all once an entry is at fault; we want it anyway.
+        already = any(not fault["loc"] for fault in error.errors())
+        between = [] if already else _faults_between_the_sound(tree)
+        raise ConfigError([*faults, *between]) from error
 
 
 def _sentences(fault: Any, tree: dict[str, Any]) -> list[str]:

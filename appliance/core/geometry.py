@@ -229,7 +229,9 @@ class _Stack:
     def obstacles(self, planes: Sequence[SliceGeometry]) -> list[str]:
         """Name what forbids one array with one slice per position."""
         said = []
-        if self.strangers:
+        if 2 * self.strangers >= len(planes):
+            said.append(f"the {len(planes)} images lie in different planes (a localiser?)")
+        elif self.strangers:
             said.append(
                 f"{self.strangers} of {len(planes)} images lie in another plane than the rest (a localiser?)"
             )

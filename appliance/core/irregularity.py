@@ -58,7 +58,7 @@ def spacing_sentence(gaps_mm: Sequence[float], tolerance: Tolerance) -> str | No
     if usual is None or not odd:
         return None
     few = len(odd) <= max(1, len(gaps_mm) // 4)
-    if few and (missing := _missing_slices(odd, usual, tolerance)):
+    if few and (missing := _missing_slices(odd, usual, tolerance, most=len(gaps_mm))):
         lack = "1 slice is missing" if missing == 1 else f"{missing} slices are missing"
         return f"{lack}: {_gaps(odd)} where slices are {text_mm(usual)} mm apart"
     levels, strays = _levels(gaps_mm, tolerance)
@@ -75,13 +75,15 @@ def text_mm(length_mm: float, *, digits: int | None = None) -> str:
     return f"{length_mm:.{digits if digits is not None else (1 if length_mm >= 0.95 else 2)}f}"
 
 
-def _missing_slices(odd_mm: Sequence[float], usual_mm: float, tolerance: Tolerance) -> int:
+def _missing_slices(odd_mm: Sequence[float], usual_mm: float, tolerance: Tolerance, *, most: int) -> int:
     """Return how many slices the odd gaps swallowed; 0 when one of them is no whole multiple."""
     times = [round(gap / usual_mm) for gap in odd_mm]
-    whole = all(
+    fitting = all(
         count >= 2 and tolerance.same(gap / count, usual_mm) for gap, count in zip(odd_mm, times, strict=True)
     )
-    return sum(times) - len(times) if whole else 0
+    missing = sum(times) - len(times)
+    # A jump longer than all the rest is no hole between slices.
+    return missing if fitting and missing <= most else 0
 
 
 def _levels(gaps_mm: Sequence[float], tolerance: Tolerance) -> tuple[list[float], list[float]]:

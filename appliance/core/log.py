@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import logging
 import sys
+import traceback
+from pathlib import Path
+import warnings
 from typing import Any
 
 import structlog
+import structlog.typing
 
+_FRAMES_MAX = 12
 _THIRD_PARTY = ("pynetdicom", "pydicom", "highdicom", "uvicorn", "alembic", "sqlalchemy", "PIL")
 
 
@@ -16,8 +21,7 @@ def configure(service: str) -> None:
 
     Libraries may print what they were given, patient data among it; they are silenced but for CRITICAL.
     """
-    for name in _THIRD_PARTY:
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    _silence_libraries()
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -36,7 +40,24 @@ def silence() -> None:
     """Keep this process quiet: a person or a program reads its output."""
     for name in _THIRD_PARTY:
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL + 1))
+    structlog.configure(processors=[_drop], logger_factory=structlog.ReturnLoggerFactory())
+
+
+def where(error: BaseException) -> list[str]:
+    """Return the places an error passed through, innermost last; never its message, which may hold data."""
+    frames = traceback.extract_tb(error.__traceback__)[-_FRAMES_MAX:]
+    return [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames]
+
+
+def _drop(_logger: object, _method: str, _event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    raise structlog.DropEvent
+
+
+def _silence_libraries() -> None:
+    for name in _THIRD_PARTY:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    # pydicom's warnings quote the value that they complain of.
+    warnings.simplefilter("ignore")
 
 
 def get(room: str) -> Any:

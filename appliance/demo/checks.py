@@ -30,6 +30,8 @@ def faults(study: MadeStudy, came: Sequence[Came]) -> list[str]:
         found.append("an object came twice")
     reports = [ds for ds in read if ds.Modality == "SR" and "ct-tissue-bands" in ds.SeriesDescription]
     found += ["no report of ct-tissue-bands came"] if not reports else _volume_faults(study, reports[0])
+    if not any(ds.Modality == "SR" and "ct-phantom-lesion" in ds.SeriesDescription for ds in read):
+        found.append("no report of ct-phantom-lesion came")
     return found
 
 
@@ -44,6 +46,8 @@ def _common_faults(study: MadeStudy, dataset: Dataset) -> Iterator[str]:
         yield "does not say that it is not for primary diagnosis"
     if "ContributingEquipmentSequence" not in dataset:
         yield "does not say what made it"
+    if dataset.SeriesDescription.startswith("NOT ANALYSED"):
+        yield "says that a model did not run, and both should"
     if dataset.Modality == "SR" and (dataset.get("VerificationFlag"), dataset.get("PreliminaryFlag")) != (
         "UNVERIFIED",
         "PRELIMINARY",

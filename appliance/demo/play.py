@@ -4,70 +4,33 @@ from __future__ import annotations
 
 import contextlib
 import json
-import secrets
-import signal
-import socket
-import subprocess
 import sys
 import tempfile
 import threading
 import time
-import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from argon2 import PasswordHasher
-from dicom_node.send import send
 from rich.console import Console as Screen
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from appliance.core import log
-from appliance.core.config import Config, load
+from appliance.demo.box import BOX_AE, Box, NotReady, SiteShape
 from appliance.demo.checks import faults
 from appliance.demo.pacs import Came, StandInPacs
 from appliance.demo.study import MadeStudy
-from appliance.ledger import counts, results
-from appliance.ledger.engine import open_ledger
-from appliance.ledger.tokens import TokenKind, issue
 from dicom_node.limits import Limits as WireLimits
-from dicom_node.values import AeTitle, Peer
+from dicom_node.send import send
 from models import phantom
 
-_USER = "demo"
-_BOX_AE, _PACS_AE = "READSIDE", "STANDINPACS"
-_START_SECONDS_MAX = 60.0
+_PACS_AE = "STANDINPACS"
 _RESULT_SECONDS_MAX = 300.0
-_LINK_SECONDS = 24 * 3600.0
+_STAY_SECONDS_MAX = 24 * 3600.0
+_QUIET_SECONDS = 2.0
 _SHAPE, _SPACING_MM, _SEED = (48, 256, 256), (3.0, 0.9, 0.9), 7
-
-_CONFIG = """\
-[site]
-name = "Demonstration"
-
-[dicom]
-ae_title = "{box_ae}"
-host = "127.0.0.1"
-port = {box_port}
-
-[[peers]]
-name = "pacs"
-ae_title = "{pacs_ae}"
-host = "127.0.0.1"
-port = {pacs_port}
-outputs = ["sr", "seg", "sc", "text-sr"]
-
-[storage]
-root = "{root}"
-floor_gib = 0.2
-
-[assembly]
-quiet_seconds = 2.0
-series_quiet_seconds = 1.0
-deadline_seconds = 600
-
+_ROUTES = """
 [[routes]]
 name = "tissue-bands"
 when = 'Modality == "CT" && slices >= 3'
@@ -79,113 +42,11 @@ name = "phantom-lesion"
 when = 'Modality == "CT" && SeriesDescription.startsWith("STD HEAD")'
 model = "ct-phantom-lesion"
 send_to = ["pacs"]
-
-[console]
-host = "127.0.0.1"
-port = {console_port}
-
-[[console.users]]
-name = "{user}"
-password_hash = "{password_hash}"
 """
 
 
 class DemoFailed(Exception):
     """The demonstration did not come to its end; the message says where and what to look at."""
-
-
-@dataclass
-class Box:
-    """A box that runs as a site would run it: `readside run`, in a process of its own."""
-
-    folder: Path
-    pacs_port: int
-    config_path: Path = field(init=False)
-    config: Config = field(init=False)
-    _process: subprocess.Popen[bytes] | None = None
-
-    def __post_init__(self) -> None:
-        """Write the configuration; the console user's password is known to nobody, the link logs in."""
-        box_port, console_port = free_ports(2)
-        self.config_path = self.folder / "site.toml"
-        self.config_path.write_text(
-            _CONFIG.format(
-                box_ae=_BOX_AE,
-                box_port=box_port,
-                pacs_ae=_PACS_AE,
-                pacs_port=self.pacs_port,
-                console_port=console_port,
-                root=self.folder / "box",
-                user=_USER,
-                password_hash=PasswordHasher().hash(secrets.token_urlsafe(24)),
-            ),
-            encoding="utf-8",
-        )
-        self.config = load(self.config_path)
-
-    @property
-    def console(self) -> str:
-        """Return the address of the console."""
-        return f"http://127.0.0.1:{self.config.console.port}"
-
-    def start(self) -> None:
-        """Start the box and wait until it says that it is ready.
-
-        Raises:
-            DemoFailed: it did not get ready in time.
-        """
-        command = [sys.executable, "-m", "appliance.cli", "run", "--config", str(self.config_path)]
-        with (self.folder / "box.log").open("wb") as output:
-            self._process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
-        deadline = time.monotonic() + _START_SECONDS_MAX
-        while not self._ready():
-            if time.monotonic() > deadline or self._process.poll() is not None:
-                raise DemoFailed("the box did not get ready")
-            time.sleep(0.1)
-
-    def _ready(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"{self.console}/health/ready", timeout=2) as answer:
-                return bool(answer.status == 200)
-        except OSError:
-            return False
-
-    def stop(self) -> None:
-        """Stop the box in order."""
-        if self._process is not None and self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
-            self._process.wait(60)
-
-    def login_link(self, study_uid: str) -> str:
-        """Return an address that logs in once and shows a study."""
-        ledger = open_ledger(self.config.ledger_url)
-        with ledger.write() as tx:
-            token = issue(tx, TokenKind.LOGIN_LINK, _USER, at=ledger.clock.now(), seconds=_LINK_SECONDS)
-        ledger.close()
-        return f"{self.console}/login/once/{token}?next=/studies/{study_uid}"
-
-    def account(self, study_uid: str) -> dict[str, Any]:
-        """Return what the ledger says: the balance, and the seconds that raw inference took."""
-        ledger = open_ledger(self.config.ledger_url)
-        with ledger.read() as tx:
-            counted = counts.count(tx)
-            made = results.of_study(tx, study_uid)
-        ledger.close()
-        return {
-            "balance": counted.balance,
-            "kept": counted.kept,
-            "results": {result.route: str(result.outcome) for result in made},
-            "raw_inference": sum(result.seconds.get("inference", 0.0) for result in made),
-        }
-
-
-def free_ports(count: int) -> list[int]:
-    """Return loopback ports that nobody uses right now."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 def made_up_study(shape: tuple[int, int, int] = _SHAPE) -> MadeStudy:
@@ -200,18 +61,17 @@ def play(*, as_json: bool, keep: Path | None, stay_seconds: float | None) -> int
     screen = Screen(stderr=as_json, highlight=False, soft_wrap=True)
     folder = Path(tempfile.mkdtemp(prefix="readside-demo-")) if keep is None else keep.absolute()
     folder.mkdir(parents=True, exist_ok=True)
-    pacs = StandInPacs(folder / "pacs", _PACS_AE, peers=[_BOX_AE])
-    box = Box(folder, pacs.start())
+    pacs = StandInPacs(folder / "pacs", _PACS_AE, peers=[BOX_AE])
+    site = SiteShape(pacs_ae=_PACS_AE, pacs_port=pacs.start(), quiet_seconds=_QUIET_SECONDS, more=_ROUTES)
+    box = Box(folder, site)
     try:
         report = _perform(box, pacs, screen)
         _show(report, screen, folder)
         if as_json:
             print(json.dumps(report), flush=True)
         _stay(stay_seconds, screen)
-    except DemoFailed as error:
-        screen.print(
-            f"The demonstration failed: {error}. The box's log is {folder / 'box.log'}", markup=False
-        )
+    except (DemoFailed, NotReady) as error:
+        screen.print(f"The demonstration failed: {error}. The box's log is {box.log_path}", markup=False)
         if as_json:
             print(json.dumps({"ok": False, "error": str(error)}), flush=True)
         return 1
@@ -237,8 +97,8 @@ def _perform(box: Box, pacs: StandInPacs, screen: Screen) -> dict[str, Any]:
         with _step(progress, "Checking what came back"):
             found = faults(study, came)
             account = box.account(study.study_uid)
-    if account["balance"]:
-        found.append(f"the box's counts are off by {account['balance']}")
+    if account.balance:
+        found.append(f"the box's counts are off by {account.balance}")
     return {
         "ok": not found,
         "faults": found,
@@ -252,11 +112,11 @@ def _perform(box: Box, pacs: StandInPacs, screen: Screen) -> dict[str, Any]:
             }
             for one in came
         ],
-        "outcomes": account["results"],
+        "outcomes": dict(account.outcomes),
         "seconds": {
             "receive": round(receive_seconds, 3),
             "last_slice_to_accepted": round(max(one.at for one in came) - sent_at, 3),
-            "raw_inference": round(account["raw_inference"], 3),
+            "raw_inference": round(account.raw_inference_seconds, 3),
         },
         "console": box.login_link(study.study_uid),
     }
@@ -273,15 +133,8 @@ def _step(progress: Progress, text: str, total: int | None = None) -> Iterator[T
 def _send(study: MadeStudy, box: Box, progress: Progress, task: TaskID) -> float:
     """Send every image over one association, as a PACS would; return the seconds until the last answer."""
     objects = list(study.instances())
-    peer = Peer(
-        name="box",
-        ae_title=AeTitle.parse(_BOX_AE),
-        host="127.0.0.1",
-        port=box.config.dicom.port,
-        may=frozenset(),
-    )
     started = time.monotonic()
-    for sent in send(peer, calling_ae=_PACS_AE, objects=objects, limits=WireLimits()):
+    for sent in send(box.as_peer, calling_ae=_PACS_AE, objects=objects, limits=WireLimits()):
         if sent.outcome != "accepted":
             raise DemoFailed(f"the box answered {sent.word} to an image")
         progress.advance(task)
@@ -299,19 +152,10 @@ def _await_results(
         # come.
         reports = {one.series_description for one in came if one.modality == "SR"}
         progress.update(task, completed=min(len(reports), len(box.config.routes)))
-        if _all_delivered(box, study):
+        if box.account(study.study_uid).settled(len(box.config.routes)):
             return pacs.came_for(study.study_uid)
         time.sleep(0.1)
     raise DemoFailed(f"no complete result came within {_RESULT_SECONDS_MAX:g} s")
-
-
-def _all_delivered(box: Box, study: MadeStudy) -> bool:
-    ledger = open_ledger(box.config.ledger_url)
-    with ledger.read() as tx:
-        counted = counts.count(tx)
-        made = len(results.of_study(tx, study.study_uid))
-    ledger.close()
-    return made == len(box.config.routes) and set(counted.deliveries) == {"ACCEPTED"}
 
 
 def _show(report: dict[str, Any], screen: Screen, folder: Path) -> None:
@@ -325,7 +169,7 @@ def _show(report: dict[str, Any], screen: Screen, folder: Path) -> None:
     seconds = report["seconds"]
     screen.print(
         f"\nReceived in {seconds['receive']:.2f} s. From the last image to the last result accepted: "
-        f"{seconds['last_slice_to_accepted']:.2f} s, of which 2 s are the quiet time and "
+        f"{seconds['last_slice_to_accepted']:.2f} s, of which {_QUIET_SECONDS:g} s are the quiet time and "
         f"{seconds['raw_inference']:.2f} s raw inference.",
         markup=False,
     )
@@ -343,7 +187,7 @@ def _show(report: dict[str, Any], screen: Screen, folder: Path) -> None:
 def _stay(seconds: float | None, screen: Screen) -> None:
     """Keep the console up for a person who wants to look."""
     if seconds is None and sys.stdin.isatty() and screen.is_terminal:
-        seconds = _LINK_SECONDS
+        seconds = _STAY_SECONDS_MAX
         screen.print("The box runs until you press Ctrl-C.")
     elif seconds is None:
         screen.print("The box stops now; add --stay 600 to look at the console for ten minutes.")

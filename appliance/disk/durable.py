@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -43,13 +44,14 @@ def sync_folder(path: Path) -> None:
     Raises:
         DiskFault: the sync failed.
     """
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(handle)
+        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
     except OSError as error:
         raise DiskFault(f"fsync of folder {path}: {error.strerror}") from error
-    finally:
-        os.close(handle)
 
 
 class DurableFile:
@@ -70,6 +72,7 @@ class DurableFile:
             NoSpace: the disk is full; the file was removed.
             DiskFault: any other error of the disk.
         """
+        assert self._open, "a file that was committed or abandoned is not written to"
         view = memoryview(data)
         try:
             while view:
@@ -84,6 +87,7 @@ class DurableFile:
         Raises:
             NoSpace, DiskFault: as for `write`.
         """
+        assert self._open, "a file that was committed or abandoned is not written to"
         try:
             written = os.pwrite(self._handle, data, 0)
         except OSError as error:
@@ -111,7 +115,9 @@ class DurableFile:
     def abandon(self) -> None:
         """Remove the file; nothing was promised about it."""
         self._close()
-        self._path.unlink(missing_ok=True)
+        # A disk that fails may refuse this too; the sweep at start removes temporary files.
+        with suppress(OSError):
+            self._path.unlink()
 
     def _close(self) -> None:
         if self._open:
@@ -141,8 +147,15 @@ def write_file(path: Path, data: bytes) -> None:
 
 
 def remove_file(path: Path) -> None:
-    """Remove a file and make its absence durable; a file that is already gone is no error."""
-    path.unlink(missing_ok=True)
+    """Remove a file and make its absence durable; a file that is already gone is no error.
+
+    Raises:
+        DiskFault: the disk failed.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise _translated(error, path) from error
     sync_folder(path.parent)
 
 

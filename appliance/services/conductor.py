@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import threading
 
-from dicom_node.query import count_instances
-
 from appliance.assemble.confirm import Confirmer
 from appliance.assemble.decide import Decider
 from appliance.assemble.gather import Gatherer
@@ -20,6 +18,7 @@ from appliance.services.wire import wire_peer
 from appliance.spool.retain import purge_old
 from appliance.spool.store import Spool
 from dicom_node.limits import Limits as WireLimits
+from dicom_node.query import count_instances
 
 _log = log.get("conductor")
 _HOUSEKEEPING_SECONDS = 60.0

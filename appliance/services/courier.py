@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from dicom_node.send import Outgoing, Sent, send
-
 from appliance.core import log
 from appliance.core.config import Config, Peer
 from appliance.ledger import deliveries
@@ -17,6 +15,7 @@ from appliance.services.stage import Stage, on_stage
 from appliance.services.wire import wire_peer
 from appliance.spool.store import Spool
 from dicom_node.limits import Limits as WireLimits
+from dicom_node.send import Outgoing, Sent, send
 
 _log = log.get("courier")
 

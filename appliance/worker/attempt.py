@@ -1,0 +1,149 @@
+"""One attempt at one job: lease, read, analyse, encode, freeze, record; the ledger says how it ended.
+
+An attempt may die at any instant; the lease runs out and another takes the job.
+Only the last step, one transaction, makes a result; before it nothing that was written counts.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from appliance.core import log
+from appliance.core.config import Config
+from appliance.core.instance import Instance
+from appliance.core.limits import DEFAULT, Limits
+from appliance.core.words import JobState, Outcome
+from appliance.disk.durable import NoSpace
+from appliance.inference.engine import InferenceError
+from appliance.ledger import custody, jobs, results
+from appliance.ledger.engine import Ledger
+from appliance.ledger.jobs import Job
+from appliance.spool.store import Spool
+from appliance.spool.verify import damaged
+from appliance.worker.decode import Decoder
+from appliance.worker.ending import Endings
+from appliance.worker.engines import EngineShelf, ModelGone
+from appliance.worker.heartbeat import Heartbeat
+from appliance.worker.limits import WorkerLimits
+from appliance.worker.run import AnalysisFailed, NotEligible, analyse_series
+
+_log = log.get("worker")
+_DAMAGED = "images of this study are damaged on the box's disk"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Passing:
+    """A failure that may pass: the job is tried again a little later, so often and no more."""
+
+    word: str
+    reason: str
+
+
+class Attempter:
+    """Takes jobs and brings each to an end that can be seen."""
+
+    def __init__(self, ledger: Ledger, config: Config, *, owner: str, limits: Limits = DEFAULT) -> None:
+        self._ledger, self._owner, self._limits = ledger, owner, limits
+        self._kept = Spool(config.storage.root)
+        self._engines = EngineShelf(config)
+        self._decoder = Decoder(WorkerLimits().decode)
+        self._endings = Endings(ledger, config, self._engines, self._kept)
+
+    def attempt(self, job_id: int) -> bool:
+        """Work on a job if it is still to be had; say whether it was."""
+        now = self._ledger.clock.now()
+        with self._ledger.write() as tx:
+            job = jobs.lease(tx, job_id, owner=self._owner, at=now, seconds=self._limits.lease_seconds)
+            stale = job is not None and jobs.newer_exists(tx, job)
+        if job is None:
+            return self._explain_held(job_id)
+        with Heartbeat(self._ledger, job, self._limits):
+            if stale:
+                self._endings.overtaken(job)
+            elif job.refusal is not None:
+                self._endings.notice(job, Outcome.NOT_ELIGIBLE, word="job.not_eligible", reason=job.refusal)
+            else:
+                self._work(job)
+        return True
+
+    def _work(self, job: Job) -> None:
+        """Analyse, and turn every way it can go wrong into an end or a pause."""
+        try:
+            passing = self._analyse(job)
+        except NotEligible as refusal:
+            reason = "; ".join(refusal.reasons)
+            self._endings.notice(job, Outcome.NOT_ELIGIBLE, word="job.not_eligible", reason=reason)
+        except AnalysisFailed as failure:
+            self._endings.notice(job, Outcome.FAILED, word=failure.word, reason=failure.sentence)
+        except InferenceError as failure:
+            self._endings.notice(job, Outcome.FAILED, word=failure.word, reason=failure.sentence)
+        except ModelGone as gone:
+            self._endings.notice(job, Outcome.FAILED, word="model.gone", reason=str(gone))
+        else:
+            if passing is not None:
+                self._postpone(job, passing)
+
+    def _analyse(self, job: Job) -> Passing | None:
+        """Run the model on exactly the job's instances and record the result; or say what may pass."""
+        with self._ledger.read() as tx:
+            instances = jobs.inputs_of(tx, job.id)
+        try:
+            if bad := damaged(self._kept, instances):
+                return self._quarantine(job, bad)
+            serving = self._engines.serve(job.model_name, job.model_digest)
+            analysis = analyse_series(
+                serving.package, serving.engine, instances, self._kept, decoder=self._decoder
+            )
+            self._endings.result(job, serving, analysis)
+            return None
+        except NoSpace:
+            return Passing(word="disk.full", reason="the box's disk is full")
+        except OSError as error:
+            return Passing(word="disk.unreadable", reason=f"the box's disk failed: {error.strerror}")
+        except MemoryError:
+            return Passing(word="worker.memory", reason="the box has too little memory for this series")
+        except (NotEligible, AnalysisFailed, InferenceError, ModelGone):
+            raise
+        # Whatever a model or an odd image brings about must end in a result that can be seen.
+        except Exception as error:  # noqa: BLE001 - the worker's main loop
+            incident = secrets.token_hex(4)
+            kind, places = type(error).__name__, log.where(error)
+            _log.error("job.unforeseen", job=job.id, incident=incident, error=kind, where=places)
+            return Passing(word="job.fault", reason=f"an unforeseen {kind}, incident {incident}")
+
+    def _quarantine(self, job: Job, bad: Sequence[Instance]) -> None:
+        """Take damaged instances out of their study and say so (F41)."""
+        _log.critical("disk.digest_mismatch", job=job.id, instances=len(bad))
+        with self._ledger.write() as tx:
+            files = [instance.location.file for instance in bad]
+            custody.quarantine(tx, files, reason=_DAMAGED, at=self._ledger.clock.now())
+        self._endings.notice(job, Outcome.FAILED, word="disk.digest_mismatch", reason=_DAMAGED)
+
+    def _postpone(self, job: Job, passing: Passing) -> None:
+        if job.attempts >= self._limits.attempts_max:
+            self._endings.notice(job, Outcome.FAILED, word=passing.word, reason=passing.reason)
+            return
+        now = self._ledger.clock.now()
+        with self._ledger.write() as tx:
+            jobs.postpone(
+                tx,
+                job,
+                word=passing.word,
+                reason=passing.reason,
+                at=now,
+                not_before=now + self._limits.retry_seconds,
+            )
+
+    def _explain_held(self, job_id: int) -> bool:
+        """Write the "not run" result of a held job, if it still needs one."""
+        with self._ledger.write() as tx:
+            job = jobs.claim_notice(
+                tx, job_id, owner=self._owner, at=self._ledger.clock.now(), limits=self._limits
+            )
+            needed = job is not None and results.find_of_job(tx, job.id) is None
+        if job is None or job.state is not JobState.HELD or not needed:
+            return False
+        self._endings.notice(job, Outcome.NOT_RUN, word="job.held", reason=job.reason or "the job is held")
+        return True

@@ -1,0 +1,73 @@
+"""Freeze a result: its objects' bytes to the spool, and who gets which of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+from appliance.core.config import Config, Peer
+from appliance.core.words import Outcome
+from appliance.ledger.results import ResultObject
+from appliance.results.context import EncodedObject
+from appliance.spool.record import Record
+from appliance.spool.store import Spool
+
+# What a reader must be told even by a peer that did not ask for pages of text: silence is never a negative
+# (P8).
+_MUST_BE_READ = frozenset(Outcome) - {Outcome.FINDING, Outcome.MEASURED}
+
+
+def freeze(spool: Spool, made: Sequence[EncodedObject], *, ae_title: str, at: float) -> list[ResultObject]:
+    """Write every object's bytes; durable on return, meaningless until the ledger names them.
+
+    Raises:
+        NoSpace, DiskFault: see `appliance.disk.durable`.
+    """
+    return [_freeze_one(spool, item, ae_title, at) for item in made]
+
+
+def _freeze_one(spool: Spool, item: EncodedObject, ae_title: str, at: float) -> ResultObject:
+    digest = f"sha256:{hashlib.sha256(item.data).hexdigest()}"
+    record = Record(
+        sop_class_uid=item.sop_class_uid,
+        sop_instance_uid=item.sop_instance_uid,
+        transfer_syntax_uid=item.transfer_syntax_uid,
+        calling_ae=ae_title,
+        received_at=at,
+        length=len(item.data),
+        digest=digest,
+    )
+    with spool.begin() as writing:
+        writing.write(item.data)
+        location = writing.commit(record)
+    return ResultObject(
+        output=item.output,
+        sop_class_uid=item.sop_class_uid,
+        sop_instance_uid=item.sop_instance_uid,
+        series_uid=item.series_uid,
+        transfer_syntax_uid=item.transfer_syntax_uid,
+        series_description=item.series_description,
+        modality=item.modality,
+        digest=digest,
+        location=location,
+        preview_file=None if item.preview_png is None else spool.keep_beside(item.preview_png, ".png"),
+    )
+
+
+def destinations(config: Config, route_name: str) -> list[Peer]:
+    """Return the peers that get a route's results; nobody for a shadow route or one that is gone."""
+    route = next((r for r in config.routes if r.name == route_name), None)
+    if route is None or route.mode == "shadow":
+        return []
+    return [config.peer(name) for name in route.send_to]
+
+
+def wanted_outputs(config: Config, route_name: str) -> frozenset[str]:
+    """Return the outputs to encode: what the destinations take, and always a report."""
+    return frozenset({"sr"}).union(*(peer.outputs for peer in destinations(config, route_name)))
+
+
+def addressed(config: Config, route_name: str, outcome: Outcome) -> Mapping[str, Sequence[str]]:
+    """Return what each destination takes of a result with this outcome."""
+    extra = {"text-sr"} if outcome in _MUST_BE_READ else set()
+    return {peer.name: sorted({*peer.outputs} | extra) for peer in destinations(config, route_name)}

@@ -1,0 +1,348 @@
+"""Gathering, completeness and decisions, with the clock held still."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from appliance.assemble import decide as decide_module
+from appliance.assemble.attributes import read_attributes
+from appliance.assemble.confirm import Confirmer
+from appliance.assemble.decide import Decider
+from appliance.assemble.gather import Gatherer, digest_of
+from appliance.assemble.ready import Gathering, judge
+from appliance.core.clock import HeldClock
+from appliance.core.config import Assembly, Route
+from appliance.core.words import StudyState, Verdict
+from appliance.ledger import arrivals, counts, decisions, events, jobs, studies
+from appliance.ledger.engine import Ledger
+from appliance.routes.expression import compile_condition
+from appliance.routes.table import ActiveRoute
+from appliance.spool.keeper import Row, instance_of, write_rows
+from appliance.spool.record import Record
+from appliance.spool.store import Spool
+from tests.appliance import making
+
+STUDY = "1.2.3.0.1"
+ASSEMBLY = Assembly(quiet_seconds=60, series_quiet_seconds=30, deadline_seconds=600, confirm_settle_seconds=5)
+CONFIRMED = ASSEMBLY.model_copy(update={"confirm_with": "pacs"})
+
+
+class Bench:
+    """A spool, a ledger and what moves studies along."""
+
+    def __init__(self, ledger: Ledger, root: Path, clock: HeldClock, assembly: Assembly = ASSEMBLY) -> None:
+        self.ledger, self.clock, self.assembly = ledger, clock, assembly
+        self.spool = Spool(root)
+        self.gatherer = Gatherer(ledger, self.spool, assembly)
+
+    def arrive(self, **changes) -> None:
+        """Keep one slice now."""
+        arrival = making.arrival(**changes)
+        with self.spool.begin() as writing:
+            writing.write(arrival.data)
+            location = writing.commit(
+                Record(
+                    sop_class_uid=arrival.header.sop_class_uid,
+                    sop_instance_uid=arrival.header.sop_instance_uid,
+                    transfer_syntax_uid=arrival.header.transfer_syntax_uid,
+                    calling_ae="PACS",
+                    received_at=self.clock.now(),
+                    length=writing.length,
+                    digest=writing.digest,
+                )
+            )
+            digest = writing.digest
+        row = Row(
+            instance=instance_of(arrival.header, location, digest), calling_ae="PACS", received_at=self.clock.now()
+        )
+        write_rows(self.ledger, self.spool, [row])
+
+    def study(self) -> studies.Study:
+        with self.ledger.read() as tx:
+            found = studies.find(tx, STUDY)
+        assert found is not None
+        return found
+
+    def words(self) -> list[str]:
+        with self.ledger.read() as tx:
+            return [event.word for event in events.of_study(tx, STUDY)]
+
+
+@pytest.fixture
+def bench(ledger: Ledger, tmp_path: Path, clock: HeldClock) -> Bench:
+    return Bench(ledger, tmp_path / "root", clock)
+
+
+def package(name: str = "model", digest: str = "sha256:m1"):
+    return SimpleNamespace(manifest=SimpleNamespace(name=name, version="1.0.0"), digest=digest)
+
+
+def route(name: str, when: str, digest: str = "sha256:m1") -> ActiveRoute:
+    return ActiveRoute(
+        route=Route(name=name, when=when, model="model"),
+        when=compile_condition(when),
+        accepts=None,
+        package=package(digest=digest),
+    )
+
+
+@pytest.fixture
+def any_geometry(monkeypatch):
+    monkeypatch.setattr(decide_module, "check_geometry", lambda _manifest, _facts: [])
+
+
+def test_a_study_is_complete_when_it_is_quiet_and_not_before(bench: Bench):
+    bench.arrive()
+    bench.clock.advance(50)
+    bench.arrive()
+    bench.clock.advance(59)
+    assert bench.gatherer.turn() == 0
+    bench.clock.advance(1)
+    assert bench.gatherer.turn() == 1
+    study = bench.study()
+    assert (study.state, study.reason) == (StudyState.READY, "nothing arrived for 60 s")
+
+
+def test_quiet_time_outlives_a_restart(bench: Bench, tmp_path: Path):
+    bench.arrive()
+    bench.clock.advance(60)
+    reborn = Bench(bench.ledger, tmp_path / "root", bench.clock)
+    assert reborn.gatherer.turn() == 1
+
+
+def test_a_study_that_never_falls_quiet_meets_its_deadline(bench: Bench):
+    for _ in range(11):
+        bench.arrive()
+        bench.clock.advance(55)
+        bench.gatherer.turn()
+    assert bench.study().state is StudyState.READY
+    assert "deadline of 600 s" in (bench.study().reason or "")
+
+
+def test_a_quiet_series_is_measured_while_another_still_arrives(bench: Bench):
+    bench.arrive(SeriesInstanceUID="1.2.3.0.1.1", SeriesDescription="SCOUT")
+    bench.clock.advance(31)
+    bench.arrive(SeriesInstanceUID="1.2.3.0.1.2")
+    bench.gatherer.turn()
+    with bench.ledger.read() as tx:
+        scout, other = studies.series_of(tx, STUDY)
+    assert scout.facts is not None
+    assert scout.facts["SeriesDescription"] == "SCOUT"
+    assert scout.facts["slices"] == 1
+    assert other.facts is None
+    assert bench.study().state is StudyState.GATHERING
+
+
+def test_another_image_of_a_measured_series_makes_it_unmeasured_again(bench: Bench):
+    bench.arrive()
+    bench.clock.advance(31)
+    bench.gatherer.turn()
+    bench.arrive()
+    with bench.ledger.read() as tx:
+        (series,) = studies.series_of(tx, STUDY)
+    assert series.facts is None
+
+
+def test_two_patients_in_one_study_hold_it(bench: Bench):
+    bench.arrive(PatientID="P1")
+    bench.arrive(PatientID="P2")
+    bench.clock.advance(60)
+    assert bench.gatherer.turn() == 0
+    assert bench.study().state is StudyState.HELD
+    assert "more than one patient" in (bench.study().reason or "")
+    assert "assemble.held" in bench.words()
+    bench.clock.advance(10_000)
+    assert bench.gatherer.turn() == 0
+
+
+def test_a_released_study_is_judged_anew(bench: Bench):
+    bench.arrive(PatientID="P1", SOPInstanceUID="1.2.8")
+    bench.arrive(PatientID="P2", SOPInstanceUID="1.2.9")
+    bench.clock.advance(60)
+    bench.gatherer.turn()
+    bench.arrive(PatientID="P1", SOPInstanceUID="1.2.9")  # corrected in the PACS and sent again
+    bench.clock.advance(60)
+    assert bench.gatherer.turn() == 1
+
+
+def test_padding_around_a_patient_id_is_no_other_patient(bench: Bench):
+    bench.arrive(PatientID="P1")
+    bench.arrive(PatientID="P1 ")
+    bench.clock.advance(60)
+    assert bench.gatherer.turn() == 1
+
+
+class TestCount:
+    """What the confirming peer says."""
+
+    @pytest.fixture
+    def bench(self, ledger: Ledger, tmp_path: Path, clock: HeldClock) -> Bench:
+        return Bench(ledger, tmp_path / "root", clock, CONFIRMED)
+
+    def confirm(self, bench: Bench, count: int | None) -> int:
+        return Confirmer(bench.ledger, CONFIRMED, lambda _uid: count).turn()
+
+    def test_a_study_complete_by_count_does_not_wait_for_quiet(self, bench: Bench):
+        bench.arrive()
+        bench.arrive()
+        bench.clock.advance(5)
+        assert self.confirm(bench, 2) == 1
+        assert bench.gatherer.turn() == 1
+        assert "complete by count: pacs has 2" in (bench.study().reason or "")
+
+    def test_a_count_is_not_asked_while_images_arrive(self, bench: Bench):
+        bench.arrive()
+        bench.clock.advance(4)
+        assert self.confirm(bench, 1) == 0
+
+    def test_an_equal_count_is_void_once_more_arrives(self, bench: Bench):
+        bench.arrive()
+        bench.clock.advance(5)
+        self.confirm(bench, 1)
+        bench.arrive()
+        assert bench.gatherer.turn() == 0
+
+    def test_a_peer_with_more_images_outweighs_quiet_but_not_the_deadline(self, bench: Bench):
+        bench.arrive()
+        bench.clock.advance(61)
+        self.confirm(bench, 3)
+        assert bench.gatherer.turn() == 0
+        bench.clock.advance(600)
+        assert bench.gatherer.turn() == 1
+        assert "1 of 3 instances are here" in (bench.study().reason or "")
+
+    @pytest.mark.parametrize("answer", [None, 0])
+    def test_a_peer_that_does_not_say_leaves_the_quiet_time(self, bench: Bench, answer):
+        bench.arrive()
+        bench.clock.advance(61)
+        self.confirm(bench, answer)
+        assert bench.gatherer.turn() == 1
+        assert bench.study().reason == "nothing arrived for 60 s"
+
+    def test_it_is_asked_again_only_after_a_while(self, bench: Bench):
+        bench.arrive()
+        bench.clock.advance(6)
+        assert self.confirm(bench, 3) == 1
+        bench.clock.advance(9)
+        assert self.confirm(bench, 3) == 0
+        bench.clock.advance(1)
+        assert self.confirm(bench, 3) == 1
+
+
+def test_the_digest_does_not_depend_on_order_and_does_on_content():
+    found = [making.instance(n) for n in range(5)]
+    shuffled = random.Random(1).sample(found, 5)
+    assert digest_of(found) == digest_of(shuffled)
+    assert digest_of(found) != digest_of(found[:4])
+    assert digest_of(found) != digest_of([*found[:4], making.instance(4, digest="b")])
+
+
+@pytest.mark.usefixtures("any_geometry")
+class TestDecide:
+    """Every route decides every content once."""
+
+    def decided(self, bench: Bench, *routes: ActiveRoute) -> list[decisions.Decision]:
+        bench.clock.advance(60)
+        bench.gatherer.turn()
+        Decider(bench.ledger, routes).turn()
+        with bench.ledger.read() as tx:
+            assert counts.count(tx).balance == 0
+            return decisions.of_study(tx, STUDY)
+
+    def test_each_route_gives_a_row_with_its_reason(self, bench: Bench):
+        bench.arrive()
+        made = self.decided(bench, route("ct", 'Modality == "CT"'), route("mr", 'Modality == "MR"'))
+        assert [(d.route, d.verdict) for d in made] == [("ct", Verdict.RUN), ("mr", Verdict.NO_MATCH)]
+        assert all(d.reason and len(d.series) == 1 for d in made)
+        assert bench.study().state is StudyState.DECIDED
+
+    def test_a_site_without_routes_decides_too(self, bench: Bench):
+        bench.arrive()
+        assert self.decided(bench) == []
+        assert bench.study().state is StudyState.DECIDED
+
+    def test_a_match_is_a_job_on_exactly_the_series_images(self, bench: Bench):
+        bench.arrive(SeriesInstanceUID="1.2.3.0.1.1")
+        bench.arrive(SeriesInstanceUID="1.2.3.0.1.2")
+        bench.arrive(SeriesInstanceUID="1.2.3.0.1.2")
+        (made,) = self.decided(bench, route("ct", 'Modality == "CT"'))
+        with bench.ledger.read() as tx:
+            assert made.job_id is not None
+            assert {i.series_uid for i in jobs.inputs_of(tx, made.job_id)} == {"1.2.3.0.1.2"}
+            assert len(jobs.inputs_of(tx, made.job_id)) == 2
+
+    def test_a_late_image_reopens_the_study_and_makes_new_work(self, bench: Bench):
+        bench.arrive()
+        first = self.decided(bench, route("ct", 'Modality == "CT"'))
+        bench.arrive()
+        assert bench.study().state is StudyState.GATHERING
+        assert "assemble.reopened" in bench.words()
+        both = self.decided(bench, route("ct", 'Modality == "CT"'))
+        assert len(both) == 2
+        assert both[1].job_id != first[0].job_id
+
+    def test_a_late_dose_report_does_not_repeat_the_work(self, bench: Bench):
+        bench.arrive()
+        (first,) = self.decided(bench, route("ct", 'Modality == "CT"'))
+        bench.arrive(Modality="SR", SeriesInstanceUID="1.2.3.0.1.99")
+        _, second = self.decided(bench, route("ct", 'Modality == "CT"'))
+        assert second.job_id == first.job_id
+
+    def test_a_duplicate_changes_nothing(self, bench: Bench):
+        bench.arrive(SOPInstanceUID="1.2.7")
+        self.decided(bench, route("ct", 'Modality == "CT"'))
+        instance = making.arrival(SOPInstanceUID="1.2.7")
+        with bench.ledger.write() as tx:
+            kept = studies.instances_of(tx, STUDY)[0]
+            arrivals.add(tx, kept, calling_ae="PACS", at=bench.clock.now())
+        assert instance.header.sop_instance_uid == kept.sop_instance_uid
+        assert bench.study().state is StudyState.DECIDED
+
+    def test_another_model_version_is_other_work(self, bench: Bench):
+        bench.arrive()
+        (old,) = self.decided(bench, route("ct", 'Modality == "CT"', digest="sha256:m1"))
+        bench.arrive(Modality="SR", SeriesInstanceUID="1.2.3.0.1.99")
+        _, new = self.decided(bench, route("ct", 'Modality == "CT"', digest="sha256:m2"))
+        assert new.job_id != old.job_id
+
+    def test_a_model_that_cannot_take_the_series_still_makes_a_job_that_says_so(self, bench: Bench, monkeypatch):
+        monkeypatch.setattr(decide_module, "check_geometry", lambda *_: ["the slices are not evenly spaced"])
+        bench.arrive()
+        (made,) = self.decided(bench, route("ct", 'Modality == "CT"'))
+        assert made.verdict is Verdict.NOT_ELIGIBLE
+        with bench.ledger.read() as tx:
+            (job,) = jobs.of_study(tx, STUDY)
+        assert job.refusal == "the slices are not evenly spaced"
+
+
+def test_attributes_have_dicoms_own_types(bench: Bench):
+    bench.arrive(ImageType=["ORIGINAL", "PRIMARY"], KVP="120", SeriesNumber=7, PatientName="A^B", BodyPartExamined="")
+    name = next(iter(bench.spool.names()))
+    found = read_attributes(bench.spool.root / name)
+    assert found["ImageType"] == ["ORIGINAL", "PRIMARY"]
+    assert found["KVP"] == 120.0
+    assert found["SeriesNumber"] == 7
+    assert found["PixelSpacing"] == [1.0, 1.0]
+    assert found["PatientName"] == "A^B"
+    assert found["Rows"] == 2
+    assert "BodyPartExamined" not in found
+    assert "PixelData" not in found
+
+
+def test_a_file_that_is_no_dicom_has_no_attributes(tmp_path: Path):
+    (tmp_path / "x").write_bytes(b"nothing")
+    assert read_attributes(tmp_path / "x") == {}
+    assert read_attributes(tmp_path / "absent") == {}
+
+
+def test_judge_never_reads_a_clock(bench: Bench):
+    bench.arrive()
+    with bench.ledger.read() as tx:
+        gathering = Gathering(study=bench.study(), series=studies.series_of(tx, STUDY), kept=1)
+    now = bench.clock.now()
+    assert judge(gathering, ASSEMBLY, now) is None
+    assert judge(gathering, ASSEMBLY, now + 60) is not None
