@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, Final, TypeVar
 
 import structlog
 from pynetdicom import AE, evt
@@ -17,18 +17,21 @@ from pynetdicom.association import Association
 from pynetdicom.dimse_messages import C_ECHO_RQ, C_FIND_RQ, C_STORE_RQ, DIMSEMessage
 from pynetdicom.dimse_primitives import C_ECHO, C_FIND, C_STORE
 from pynetdicom.presentation import PresentationContext
+from pynetdicom.transport import AssociationSocket
 
 from dicom_node.errors import NoAssociation
 from dicom_node.library import tame
 from dicom_node.limits import Limits
-from dicom_node.sockets import connection_of, cut, prepare
+from dicom_node.sockets import adopt, connection_of, cut, prepare
 from dicom_node.values import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, Peer
 
 log = structlog.get_logger(__name__)
 
 Primitive = TypeVar("Primitive", C_ECHO, C_FIND, C_STORE)
 
-_POLL_SECONDS = 0.002
+_POLL_SECONDS: Final = 0.002
+# PS3.8 9.3.3.2: user rejection, abstract syntax or transfer syntax not supported. "No reason" may pass.
+_REFUSED_FOR_GOOD: Final = frozenset({1, 3, 4})
 _MESSAGES: dict[type, type[DIMSEMessage]] = {C_ECHO: C_ECHO_RQ, C_FIND: C_FIND_RQ, C_STORE: C_STORE_RQ}
 
 
@@ -94,25 +97,13 @@ class Line:
     def abort(self) -> None:
         """Cut the association (PS3.8 7.3)."""
         self._association.abort(block=False)
-        self._end()
+        _wind_up(self._association, self._limits)
 
     def hang_up(self) -> None:
         """Release the association when it is open (PS3.8 7.2) and wait for its threads."""
         if self.is_open and self._pause():
             self._association.release()
-        self._end()
-
-    def _end(self) -> None:
-        """Wait for the association's threads; close the socket under them when they stay."""
-        association = self._association
-        # Lets the reactor see what happened.
-        association._reactor_checkpoint.set()
-        for closing in (False, True):
-            if closing:
-                cut(association)
-            deadline = time.monotonic() + self._limits.abort_seconds_max
-            while association.dul.is_alive() and time.monotonic() < deadline:
-                time.sleep(_POLL_SECONDS)
+        _wind_up(self._association, self._limits)
 
     def _pause(self) -> bool:
         """Stop the reactor from taking replies, as the library's own senders do; False when it is gone."""
@@ -195,7 +186,22 @@ def _associate(
         raise NoAssociation("unreachable") from None
     if association.is_established:
         return association
+    _wind_up(association, limits)
     raise NoAssociation(_why(association, bool(connected)))
+
+
+def _wind_up(association: Association, limits: Limits) -> None:
+    """Wait for an association's threads, cut the socket under them when they stay, and close it."""
+    # Lets the reactor see what happened.
+    association._reactor_checkpoint.set()
+    for overdue in (False, True):
+        if overdue:
+            cut(association)
+        deadline = time.monotonic() + limits.abort_seconds_max
+        while association.dul.is_alive() and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS)
+    if connection := connection_of(association):
+        connection.close()
 
 
 def _why(association: Association, connected: bool) -> str:
@@ -204,14 +210,25 @@ def _why(association: Association, connected: bool) -> str:
         return "unreachable"
     if association.is_rejected:
         return "rejected"
-    if association.rejected_contexts and not association.accepted_contexts:
+    if any(context.result in _REFUSED_FOR_GOOD for context in association.rejected_contexts):
         return "no_context"
     return "aborted"
 
 
+class _Entity(AE):
+    """pynetdicom's application entity on sockets that close."""
+
+    def _create_socket(self, *args: Any) -> AssociationSocket:
+        """Return a socket that is not connected yet."""
+        wrapped = super()._create_socket(*args)
+        assert wrapped.socket is not None
+        wrapped.socket = adopt(wrapped.socket)
+        return wrapped
+
+
 def _entity(calling_ae: str, limits: Limits) -> AE:
-    """Return pynetdicom's application entity with our bounds."""
-    entity = AE(calling_ae)
+    """Return an application entity with our bounds."""
+    entity = _Entity(calling_ae)
     entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
     entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
     entity.connection_timeout = limits.connect_seconds_max

@@ -252,7 +252,12 @@ class Listener:
     def _abort_all(self) -> None:
         """Abort every association (PS3.8 9.3.8), then close under those that do not end."""
         for association in self._associations():
-            association.abort(block=False)
+            if association.is_established:
+                association.abort(block=False)
+            else:
+                # Nothing to abort yet; its thread waits for a request that will not come.
+                cut(association)
+                association.dul.to_user_queue.put(None)  # type: ignore[arg-type]
         if self._wait_until_idle(self._limits.abort_seconds_max):
             return
         for association in self._associations():

@@ -14,7 +14,7 @@ import structlog
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import ThreadedAssociationServer
 
-from dicom_node.sockets import prepare
+from dicom_node.sockets import adopt, prepare
 
 log = structlog.get_logger(__name__)
 
@@ -45,7 +45,8 @@ class Server(ThreadedAssociationServer):
 
     def get_request(self) -> tuple[socket.socket, Any]:
         """Accept one connection."""
-        connection, address = super().get_request()
+        accepted, address = super().get_request()
+        connection = adopt(accepted)
         prepare(connection, seconds_max=self._socket_seconds_max)
         return connection, address
 

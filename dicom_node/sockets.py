@@ -7,10 +7,29 @@ What is: no socket call waits for ever, small PDUs leave at once, and one messag
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pynetdicom.association import Association
+
+
+class Connection(socket.socket):
+    """A socket whose shutdown never fails.
+
+    The library closes a socket only if shutting it down succeeded, and it does not when the peer went first.
+    Each refused or reset connection would leave a file descriptor to the garbage collector.
+    """
+
+    def shutdown(self, how: int) -> None:
+        """Shut down what is still up."""
+        with suppress(OSError):
+            super().shutdown(how)
+
+
+def adopt(plain: socket.socket) -> Connection:
+    """Return a Connection over the same file descriptor; `plain` is empty afterwards."""
+    return Connection(plain.family, plain.type, plain.proto, plain.detach())
 
 
 def prepare(connection: socket.socket, *, seconds_max: float) -> None:
@@ -37,10 +56,7 @@ def connection_of(association: Association) -> socket.socket | None:
 def cut(association: Association) -> None:
     """Shut the socket under an association, which wakes and ends its threads."""
     connection = connection_of(association)
-    if connection is None:
-        return
-    try:
-        connection.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        # It was closed meanwhile: what was wanted.
-        return
+    if connection is not None:
+        # Closed meanwhile is what was wanted.
+        with suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)
