@@ -18,8 +18,9 @@ from models.findings import Code
 
 PRIVATE_SCHEME = "99READSIDE"
 
-FINDINGS_REPORTED = CodedConcept("findings-count", PRIVATE_SCHEME, "Findings reported")
-FINDINGS_UNIT = CodedConcept("{findings}", "UCUM", "findings")
+# Not a count of nothing: a value of 0 is shown as no value at all by the viewer that was measured.
+SEARCHED = CodedConcept("images-searched", PRIVATE_SCHEME, "No finding in images searched")
+IMAGES_UNIT = CodedConcept("{images}", "UCUM", "images")
 QUALITATIVE_EVALUATIONS = CodedConcept("C0034375", "UMLS", "Qualitative Evaluations")
 
 _PROCEDURES = {

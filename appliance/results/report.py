@@ -137,7 +137,7 @@ def _group(
         ),
         "finding_type": coding.concept(subject.finding) if subject.finding else None,
         "algorithm_id": coding.algorithm(context),
-        "measurements": _numbers(subject),
+        "measurements": _numbers(subject, slices=len(places)),
     }
     if subject.kind is Kind.ANALYSED:
         made: Group = MeasurementsAndQualitativeEvaluations(**shared)
@@ -156,11 +156,11 @@ def _group(
     return made
 
 
-def _numbers(subject: Subject) -> list[NumericItem]:
-    """Write the measurements; a subject without any counts what was found in it, so that it can be drawn."""
+def _numbers(subject: Subject, *, slices: int) -> list[NumericItem]:
+    """Write the measurements; where nothing was found, the number of images that were searched."""
     if not subject.measurements:
         nothing = subject.kind is Kind.ANALYSED
-        return [NumericItem(coding.FINDINGS_REPORTED, 0, coding.FINDINGS_UNIT)] if nothing else []
+        return [NumericItem(coding.SEARCHED, slices, coding.IMAGES_UNIT)] if nothing else []
     first, *rest = subject.measurements
     named = "" if subject.kind is Kind.LESION else f" of {subject.name}"
     return [_number(first, named), *(_number(found) for found in rest)]
@@ -191,10 +191,14 @@ def _draw(group: Group, subject: Subject, place: SlicePlace) -> None:
     """Hang the shape under each NUM (viewers.md R6, R12); the encoder's ROI classes do not take it."""
     for item in group[0].ContentSequence:
         if item.ValueType == "NUM":
-            shape = CoordinatesForMeasurement("POLYLINE", subject.points, _source_image(place))
+            shape = CoordinatesForMeasurement(_graphic_type(subject), subject.points, _source_image(place))
             children = item.get("ContentSequence") or ContentSequence()
             children.append(shape)
             item.ContentSequence = children
+
+
+def _graphic_type(subject: Subject) -> str:
+    return "POINT" if subject.kind is Kind.ANALYSED else "POLYLINE"
 
 
 def _source_image(place: SlicePlace) -> SourceImageForRegion:

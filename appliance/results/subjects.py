@@ -10,16 +10,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+import numpy as np
+
 from appliance.results.limits import DEFAULT, Limits
-from appliance.results.outline import box, outline, rectangle
+from appliance.results.outline import outline, rectangle
 from appliance.results.wording import by_label, plain
 from models.findings import Code, Findings, Lesion, Measurement, Outcome, Segment
 from models.tensors import DoubleArray
 
 WHOLE_SERIES = "whole series"
 
-# A border that lies on the image's own is outside for some viewers, and then nothing is drawn.
-_INSET = 0.02
+# Where numbers without a region are shown: away from the anatomy, and with room for the text to the right.
+_CORNER = 0.06
 
 
 class Kind(StrEnum):
@@ -31,7 +33,7 @@ class Kind(StrEnum):
     """Where a SEG holds the region, an outline on its largest slice: TID 1411 with a Referenced Segment.
     Else a bounding rectangle, as for a lesion."""
     ANALYSED = "analysed"
-    """The border of one analysed image; nothing is pointed at: TID 1501."""
+    """A point near the corner of one analysed image, to hang numbers on; nothing is enclosed: TID 1501."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -41,7 +43,7 @@ class Subject:
     Attributes:
         name: human label, the Tracking Identifier (viewers.md R11).
         slice_index: the slice of the volume that the shape lies on.
-        points: closed polyline, (n, 2), (column, row) in SCOORD pixels.
+        points: closed polyline, or one point for ANALYSED, (n, 2), (column, row) in SCOORD pixels.
         segment: the segment to refer to in the SEG; None where the shape itself is the region.
     """
 
@@ -70,7 +72,7 @@ def subjects(
     """List everything a report has numbers for, lesions first.
 
     A segment whose lesions are listed one by one is a subject only when it has numbers of its own. A label
-    without voxels or without a mask is drawn as the border of an analysed image, each on a slice of its own,
+    without voxels or without a mask is hung on a point of an analysed image, each on a slice of its own,
     so that their texts do not overlap.
 
     Args:
@@ -129,12 +131,6 @@ def _analysed(
             name=plain(label or WHOLE_SERIES),
             finding=next((m.finding for m in measurements if m.finding), None),
             slice_index=slices * place // (len(groups) + 1),
-            points=_border(rows, columns),
+            points=np.array([(columns * _CORNER, rows * _CORNER)]),
             measurements=tuple(measurements),
         )
-
-
-def _border(rows: int, columns: int) -> DoubleArray:
-    """Give the border of an image, a little inside, closed, (5, 2), (column, row)."""
-    across, down = columns * _INSET, rows * _INSET
-    return box(across, down, columns - across, rows - down)

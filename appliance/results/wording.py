@@ -23,6 +23,7 @@ _PLAIN = {
     0x2265: ">=", 0x2264: "<=", 0x00B5: "u", 0x03BC: "u", 0x2013: "-", 0x2014: "-",
     0x2019: "'", 0x201C: '"', 0x201D: '"', 0x00D7: "x",
 }  # fmt: skip
+_SHORT = {"standard deviation": "SD"}
 _TITLES = {
     "sr": "AI report",
     "text-sr": "AI text",
@@ -63,11 +64,14 @@ def number(value: float) -> str:
 
 
 def derived_name(found: Measurement | Withheld) -> str:
-    """Name a measurement with its derivation in front: "Mean Attenuation Coefficient"."""
+    """Name a measurement with its derivation in front: "Mean Attenuation Coefficient".
+
+    A standard deviation is written SD: in full, viewers cut the number off at the border of the image.
+    """
     name = found.name.meaning
     if found.derivation is None or found.derivation.meaning.lower() in name.lower():
         return name
-    return f"{found.derivation.meaning} {name}"
+    return f"{_SHORT.get(found.derivation.meaning.lower(), found.derivation.meaning)} {name}"
 
 
 def measurement(found: Measurement) -> str:

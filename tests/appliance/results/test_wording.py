@@ -8,7 +8,7 @@ import pytest
 
 from appliance.results import wording
 from appliance.results.limits import Limits
-from models.findings import Withheld
+from models.findings import Code, Withheld
 from tests.appliance.results.given import (
     ATTENUATION,
     HU,
@@ -63,6 +63,9 @@ def test_numbers_are_short(value, text):
 def test_a_measurement_says_how_it_was_derived_and_in_which_unit():
     found = number(ATTENUATION, 40.5, HU, derivation=MEAN)
     assert wording.measurement(found) == "Mean Attenuation Coefficient: 40.50 HU"
+    deviation = Code(value="386136009", scheme="SCT", meaning="Standard Deviation")
+    found = number(ATTENUATION, 3.5, HU, derivation=deviation)
+    assert wording.measurement(found) == "SD Attenuation Coefficient: 3.50 HU"
     assert wording.measurement(number(PROBABILITY, 0.5, NO_UNITS)) == "Probability: 0.500"
 
 
