@@ -29,6 +29,7 @@ _DTYPES = frozenset({"|u1", "|i1", "<u2", "<i2", "<u4", "<i4"})
 _SENTENCES = {
     "decode.memory": "Decoding an image needs more memory than is allowed.",
     "decode.stream": "The compressed pixels of an image are damaged.",
+    "decode.shape": "The compressed frames of an image are not those its header describes.",
     "decode.unsupported": "The compression of the images is not read by this version.",
 }
 
@@ -83,7 +84,7 @@ class DecoderChild:
         A caller that stops early must `close` the child.
 
         Raises:
-            DecodeError: any of its words; after decode.stream and decode.unsupported the child lives on.
+            DecodeError: any of its words; a child that said so itself lives on.
         """
         self.instances += 1
         seconds = self._limits.frame_seconds_max

@@ -84,8 +84,11 @@ class Decoder:
                 if not tries_left:
                     raise
             except DecodeError as error:
-                # The next request would meet the rest of this one's answer, unless it ended with an error.
-                self._give_back(child) if error.word == "decode.stream" else child.close()
+                # A decoder that ran out of memory once may not have given all of it back.
+                if child.alive and error.word != "decode.memory":
+                    self._give_back(child)
+                else:
+                    child.close()
                 raise
             except GeneratorExit:
                 child.close()

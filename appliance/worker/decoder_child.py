@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from pydicom import config
 from pydicom.encaps import generate_frames
 from pydicom.pixels.decoders.base import get_decoder
-from pydicom.uid import UID
+from pydicom.uid import UID, JPEGLSTransferSyntaxes
 
+from appliance.worker.streams import size_of
 from appliance.worker.wire import Gone, Line, Message
 
 ENCAPSULATED_UNCOMPRESSED = "1.2.840.10008.1.2.1.98"
@@ -40,6 +41,10 @@ _OPTIONS = (
 # What pydicom and its plugins raise for bytes that are no image; everything else may end this process.
 _BAD_STREAM = (RuntimeError, ValueError, TypeError, AttributeError, KeyError, IndexError, EOFError, OSError)
 config.settings.reading_validation_mode = config.IGNORE
+
+
+class _OtherSize(Exception):
+    """A frame is not of the size that the header says."""
 
 
 def main(memory_bytes_max: int, files_max: int, stream_bytes_max: int) -> None:
@@ -69,9 +74,15 @@ def _confine(memory_bytes_max: int, files_max: int) -> None:
 def _answer(line: Line, request: Message) -> None:
     _allow_processor(float(request.fields["seconds"]))
     try:
-        for frame in _frames(request.fields, request.body):
+        given = 0
+        for frame in _frames(request.fields, bytes(request.body)):
             cells = np.ascontiguousarray(frame)
             line.send({"dtype": cells.dtype.str, "shape": list(cells.shape)}, cells.data.cast("B"))
+            given += 1
+        if given < request.fields["number_of_frames"]:
+            line.send({"error": "decode.shape", "detail": "frames"})
+    except _OtherSize:
+        line.send({"error": "decode.shape", "detail": "size"})
     except MemoryError:
         line.send({"error": "decode.memory", "detail": "frame"})
     except NotImplementedError:
@@ -89,23 +100,30 @@ def _allow_processor(seconds: float) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
 
 
-def _frames(fields: Mapping[str, Any], body: bytearray) -> Iterator[NDArray[Any]]:
+def _frames(fields: Mapping[str, Any], body: bytes) -> Iterator[NDArray[Any]]:
     if fields["transfer_syntax_uid"] == ENCAPSULATED_UNCOMPRESSED:
         yield from _uncompressed(fields, body)
         return
-    decoder = get_decoder(UID(fields["transfer_syntax_uid"]))
+    syntax = UID(fields["transfer_syntax_uid"])
     options = {name: fields[name] for name in _OPTIONS}
-    for frame, _ in decoder.iter_array(bytes(body), raw=True, pixel_keyword="PixelData", **options):
-        yield frame
+    for frame in generate_frames(body, number_of_frames=fields["number_of_frames"]):
+        if size_of(frame) not in (None, (fields["rows"], fields["columns"])):
+            raise _OtherSize
+    # One decoder for a syntax: trying others on a damaged stream would only widen what strangers reach.
+    plugin = "pyjpegls" if syntax in JPEGLSTransferSyntaxes else "pylibjpeg"
+    frames = get_decoder(syntax).iter_array(
+        body, raw=True, decoding_plugin=plugin, pixel_keyword="PixelData", **options
+    )
+    yield from (cells for cells, _ in frames)
 
 
-def _uncompressed(fields: Mapping[str, Any], body: bytearray) -> Iterator[NDArray[Any]]:
+def _uncompressed(fields: Mapping[str, Any], body: bytes) -> Iterator[NDArray[Any]]:
     """Take native frames out of their fragments (PS3.5 A.4.11)."""
     kind = "i" if fields["pixel_representation"] else "u"
     dtype = np.dtype(f"<{kind}{fields['bits_allocated'] // 8}")
     count = fields["rows"] * fields["columns"] * fields["samples_per_pixel"]
     shape = (fields["rows"], fields["columns"], fields["samples_per_pixel"])
-    for data in generate_frames(bytes(body), number_of_frames=fields["number_of_frames"]):
+    for data in generate_frames(body, number_of_frames=fields["number_of_frames"]):
         yield np.frombuffer(data, dtype, count).reshape(shape if shape[2] > 1 else shape[:2])
 
 

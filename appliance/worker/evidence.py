@@ -11,7 +11,7 @@ from appliance.core.instance import Instance
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """The instances used, each as (SOP Instance UID, digest of the stored data set), and the list's own digest.
+    """The instances used, each as (SOP Instance UID, digest of the stored data set), and the digest of all.
 
     The digest does not depend on the order in which instances arrived or were read.
     """

@@ -105,7 +105,7 @@ class PixelFormat:
         # A value of odd length is padded with one byte (PS3.5 8.1.1).
         if instance.pixel_bytes != claimed + claimed % 2:
             raise shape_error(
-                f"{self.frames} frames of {self.rows} x {self.columns} pixels, {self.bits_allocated} bits, need"
+                f"{self.frames} frames of {self.rows} x {self.columns} at {self.bits_allocated} bits need"
                 f" {claimed} bytes, and Pixel Data has {instance.pixel_bytes}"
             )
 

@@ -9,13 +9,16 @@ import struct
 from io import BytesIO
 from typing import Protocol
 
-from pydicom import Dataset
+from pydicom import Dataset, config
 from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag
 
 from appliance.core.instance import Instance, Location
 from appliance.worker.faults import DecodeError
 from appliance.worker.pixels import EXPLICIT_VR_BIG_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
+
+# A header with an odd value is still a header; what is taken from it is checked where it is used.
+config.settings.reading_validation_mode = config.IGNORE
 
 _FLOAT_PIXEL_DATA = 0x7FE00008
 _PIXEL_DATA = 0x7FE00010

@@ -42,11 +42,6 @@ class Series:
     geometry: SeriesGeometry
 
     @property
-    def multi_frame(self) -> bool:
-        """Say whether one object holds all slices."""
-        return len(self.instances) == 1 and len(self.slots) > 1
-
-    @property
     def sources(self) -> tuple[Dataset, ...]:
         """Give the headers in slice order, each once."""
         return tuple(self.headers[number] for number in dict.fromkeys(slot.instance for slot in self.slots))
@@ -76,7 +71,7 @@ def read_series(instances: Sequence[Instance], reader: Reader, limits: WorkerLim
     planes = planes_of(instances, header_of=lambda instance: headers[instance.sop_instance_uid])
     owners = _owners(instances)
     if len(planes) != len(owners):
-        _refuse([f"An object claims {len(owners)} frames and describes the places of {len(planes)}."])
+        _refuse([f"Number of Frames is {len(owners)}, and places are given for {len(planes)}."])
     geometry = measure(planes)
     slots = tuple(
         Slot(instance=owners[index][0], frame=owners[index][1], plane=planes[index])

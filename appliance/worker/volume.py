@@ -84,7 +84,7 @@ def units_of(header: Dataset) -> str:
 
 
 def pixel_spacing_mm(series: Series) -> tuple[float, float]:
-    """Give (between rows, between columns); at the detector for a projection, 1 mm where nothing is stated."""
+    """Give (between rows, between columns); at a projection's detector, or 1 mm where none is stated."""
     plane = series.slots[0].plane
     if plane is not None:
         return plane.pixel_spacing_mm
@@ -182,10 +182,15 @@ def _place(plane: SliceGeometry | None) -> tuple[tuple[float, float, float], ...
 
 
 def _rescale(series: Series, number: int, frame: int) -> Rescale:
-    if not series.multi_frame:
+    header = series.headers[number]
+    if not _is_enhanced(header):
         return rescale_of(series.instances[number].facts)
-    lut = _lut_of(series.headers[number], frame)
+    lut = _lut_of(header, frame)
     return rescale_of({} if lut is None else _present(lut))
+
+
+def _is_enhanced(header: Dataset) -> bool:
+    return "SharedFunctionalGroupsSequence" in header or "PerFrameFunctionalGroupsSequence" in header
 
 
 def _present(lut: Dataset) -> dict[str, Any]:
