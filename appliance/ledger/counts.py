@@ -81,17 +81,20 @@ def _faults(tx: Tx) -> dict[str, int]:
 
 
 def _undecided(tx: Tx) -> int:
-    """Count the decided contents that have too few or too many decisions, and decisions on no such content."""
-    same = (decisions.c.study_uid == rounds.c.study_uid, decisions.c.content_digest == rounds.c.content_digest)
-    have = sa.select(sa.func.count()).select_from(decisions).where(*same).scalar_subquery()
+    """Count the decided contents with too few or too many decisions, and decisions on no such content."""
+    same = (
+        decisions.c.study_uid == rounds.c.study_uid,
+        decisions.c.content_digest == rounds.c.content_digest,
+    )
+    have = _count(decisions).where(*same).scalar_subquery()
     return _where(tx, rounds, rounds.c.routes != have) + _where(
         tx, decisions, ~sa.exists().where(*same, rounds.c.routes.is_not(None))
     )
 
 
 def _short(tx: Tx) -> int:
-    """Count the studies that hold no instance, and the contents that had more instances than their study has."""
-    have = sa.select(sa.func.count()).select_from(instances).where(instances.c.study_uid == rounds.c.study_uid)
+    """Count the studies that hold no instance, and the contents that had more than their study has."""
+    have = _count(instances).where(instances.c.study_uid == rounds.c.study_uid)
     empty = ~sa.exists().where(instances.c.study_uid == studies.c.study_uid)
     return _where(tx, studies, empty) + _where(tx, rounds, rounds.c.instances > have.scalar_subquery())
 
@@ -101,7 +104,11 @@ def _all(tx: Tx, table: sa.Table) -> int:
 
 
 def _where(tx: Tx, table: sa.Table, *conditions: sa.ColumnElement[bool]) -> int:
-    return int(tx.execute(sa.select(sa.func.count()).select_from(table).where(*conditions)).scalar_one())
+    return int(tx.execute(_count(table).where(*conditions)).scalar_one())
+
+
+def _count(table: sa.Table) -> sa.Select[Any]:
+    return sa.select(sa.func.count()).select_from(table)
 
 
 def _by(tx: Tx, table: sa.Table, column: sa.ColumnElement[Any]) -> dict[str, int]:

@@ -37,7 +37,8 @@ def quarantine(tx: Tx, files: Sequence[str], *, reason: str, at: float) -> int:
     """Take instances out of their studies because their bytes cannot be trusted; return how many."""
     done = 0
     for start in range(0, len(files), _CHUNK):
-        chunk = (instances.c.file.in_(files[start : start + _CHUNK]), instances.c.state == InstanceState.STUDY)
+        named = instances.c.file.in_(files[start : start + _CHUNK])
+        chunk = (named, instances.c.state == InstanceState.STUDY)
         rows = tx.execute(sa.select(instances).where(*chunk)).all()
         tx.execute(sa.update(instances).where(*chunk).values(state=InstanceState.QUARANTINED))
         for row in rows:

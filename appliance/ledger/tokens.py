@@ -41,7 +41,7 @@ def holder(tx: Tx, kind: TokenKind, token: str, *, at: float) -> str | None:
 
 
 def spend(tx: Tx, kind: TokenKind, token: str, *, at: float) -> str | None:
-    """Return whom a token speaks for and make it worthless; of two who spend it at once, one gets the name."""
+    """Return whom a token speaks for and make it worthless; of two who spend it, one succeeds."""
     spent = sa.delete(console_tokens).where(
         console_tokens.c.token_digest == _digest(token),
         console_tokens.c.kind == kind,

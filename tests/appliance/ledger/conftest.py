@@ -36,7 +36,13 @@ class Cluster:
         command = [str(self.binaries / program), *arguments]
         with (self.folder / "programs.log").open("ab") as log:
             subprocess.run(
-                command, check=True, timeout=_SECONDS_MAX, user=self.user, cwd=self.folder, stdout=log, stderr=log,
+                command,
+                check=True,
+                timeout=_SECONDS_MAX,
+                user=self.user,
+                cwd=self.folder,
+                stdout=log,
+                stderr=log,
                 stdin=subprocess.DEVNULL,
             )
 
@@ -46,8 +52,10 @@ class Cluster:
 
     def execute(self, statement: str) -> None:
         """Run one statement outside of any transaction."""
-        with psycopg.connect(f"host={self.folder} user=readside dbname=postgres", autocommit=True) as connection:
-            connection.execute(statement)  # type: ignore[call-overload]  # the names in it are made here
+        with psycopg.connect(
+            f"host={self.folder} user=readside dbname=postgres", autocommit=True
+        ) as connection:
+            connection.execute(statement)
 
     def database(self, template: str = "template1") -> str:
         """Make a fresh database and return its name."""
@@ -66,7 +74,9 @@ def _binaries() -> Path | None:
     debian = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
     found = shutil.which("initdb")
     places = [*reversed(debian), *([Path(found).resolve().parent] if found else [])]
-    return next((place for place in places if (place / "initdb").exists() and (place / "postgres").exists()), None)
+    return next(
+        (place for place in places if (place / "initdb").exists() and (place / "postgres").exists()), None
+    )
 
 
 def _server_user() -> str | None:
@@ -83,17 +93,23 @@ def cluster() -> Iterator[Cluster]:
     binaries = _binaries()
     if binaries is None:
         pytest.skip("PostgreSQL's initdb and postgres are not installed")
-    # Not under pytest's own folder: nobody but its owner may enter that one. And a socket's path must be short.
+    # Not under pytest's own folder: only its owner may enter that one. And a socket's path must be short.
     folder = Path(tempfile.mkdtemp(prefix="readside-pg-"))
     server = Cluster(binaries=binaries, folder=folder, user=_server_user())
     if server.user is not None:
         shutil.chown(folder, server.user)
     data = str(folder / "data")
     try:
-        server.run("initdb", "-D", data, "-U", "readside", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync")
+        server.run(
+            "initdb", "-D", data, "-U", "readside", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"
+        )
         # No disk to survive on: nothing here outlives the tests.
-        options = f"-k {folder} -c listen_addresses='' -c fsync=off -c shared_buffers=16MB -c max_connections=40"
-        server.run("pg_ctl", "-D", data, "-l", str(folder / "server.log"), "-o", options, "-w", "-t", "30", "start")
+        options = (
+            f"-k {folder} -c listen_addresses='' -c fsync=off -c shared_buffers=16MB -c max_connections=40"
+        )
+        server.run(
+            "pg_ctl", "-D", data, "-l", str(folder / "server.log"), "-o", options, "-w", "-t", "30", "start"
+        )
         try:
             server.execute("CREATE DATABASE filled")
             open_ledger(server.url("filled")).close()

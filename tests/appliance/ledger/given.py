@@ -1,4 +1,4 @@
-"""What the ledger's tests start from: instances, decided studies, leased jobs and their ends, in a line each."""
+"""What the ledger's tests start from: instances, decided studies, leased jobs and their ends."""
 
 from __future__ import annotations
 
@@ -67,7 +67,9 @@ def content_digest(tx: Tx, uid: str = STUDY) -> str:
 def ready(tx: Tx, uid: str = STUDY, *, at: float = NOW) -> studies.Study:
     """The study fell quiet."""
     digest, count = content_digest(tx, uid), studies.count_of(tx, uid)
-    assert studies.ready(tx, study(tx, uid), content_digest=digest, instance_count=count, reason="quiet", at=at)
+    assert studies.ready(
+        tx, study(tx, uid), content_digest=digest, instance_count=count, reason="quiet", at=at
+    )
     return study(tx, uid)
 
 
@@ -91,10 +93,17 @@ def work(content: str, *, route: str = "bands", uid: str = STUDY, **other: Any) 
 def decision(content: str, *, route: str = "bands", uid: str = STUDY, **other: Any) -> decisions.Decision:
     """A route that matched."""
     sentence = decisions.SeriesSentence(
-        series_uid=SERIES, number=2, description="STD", chosen=True, sentence="it matches and has the most slices"
+        series_uid=SERIES,
+        number=2,
+        description="STD",
+        chosen=True,
+        sentence="it matches and has the most slices",
     )
     return decisions.Decision(
-        route=route, verdict=Verdict.RUN, reason="one series matches", series=(sentence,),
+        route=route,
+        verdict=Verdict.RUN,
+        reason="one series matches",
+        series=(sentence,),
         work=work(content, route=route, uid=uid, **other),
     )
 

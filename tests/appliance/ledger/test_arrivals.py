@@ -127,7 +127,11 @@ def test_a_late_instance_reopens_a_study_from_every_state(ledger, state):
         study = given.study(tx)
         assert counts.count(tx).balance == 0
     assert (study.state, study.reason) == (StudyState.GATHERING, None)
-    assert (study.first_at, study.gathering_since, study.last_at) == (given.NOW, given.NOW + 100, given.NOW + 100)
+    assert (study.first_at, study.gathering_since, study.last_at) == (
+        given.NOW,
+        given.NOW + 100,
+        given.NOW + 100,
+    )
     assert words(ledger)[-1] == "assemble.reopened"
 
 

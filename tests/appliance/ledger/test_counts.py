@@ -80,7 +80,11 @@ REMOVED = {
     "a decision": (lambda tx: _one(tx, decision_rows), "routes_without_decision"),
     "a round": (lambda tx: _one(tx, rounds), "routes_without_decision"),
     "a result": (
-        lambda tx: (tx.execute(sa.delete(delivery_rows)), tx.execute(sa.delete(objects)), _one(tx, result_rows)),
+        lambda tx: (
+            tx.execute(sa.delete(delivery_rows)),
+            tx.execute(sa.delete(objects)),
+            _one(tx, result_rows),
+        ),
         "ended_without_result",
     ),
 }
@@ -109,7 +113,9 @@ def test_a_missing_decision_is_not_made_up_for_by_another_study(ledger):
     with ledger.write() as tx:
         given.kept(tx, 1, study="1.9", series="1.9.1")
         given.decided(tx, "1.9", routes=("bands", "lesion"))
-        tx.execute(sa.update(decision_rows).where(decision_rows.c.route == "lesion").values(study_uid=given.STUDY))
+        tx.execute(
+            sa.update(decision_rows).where(decision_rows.c.route == "lesion").values(study_uid=given.STUDY)
+        )
     assert counted(ledger).faults["routes_without_decision"] == 2
 
 

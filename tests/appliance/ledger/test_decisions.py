@@ -13,7 +13,9 @@ def test_every_route_leaves_a_row_and_only_matches_open_jobs(ledger):
     with ledger.write() as tx:
         given.kept(tx, 1, 2)
         study = given.ready(tx)
-        opened = decisions.record(tx, study, [given.decision("sha256:c"), given.no_match("lesion")], at=given.NOW)
+        opened = decisions.record(
+            tx, study, [given.decision("sha256:c"), given.no_match("lesion")], at=given.NOW
+        )
         assert opened is not None
         (job_id,) = opened
         bands, lesion = decisions.of_study(tx, given.STUDY)
@@ -77,9 +79,13 @@ def test_new_content_gets_new_decisions_and_the_old_ones_stay(ledger):
 def test_late_images_of_another_series_do_not_repeat_the_work(ledger):
     with ledger.write() as tx:
         given.kept(tx, 1)
-        (first,) = decisions.record(tx, given.ready(tx), [given.decision("sha256:same input")], at=given.NOW) or []
+        (first,) = (
+            decisions.record(tx, given.ready(tx), [given.decision("sha256:same input")], at=given.NOW) or []
+        )
         given.kept(tx, 1, series="1.2.3.7", at=given.NOW + 1)
-        (second,) = decisions.record(tx, given.ready(tx), [given.decision("sha256:same input")], at=given.NOW) or []
+        (second,) = (
+            decisions.record(tx, given.ready(tx), [given.decision("sha256:same input")], at=given.NOW) or []
+        )
         assert second == first
         assert [job.state for job in jobs.of_study(tx, given.STUDY)] == [JobState.WAITING]
         assert len(decisions.of_study(tx, given.STUDY)) == 2

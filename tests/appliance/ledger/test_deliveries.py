@@ -41,7 +41,8 @@ def test_what_is_due_at_a_peer_is_taken_whole_and_once(ledger):
         assert deliveries.peers_due(tx, at=given.NOW - 1) == []
     taken = given.parcels(ledger)
     assert [(parcel.item.output, parcel.attempts, parcel.study_uid) for parcel in taken] == [
-        ("sr", 1, given.STUDY), ("sc", 1, given.STUDY),
+        ("sr", 1, given.STUDY),
+        ("sc", 1, given.STUDY),
     ]
     assert taken[0].item.location == given.result_object(job.id, "sr").location
     assert given.parcels(ledger) == []
@@ -100,7 +101,10 @@ def test_an_accepted_delivery_has_ended(ledger):
         last = events.of_study(tx, given.STUDY)[-1]
     row = row_of(ledger, parcel.id)
     assert (row.state, row.status, row.word, row.settled_at) == (
-        DeliveryState.ACCEPTED, 0xB000, "courier.coerced", given.NOW + 3,
+        DeliveryState.ACCEPTED,
+        0xB000,
+        "courier.coerced",
+        given.NOW + 3,
     )
     assert (last.word, last.detail["delivery"]) == ("courier.coerced", parcel.id)
     assert given.parcels(ledger, at=given.NOW + 1e6) == []
@@ -112,7 +116,13 @@ def test_a_failed_attempt_is_due_again_later(ledger, refused):
     parcel, _ = given.parcels(ledger)
     with ledger.write() as tx:
         deliveries.later(
-            tx, parcel, status=0xA700, word="courier.later", at=given.NOW, due_at=given.NOW + 60, refused=refused
+            tx,
+            parcel,
+            status=0xA700,
+            word="courier.later",
+            at=given.NOW,
+            due_at=given.NOW + 60,
+            refused=refused,
         )
     assert row_of(ledger, parcel.id).refusals == int(refused)
     assert given.parcels(ledger, at=given.NOW + 59) == []

@@ -105,7 +105,9 @@ ledger.close()
 def test_two_processes_write_at_once_and_both_keep_everything(ledger, ledger_url):
     root = Path(__file__).resolve().parents[3]
     writers = [
-        subprocess.Popen([sys.executable, "-c", WRITER, ledger_url, str(first)], cwd=root, stderr=subprocess.PIPE)
+        subprocess.Popen(
+            [sys.executable, "-c", WRITER, ledger_url, str(first)], cwd=root, stderr=subprocess.PIPE
+        )
         for first in (100, 200)
     ]
     for writer in writers:

@@ -72,7 +72,11 @@ def test_of_two_workers_exactly_one_gets_the_lease(ledger):
     assert len(got) == 2
     assert len(winners) == 1
     assert job_of(ledger, job_id) == winners[0]
-    assert (winners[0].state, winners[0].attempts, winners[0].lease_until) == (JobState.LEASED, 1, given.NOW + LEASE)
+    assert (winners[0].state, winners[0].attempts, winners[0].lease_until) == (
+        JobState.LEASED,
+        1,
+        given.NOW + LEASE,
+    )
 
 
 def test_a_heartbeat_keeps_the_lease(ledger):
@@ -90,7 +94,13 @@ def test_an_expired_lease_gives_the_job_to_the_next_worker(ledger):
     (job_id,) = given.a_job(ledger)
     killed(ledger, job_id, times=1)
     job = job_of(ledger, job_id)
-    assert (job.state, job.kills, job.attempts, job.owner, job.lease_until) == (JobState.WAITING, 1, 1, None, None)
+    assert (job.state, job.kills, job.attempts, job.owner, job.lease_until) == (
+        JobState.WAITING,
+        1,
+        1,
+        None,
+        None,
+    )
     with ledger.write() as tx:
         assert given.leased(tx, job_id, owner="worker:2", at=given.NOW + 200).attempts == 2
 

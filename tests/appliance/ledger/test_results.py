@@ -28,7 +28,10 @@ def test_the_end_of_a_job_is_its_state_result_objects_and_deliveries(ledger):
     assert found is not None
     assert (found.state, found.lease_until, found.finished_at) == (JobState.DONE, None, given.NOW)
     assert (result.outcome, result.job_id, result.route, result.supersedes_id) == (
-        Outcome.MEASURED, job.id, "bands", None,
+        Outcome.MEASURED,
+        job.id,
+        "bands",
+        None,
     )
     assert result.evidence == [["1.2.3.1.1", "sha256:aa"]]
     assert [item.output for item in objects] == ["sr", "sc"]

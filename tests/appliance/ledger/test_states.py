@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from appliance.ledger import deliveries, jobs, studies
 from appliance.ledger.states import DELIVERY, JOB, STUDY, diagram
 from tests.appliance.ledger import given
 
-TABLES = {StudyState: STUDY, JobState: JOB, DeliveryState: DELIVERY}
+TABLES: dict[Any, Any] = {StudyState: STUDY, JobState: JOB, DeliveryState: DELIVERY}
 
 
 @pytest.mark.parametrize("states", TABLES)
@@ -76,7 +77,9 @@ def test_only_a_waiting_delivery_is_taken(ledger, state):
     assert given.parcels(ledger, "archive", at=given.NOW + 1e6) == []
 
 
-@pytest.mark.parametrize(("name", "states"), [("Study", StudyState), ("Job", JobState), ("Delivery", DeliveryState)])
+@pytest.mark.parametrize(
+    ("name", "states"), [("Study", StudyState), ("Job", JobState), ("Delivery", DeliveryState)]
+)
 def test_the_diagram_shows_every_move_and_no_other(name, states):
     drawn = diagram(name, TABLES[states])
     moves = {(a, b) for a, b in re.findall(r"^    (\w+) --> (\w+)$", drawn, re.MULTILINE)}

@@ -26,7 +26,9 @@ def test_a_study_that_grew_since_it_was_read_does_not_become_ready(ledger, later
     with ledger.write() as tx:
         given.kept(tx, 2, at=given.NOW + later)
     with ledger.write() as tx:
-        assert not studies.ready(tx, read, content_digest="sha256:old", instance_count=1, reason="quiet", at=given.NOW)
+        assert not studies.ready(
+            tx, read, content_digest="sha256:old", instance_count=1, reason="quiet", at=given.NOW
+        )
         assert given.study(tx).state is StudyState.GATHERING
 
 
@@ -77,9 +79,15 @@ def test_a_held_study_waits_for_a_person(ledger):
         with pytest.raises(AssertionError, match="HELD -> READY"):
             studies.ready(tx, held, content_digest="x", instance_count=1, reason="quiet", at=given.NOW)
         assert studies.release(tx, given.STUDY, at=given.NOW + 9)
-        assert (given.study(tx).state, given.study(tx).gathering_since) == (StudyState.GATHERING, given.NOW + 9)
+        assert (given.study(tx).state, given.study(tx).gathering_since) == (
+            StudyState.GATHERING,
+            given.NOW + 9,
+        )
         assert not studies.release(tx, given.STUDY, at=given.NOW + 9)
-        assert [event.word for event in events.of_study(tx, given.STUDY)][1:] == ["assemble.held", "assemble.released"]
+        assert [event.word for event in events.of_study(tx, given.STUDY)][1:] == [
+            "assemble.held",
+            "assemble.released",
+        ]
 
 
 def test_move_says_whether_the_study_was_still_there(ledger):
@@ -102,7 +110,11 @@ def test_lists_are_in_their_order(ledger):
     with ledger.write() as tx:
         for number, at in ((1, 30.0), (2, 10.0), (3, 20.0)):
             given.kept(tx, 1, study=f"1.2.{number}", series=f"1.2.{number}.1", at=at)
-        assert [s.study_uid for s in studies.in_state(tx, StudyState.GATHERING)] == ["1.2.2", "1.2.3", "1.2.1"]
+        assert [s.study_uid for s in studies.in_state(tx, StudyState.GATHERING)] == [
+            "1.2.2",
+            "1.2.3",
+            "1.2.1",
+        ]
         assert [s.study_uid for s in studies.latest(tx, 2)] == ["1.2.1", "1.2.3"]
         assert [s.study_uid for s in studies.latest(tx, 2, offset=2)] == ["1.2.2"]
         assert studies.find(tx, "1.2.9") is None

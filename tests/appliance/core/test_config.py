@@ -1,0 +1,227 @@
+"""The configuration: every fault at once, each named as the file spells it."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from appliance.core import config
+from appliance.core.config import ConfigError
+
+WHOLE = """
+[site]
+name = "St. Elsewhere"
+
+[dicom]
+ae_title = "READSIDE"
+port = 11112
+
+[[peers]]
+name = "pacs"
+ae_title = "PACS1"
+host = "10.0.0.1"
+port = 104
+may = ["store", "query"]
+outputs = ["sr", "seg"]
+
+[[peers]]
+name = "ct1"
+ae_title = "CT1"
+
+[storage]
+root = "/var/lib/readside"
+floor_gib = 1.5
+
+[assembly]
+quiet_seconds = 30
+confirm_with = "pacs"
+
+[[routes]]
+name = "bands"
+when = 'Modality == "CT"'
+model = "ct-tissue-bands"
+send_to = ["pacs"]
+"""
+
+
+def tree(text=WHOLE):
+    return tomllib.loads(text)
+
+
+def faults_of(tree):
+    with pytest.raises(ConfigError) as caught:
+        config.parse(tree)
+    assert str(caught.value) == "\n".join(caught.value.faults)
+    return caught.value.faults
+
+
+def changed(*steps, value):
+    """The whole file with one value put in."""
+    made = tree()
+    place = made
+    for step in steps[:-1]:
+        place = place.setdefault(step, {}) if isinstance(place, dict) else place[step]
+    place[steps[-1]] = value
+    return made
+
+
+def test_a_whole_file_is_read(tmp_path):
+    path = tmp_path / "site.toml"
+    path.write_text(WHOLE, encoding="utf-8")
+    read = config.load(path)
+    assert read.site.name == "St. Elsewhere"
+    assert read.peer("pacs").reachable
+    assert not read.peer("ct1").reachable
+    assert read.peer("ct1").may == ("store",)
+    assert read.storage.floor_bytes == 3 * 2**29
+    assert read.ledger_url == "sqlite:////var/lib/readside/ledger.sqlite3"
+    assert read.run_dir == Path("/var/lib/readside/run")
+    assert read.routes[0].mode == "release"
+
+
+def test_the_smallest_file_has_defaults_for_the_rest():
+    read = config.parse({"site": {"name": "x"}, "storage": {"root": "/data"}})
+    assert (read.dicom.ae_title, read.console.host, read.inference.engines) == (
+        "READSIDE",
+        "127.0.0.1",
+        ("cpu",),
+    )
+    assert read.console.users == ()
+
+
+def test_a_ledger_elsewhere_is_named_by_its_url():
+    read = config.parse(changed("ledger", "url", value="postgresql:///readside"))
+    assert read.ledger_url == "postgresql:///readside"
+
+
+def test_what_was_read_cannot_be_changed():
+    with pytest.raises(ValueError, match="frozen"):
+        config.parse(tree()).site.name = "other"
+
+
+def test_every_fault_is_reported_at_once():
+    broken = tree()
+    broken["sight"] = {}
+    broken["dicom"] |= {"port": 99999, "colour": "red"}
+    broken["peers"][0] |= {"ae_title": "MUCH TOO LONG A TITLE", "may": ["steal"]}
+    broken["peers"].append({"name": "ct1", "ae_title": "CT2"})
+    broken["storage"] = {}
+    broken["assembly"]["quiet_seconds"] = 0
+    broken["routes"].append(
+        {"name": "lesion", "model": "m", "when": "true", "send_to": ["nobody", "ct1", "pacs"]}
+    )
+    faults = faults_of(broken)
+    starts = [fault.split(":")[0] for fault in faults]
+    assert starts == [
+        "dicom.port",
+        "dicom.colour",
+        "peers.pacs.ae_title",
+        "peers.pacs.may.0",
+        "storage.root",
+        "assembly.quiet_seconds",
+        "sight",
+        "peers",
+        "routes.lesion.send_to",
+        "routes.lesion.send_to",
+    ]
+    assert faults[1] == "dicom.colour: this key is not known"
+    assert faults[4] == "storage.root: must be given"
+    assert faults[-3:] == [
+        "peers: 'ct1' stands there twice",
+        "routes.lesion.send_to: no peer is called 'nobody'",
+        "routes.lesion.send_to: peer 'ct1' needs host and port to be sent to",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("steps", "value", "where"),
+    [
+        (("dicom", "prot"), 1, "dicom.prot"),
+        (("peers", 0, "hots"), "x", "peers.pacs.hots"),
+        (("routes", 0, "whne"), "x", "routes.bands.whne"),
+        (("registrie",), {"url": "x"}, "registrie"),
+    ],
+)
+def test_an_unknown_key_is_named_where_it_stands(steps, value, where):
+    assert faults_of(changed(*steps, value=value)) == [f"{where}: this key is not known"]
+
+
+def test_an_entry_without_a_name_is_named_by_its_place():
+    broken = tree()
+    del broken["peers"][1]["name"]
+    assert faults_of(broken) == ["peers.1.name: must be given"]
+
+
+@pytest.mark.parametrize(
+    ("steps", "value", "fault"),
+    [
+        (("routes", 0, "send_to"), ["pax"], "routes.bands.send_to: no peer is called 'pax'"),
+        (
+            ("routes", 0, "send_to"),
+            ["ct1"],
+            "routes.bands.send_to: peer 'ct1' needs host and port to be sent to",
+        ),
+        (("assembly", "confirm_with"), "pax", "assembly.confirm_with: no peer is called 'pax'"),
+        (
+            ("assembly", "confirm_with"),
+            "ct1",
+            "assembly.confirm_with: peer 'ct1' needs host and port to be asked",
+        ),
+        (("peers", 0, "may"), ["store"], "assembly.confirm_with: peer 'pacs' needs \"query\" in its `may`"),
+        (("peers", 1, "name"), "pacs", "peers: 'pacs' stands there twice"),
+        (("peers", 1, "ae_title"), "PACS1", "peers' ae_title: 'PACS1' stands there twice"),
+    ],
+)
+def test_names_must_fit_each_other(steps, value, fault):
+    assert fault in faults_of(changed(*steps, value=value))
+
+
+def test_nothing_is_said_against_a_reference_to_an_entry_that_has_faults_itself():
+    assert faults_of(changed("peers", 0, "port", value=0)) == [
+        "peers.pacs.port: Input should be greater than or equal to 1"
+    ]
+
+
+@pytest.mark.parametrize("output", ["gsps", "pdf"])
+def test_an_output_of_a_later_version_has_its_own_sentence(output):
+    assert faults_of(changed("peers", 0, "outputs", value=["sr", output])) == [
+        f"peers.pacs.outputs.1: output '{output}' is not in this version"
+    ]
+
+
+@pytest.mark.parametrize("title", ["", "A" * 17, "BACK\\SLASH", "Ümlaut", "   "])
+def test_what_is_no_ae_title_is_refused(title):
+    (fault,) = faults_of(changed("dicom", "ae_title", value=title))
+    assert fault.startswith("dicom.ae_title: ")
+
+
+@pytest.mark.parametrize("wrong", ["peers", "routes", "assembly", "storage"])
+def test_a_section_of_the_wrong_kind_is_a_fault_and_no_crash(wrong):
+    assert any(fault.startswith(wrong) for fault in faults_of(changed(wrong, value=7)))
+
+
+def test_a_password_in_clear_text_is_refused_and_not_repeated():
+    faults = faults_of(changed("console", "users", value=[{"name": "jo", "password_hash": "hunter2"}]))
+    assert faults[0].startswith("console.users.jo.password_hash: ")
+    assert "hunter2" not in "\n".join(faults)
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b"\xff\xfe", "is not UTF-8 at byte 0"),
+        (b"[site\n", "is not TOML"),
+        (b"[site]\nname = 'a'\nname = 'b'\n", "is not TOML"),
+        (None, "cannot be read: No such file or directory"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_one_fault(tmp_path, content, fault):
+    path = tmp_path / "site.toml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        config.load(path)
+    (said,) = caught.value.faults
+    assert said.startswith(f"{path}: {fault}")
