@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from weakref import WeakKeyDictionary
 
 import structlog
 from pydicom.dataset import Dataset
@@ -70,7 +71,7 @@ class Listener:
         self._limits = limits
         self._on_quiet = on_quiet
         self._draining = threading.Event()
-        self._partial_bytes: dict[Association, int] = {}
+        self._partial_bytes: WeakKeyDictionary[Association, int] = WeakKeyDictionary()
         self._server: Server | None = None
         self._thread: threading.Thread | None = None
 
@@ -143,7 +144,6 @@ class Listener:
             (evt.EVT_DIMSE_RECV, self._message_complete),
             (evt.EVT_RELEASED, self._released),
             (evt.EVT_ABORTED, self._aborted),
-            (evt.EVT_CONN_CLOSE, self._closed),
         ]
 
     def _store(self, event: evt.Event) -> Dataset | int:
@@ -232,10 +232,6 @@ class Listener:
         log.warning("node.idle" if idle else "receive.aborted", peer=self._name(event), bytes=lost)
         self._on_quiet()
 
-    def _closed(self, event: evt.Event) -> None:
-        """Forget a connection."""
-        self._partial_bytes.pop(event.assoc, None)
-
     def _associations(self) -> list[Association]:
         """Return what is connected."""
         return self._server.active_associations if self._server else []
@@ -257,7 +253,7 @@ class Listener:
             else:
                 # Nothing to abort yet; its thread waits for a request that will not come.
                 cut(association)
-                association.dul.to_user_queue.put(None)  # type: ignore[arg-type]
+                association.dul.to_user_queue.put(None)
         if self._wait_until_idle(self._limits.abort_seconds_max):
             return
         for association in self._associations():

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_file_meta_info
 from pydicom.sequence import Sequence
+from pynetdicom import AE
 from pynetdicom.dsutils import encode
 
 from dicom_node.limits import Limits
 from dicom_node.receive import Arrival
+from dicom_node.server import Server
+from dicom_node.values import Peer
 
 IMPLICIT = "1.2.840.10008.1.2"
 EXPLICIT = "1.2.840.10008.1.2.1"
@@ -63,12 +68,38 @@ class Sample:
     sop_instance_uid: str
 
 
-def real(name: str) -> Sample:
-    """One of pydicom's own files, cut behind its file meta information."""
-    # No download: only files inside the package are named here.
+def path_of(name: str) -> Path:
+    """Where one of pydicom's own files lies; nothing is downloaded."""
     path = get_testdata_file(name, download=False)
     assert isinstance(path, str)
-    return sample_of(Path(path))
+    return Path(path)
+
+
+def real(name: str) -> Sample:
+    """One of pydicom's own files, cut behind its file meta information."""
+    return sample_of(path_of(name))
+
+
+@contextmanager
+def serving(entity: AE, *handlers: Any) -> Iterator[Peer]:
+    """A peer of pynetdicom's own making, called PACS, on a free port."""
+    server = Server(
+        entity,
+        ("127.0.0.1", 0),
+        "PACS",
+        entity.supported_contexts,
+        evt_handlers=list(handlers),
+        socket_seconds_max=5.0,
+    )
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        yield Peer(name="pacs", ae_title="PACS", host="127.0.0.1", port=server.server_address[1])
+    finally:
+        server.shutdown()
+        thread.join(5)
+        for association in server.active_associations:
+            association.abort()
 
 
 def sample_of(path: Path) -> Sample:

@@ -30,6 +30,7 @@ from tests.dicom_node.samples import (
     real,
     sample,
     sample_of,
+    serving,
 )
 
 
@@ -59,16 +60,8 @@ def peer_that(answers: Callable[[Any], Any], *syntaxes: str, **handlers: Any) ->
     entity = AE("PACS")
     entity.supported_contexts = [build_context(CT, list(syntaxes or (EXPLICIT,)))]
     extra = [(getattr(evt, name), handler) for name, handler in handlers.items()]
-    server = entity.start_server(
-        ("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, answers), *extra]
-    )
-    assert server is not None
-    try:
-        yield Peer(name="pacs", ae_title="PACS", host="127.0.0.1", port=server.server_address[1])
-    finally:
-        server.shutdown()
-        for association in server.active_associations:
-            association.abort()
+    with serving(entity, (evt.EVT_C_STORE, answers), *extra) as peer:
+        yield peer
 
 
 def test_all_syntaxes_go_out_byte_for_byte_on_one_association(
