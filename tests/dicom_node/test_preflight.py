@@ -70,7 +70,7 @@ def agrees(facts: dict[str, Any], dataset: Dataset) -> None:
 def test_facts_of_real_objects_agree_with_pydicom(name: str) -> None:
     known = real(name)
     found = read(known)
-        dataset = dcmread(path_of(name))
+    dataset = dcmread(path_of(name))
     agrees(found.facts, dataset)
     assert found.study_uid == dataset.StudyInstanceUID
     assert found.series_uid == dataset.SeriesInstanceUID
@@ -88,7 +88,7 @@ def test_facts_of_whole_studies_agree_with_pydicom(shared_studies: Path) -> None
 def test_pixels_lie_where_pydicom_finds_them(name: str) -> None:
     known = real(name)
     found = read(known)
-        pixels = dcmread(path_of(name)).PixelData
+    pixels = dcmread(path_of(name)).PixelData
     assert found.pixel_offset is not None
     assert found.pixel_bytes is not None
     there = known.data[found.pixel_offset : found.pixel_offset + found.pixel_bytes]
