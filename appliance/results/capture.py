@@ -183,7 +183,7 @@ def _capture(
     )
     if orientation is None:
         made["PatientOrientation"].value = None
-    # Type 2C, and nothing here knows the side: empty, and no body part that would forbid it (viewers.md 4).
+    # Type 2C, and nothing here knows the side: empty, and no body part that would forbid it.
     made.add_new("Laterality", "CS", None)
     made.BurnedInAnnotation = "YES"
     made.ConversionType = "WSD"

@@ -22,7 +22,7 @@ from appliance.results.context import EncodedObject, Provenance, ResultContext
 from appliance.results.headers import carry_identity, local_time
 from appliance.results.wording import NOT_PRIMARY, long_string, plain, series_description
 
-# High, so that results stand behind the images in every list (viewers.md 6).
+# High, so that results stand behind the images in every list.
 _SERIES_NUMBERS = {"sr": 9101, "text-sr": 9102, "seg": 9103, "sc": 9104}
 
 
@@ -112,7 +112,7 @@ def _equipment(context: ResultContext, source: Dataset) -> Dataset:
         contribution_datetime=local_time(context.at, source).strftime("%Y%m%d%H%M%S"),
         contribution_description=_contribution(context),
     )
-    # The encoder has no argument for it (viewers.md A2).
+    # The encoder has no argument for it.
     item.DeviceUID = who.model_device_uid
     return item
 

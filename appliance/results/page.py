@@ -1,7 +1,7 @@
 """The text page: an SR that every viewer shows as readable text (Enhanced SR, PS3.16 TID 2000).
 
 Promises: the first line a reader sees is the answer, or that there is none and that this is no negative (P8).
-Never: coordinates; a title that viewers take for a measurement report (viewers.md 1.2).
+Never: coordinates; a title that viewers take for a measurement report.
 """
 
 from __future__ import annotations

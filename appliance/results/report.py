@@ -1,8 +1,19 @@
 """The primary object: a Comprehensive 3D SR after TID 1500 (PS3.16 TID 1500).
 
-Promises: every group can be drawn by a viewer that knows SCOORD only (viewers.md R3-R13); PRELIMINARY and
-UNVERIFIED; every number has its model; what was not measured is said in words.
-Never: a number for a withheld measurement; a group without coordinates (viewers.md 1.1).
+Promises: every group can be drawn by a viewer that knows SCOORD only; PRELIMINARY and UNVERIFIED; every
+number has its model; what was not measured is said in words.
+Never: a number for a withheld measurement; a group without coordinates.
+
+What was measured in a viewer (OHIF 3.13.2), by the numbers this room uses:
+R3   a group has a tracking identifier and UID, and that UID stands before every other UID;
+R4   groups with one tracking UID are merged;
+R6   one group without a SCOORD on an image of the study, and the whole report is an empty viewport;
+R7   only the first SCOORD of a group is drawn;
+R9   of a NUM only meaning, value and unit are drawn (0 as nothing), of a group not even its finding;
+R11  any identifier will do for a point or a rectangle, so it can be a human one;
+R12  a group becomes a measurement of the viewer only when its first NUM holds the shape;
+R13  best shown is a rectangle of five points in the group and again under each NUM;
+R16  the Image Library may be short: only images that are drawn on.
 """
 
 from __future__ import annotations
@@ -39,7 +50,7 @@ from appliance.results.context import EncodedObject, Reference, ResultContext
 from appliance.results.finish import Label, common, finish
 from appliance.results.headers import evidence, stub
 from appliance.results.slices import SlicePlace, is_multiframe
-from appliance.results.subjects import Kind, Subject
+from appliance.results.subjects import Kind, Subject, tracking_uid
 from models.findings import Findings, Measurement
 
 LABEL = Label(output="sr", title="sr")
@@ -129,11 +140,11 @@ def _group(
     source: Dataset,
     seg: Reference | None,
 ) -> Group:
-    """Write one measurement group; the tracking UID comes first of all UIDs (viewers.md R3)."""
+    """Write one measurement group; the tracking UID comes first of all UIDs (R3)."""
     place = places[subject.slice_index]
     shared: dict[str, Any] = {
         "tracking_identifier": TrackingIdentifier(
-            uid=context.uid("tracking", subject.name), identifier=subject.name
+            uid=tracking_uid(context, subject.kind, subject.name), identifier=subject.name
         ),
         "finding_type": coding.concept(subject.finding) if subject.finding else None,
         "algorithm_id": coding.algorithm(context),
@@ -179,7 +190,7 @@ def _number(found: Measurement, named: str = "") -> NumericItem:
 def _shown_name(found: Measurement, named: str) -> CodedConcept:
     """Put into the Code Meaning what a reader must see: derivation, and whose number it is.
 
-    Viewers draw the meaning of a NUM, but neither its modifiers nor the finding of its group (viewers.md R9).
+    Viewers draw the meaning of a NUM, but neither its modifiers nor the finding of its group (R9).
     Machines compare value and scheme, which stay the model's (PS3.3 8.3).
     """
     name = coding.concept(found.name)
@@ -188,7 +199,7 @@ def _shown_name(found: Measurement, named: str) -> CodedConcept:
 
 
 def _draw(group: Group, subject: Subject, place: SlicePlace) -> None:
-    """Hang the shape under each NUM (viewers.md R6, R12); the encoder's ROI classes do not take it."""
+    """Hang the shape under each NUM (R6, R12); the encoder's ROI classes do not take it."""
     for item in group[0].ContentSequence:
         if item.ValueType == "NUM":
             shape = CoordinatesForMeasurement(_graphic_type(subject), subject.points, _source_image(place))
@@ -219,7 +230,7 @@ def _words(context: ResultContext, findings: Findings) -> ContainerContentItem:
 
 
 def _library(headers: Sequence[Dataset]) -> list[Dataset] | None:
-    """Give the images for the Image Library, where their headers say all it asks for (viewers.md R16)."""
+    """Give the images for the Image Library, where their headers say all it asks for (R16)."""
     complete = all(keyword in header for header in headers for keyword in _LIBRARY_KEYWORDS)
     return list(headers) if complete and not any(map(is_multiframe, headers)) else None
 

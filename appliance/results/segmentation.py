@@ -3,7 +3,7 @@
 Promises: every frame lies where its source slice lies, tilted and irregular series too; full slices, never a
 cropped box; empty frames are left out (OHIF and DICOM allow it, and a 400 slice series stays small); memory
 stays near one byte per voxel while segments do not overlap.
-Never: fractional values, labelmaps (no safe default: viewers.md 2), resampled masks.
+Never: fractional values, labelmaps (not every viewer takes them), resampled masks.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from appliance.results.context import EncodedObject, Reference, ResultContext
 from appliance.results.finish import Label, common, finish, sop_instance_uid
 from appliance.results.headers import stub
 from appliance.results.slices import frame_positions, is_multiframe
+from appliance.results.subjects import Kind, tracking_uid
 from appliance.results.wording import NOT_PRIMARY, long_string
 from models.findings import Segment
 from models.tensors import Volume
@@ -113,7 +114,7 @@ def _description(context: ResultContext, segment: Segment) -> SegmentDescription
             version=long_string(who.model_version),
             source=long_string(who.manufacturer),
         ),
-        tracking_uid=context.uid("tracking", segment.label),
+        tracking_uid=tracking_uid(context, Kind.SEGMENT, segment.label),
         tracking_id=long_string(segment.label),
         display_color=CIELabColor.from_rgb(*segment.colour_rgb),
     )

@@ -1,6 +1,6 @@
 """What a result speaks about, one by one: lesions, segments, labels without a mask, the whole series.
 
-Promises: each subject knows its measurements and a shape that a viewer can draw (viewers.md R6).
+Promises: each subject knows its measurements and a shape that a viewer can draw (R6).
 Never: encodes.
 """
 
@@ -12,6 +12,7 @@ from enum import StrEnum
 
 import numpy as np
 
+from appliance.results.context import ResultContext
 from appliance.results.limits import DEFAULT, Limits
 from appliance.results.outline import outline, rectangle
 from appliance.results.wording import by_label, plain
@@ -41,7 +42,7 @@ class Subject:
     """Hold one group of measurements and where to draw it.
 
     Attributes:
-        name: human label, the Tracking Identifier (viewers.md R11).
+        name: human label, the Tracking Identifier (R11).
         slice_index: the slice of the volume that the shape lies on.
         points: closed polyline, or one point for ANALYSED, (n, 2), (column, row) in SCOORD pixels.
         segment: the segment to refer to in the SEG; None where the shape itself is the region.
@@ -54,6 +55,11 @@ class Subject:
     points: DoubleArray
     measurements: tuple[Measurement, ...]
     segment: Segment | None = None
+
+
+def tracking_uid(context: ResultContext, kind: Kind, name: str) -> str:
+    """Derive the Tracking Unique Identifier of a subject: one in all objects of a result (R4)."""
+    return context.uid("tracking", kind.value, plain(name))
 
 
 def written_segments(findings: Findings) -> list[Segment]:

@@ -1,4 +1,4 @@
-"""The measurement report obeys the rules that viewers were measured by (viewers.md R1-R13)."""
+"""The measurement report obeys the rules that viewers were measured by (R1-R13)."""
 
 from __future__ import annotations
 
@@ -152,6 +152,7 @@ def test_segments_with_a_mask_refer_to_the_segmentation():
     reference = children(spongy, "121191")[0].ReferencedSOPSequence[0]
     assert reference.ReferencedSOPInstanceUID == seg_uid
     assert reference.ReferencedSegmentNumber == 2
+    assert children(spongy, "112040")[0].get("UID") == context().uid("tracking", "segment", "spongy")
     assert children(spongy, "121232")[0].get("UID") == made.sources[0].SeriesInstanceUID
     listed = [
         instance.ReferencedSOPInstanceUID

@@ -141,7 +141,7 @@ def test_segments_say_what_they_are_who_found_them_and_in_which_colour():
     assert (bone.SegmentLabel, bone.SegmentAlgorithmType) == ("bone", "AUTOMATIC")
     assert bone.SegmentedPropertyTypeCodeSequence[0].CodeValue == BONE.value
     assert bone.SegmentationAlgorithmIdentificationSequence[0].AlgorithmName == "ct-tissue-bands"
-    assert bone.TrackingUID == context().uid("tracking", "bone")
+    assert bone.TrackingUID == context().uid("tracking", "segment", "bone")
     assert bone.RecommendedDisplayCIELabValue != spongy.RecommendedDisplayCIELabValue
 
 
