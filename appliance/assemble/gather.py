@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from appliance.assemble.attributes import read_attributes
-from appliance.assemble.ready import Gathering, judge, quiet_series
+from appliance.assemble.ready import Gathering, judge, next_due, quiet_series
 from appliance.core import log
 from appliance.core.config import Assembly
 from appliance.core.geometry import facts_for_routes
@@ -34,6 +35,8 @@ class Gatherer:
 
     def __init__(self, ledger: Ledger, spool: Spool, assembly: Assembly) -> None:
         self._ledger, self._spool, self._assembly = ledger, spool, assembly
+        # When the next turn may find something to do, as of the last one; arrivals only ever put it off.
+        self.next_due_at = -math.inf
 
     def turn(self) -> int:
         """Take every gathering study as far as it goes now; return how many became ready."""
@@ -45,7 +48,9 @@ class Gatherer:
                 )
                 for s in studies.in_state(tx, StudyState.GATHERING)
             ]
-        return sum(self._look_at(one, now) for one in gathering)
+        became_ready = sum(self._look_at(one, now) for one in gathering)
+        self.next_due_at = min((next_due(one, self._assembly) for one in gathering), default=math.inf)
+        return became_ready
 
     def _look_at(self, gathering: Gathering, now: float) -> bool:
         for series in quiet_series(gathering, self._assembly, now):

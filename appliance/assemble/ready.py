@@ -48,6 +48,14 @@ def judge(gathering: Gathering, assembly: Assembly, now: float) -> str | None:
     return None
 
 
+def next_due(gathering: Gathering, assembly: Assembly) -> float:
+    """Return the earliest moment, in epoch seconds, at which there may be something to do for a study."""
+    study = gathering.study
+    dues = [study.last_at + assembly.quiet_seconds, study.gathering_since + assembly.deadline_seconds]
+    dues += [s.last_at + assembly.series_quiet_seconds for s in gathering.series if s.complete_at is None]
+    return min(dues)
+
+
 def ask_due(study: Study, assembly: Assembly, now: float) -> bool:
     """Say whether the confirming peer should be asked for its count now."""
     settled = study.last_at + assembly.confirm_settle_seconds

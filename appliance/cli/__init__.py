@@ -1,5 +1,1 @@
 """The command line: `readside`. Exit 0 means done, 1 failed, 2 bad usage or configuration."""
-
-from appliance.cli.app import main
-
-__all__ = ["main"]

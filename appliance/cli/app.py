@@ -10,6 +10,7 @@ app = typer.Typer(
     name="readside",
     help="Readside: DICOM studies in, model results out as DICOM, beside your PACS.",
     no_args_is_help=True,
+    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
-from pathlib import Path
 import warnings
+from pathlib import Path
 from typing import Any
 
 import structlog

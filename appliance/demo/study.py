@@ -11,11 +11,12 @@ from io import BytesIO
 
 import numpy as np
 import numpy.typing as npt
-from dicom_node.send import Outgoing
 from pydicom.dataset import Dataset
 from pydicom.filebase import DicomIO
 from pydicom.filewriter import write_dataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+
+from dicom_node.send import Outgoing
 
 _INTERCEPT = -1024
 _UID_ROOT = "2.25.3306131517"
@@ -106,7 +107,8 @@ class MadeStudy:
 
 def encoded(dataset: Dataset) -> bytes:
     """Return a data set's bytes in Explicit VR Little Endian, without preamble and file meta information."""
-    stream = DicomIO(BytesIO())
-    stream.is_little_endian, stream.is_implicit_VR = True, False
-    write_dataset(stream, dataset)
-    return bytes(stream.parent.getvalue())
+    stream = BytesIO()
+    writer = DicomIO(stream)
+    writer.is_little_endian, writer.is_implicit_VR = True, False
+    write_dataset(writer, dataset)
+    return stream.getvalue()

@@ -1,4 +1,4 @@
-"""Which box this is: a UID made once and kept beside the data, written into every result (Device UID, PS3.3)."""
+"""Which box this is: a UID made once and kept beside the data, written into every result (Device UID)."""
 
 from __future__ import annotations
 

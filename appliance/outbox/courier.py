@@ -10,8 +10,6 @@ import hashlib
 import random
 from collections.abc import Callable, Iterable, Sequence
 
-from dicom_node.send import Outgoing, Sent
-
 from appliance.core import log
 from appliance.core.config import Peer
 from appliance.core.limits import DEFAULT, Limits
@@ -19,6 +17,7 @@ from appliance.ledger import deliveries
 from appliance.ledger.deliveries import Parcel
 from appliance.ledger.engine import Ledger
 from appliance.spool.store import Spool
+from dicom_node.send import Outgoing, Sent
 
 _log = log.get("outbox")
 # A peer and what to send -> what became of each object, as it happens.

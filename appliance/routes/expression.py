@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cel_expr_python import cel
-from pydicom.datadict import DicomDictionary
+from pydicom._dicom_dict import DicomDictionary
 
 # What the box measured itself (design, section 7).
 MEASURED = ("slices", "slice_spacing_mm", "regular", "gantry_tilt_degrees", "orientation", "frames")

@@ -96,7 +96,7 @@ def _refusal(accepts: Condition | None, eligible: Eligible, candidate: Candidate
         answer = accepts.ask(candidate.facts)
         if not answer.holds:
             return f"the model does not accept the series: {answer.reason}"
-    return "; ".join(eligible(candidate.facts))
+    return " ".join(eligible(candidate.facts))
 
 
 def _sentence(candidate: Candidate, answer: str, refusal: str | None, chosen: Candidate | None) -> Sentence:

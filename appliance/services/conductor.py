@@ -30,8 +30,9 @@ def run(config: Config) -> int:
         confirming = _start_confirming(stage, config)
         conductor = Conductor(stage, config)
         while not stage.stopping.is_set():
-            hub.listen(stage.limits.poll_seconds)
+            hub.listen(conductor.pause_seconds())
             conductor.turn(hub)
+            stage.stopping.wait(stage.limits.turn_seconds_min)
         if confirming is not None:
             confirming.join(stage.limits.drain_seconds)
         return stage.exit_code
@@ -54,6 +55,15 @@ class Conductor:
         self._take_back()
         self._ring(hub)
         self._tidy()
+
+    def pause_seconds(self) -> float:
+        """Return how long to wait for a bell: until something is due, and never longer than a poll."""
+        limits = self._stage.limits
+        poll = (
+            limits.poll_seconds if self._config.assembly.confirm_with is None else limits.answer_poll_seconds
+        )
+        due_in = self._gatherer.next_due_at - self._stage.ledger.clock.now()
+        return min(max(due_in, 0.0), poll)
 
     def _take_back(self) -> None:
         ledger, now = self._stage.ledger, self._stage.ledger.clock.now()

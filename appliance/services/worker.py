@@ -20,6 +20,7 @@ def run(config: Config) -> int:
     with on_stage("worker", config, engines=",".join(config.inference.engines)) as stage:
         _take_back(stage)
         attempter = Attempter(stage.ledger, config, owner=f"{stage.name}:{os.getpid()}", limits=stage.limits)
+        attempter.warm_up()
         with BellCord(config.run_dir) as cord:
             while not stage.stopping.is_set():
                 _work_off(stage, attempter, cord)

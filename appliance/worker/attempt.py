@@ -51,6 +51,10 @@ class Attempter:
         self._decoder = Decoder(WorkerLimits().decode)
         self._endings = Endings(ledger, config, self._engines, self._kept)
 
+    def warm_up(self) -> None:
+        """Load the engines of the site's models before the first study needs them."""
+        self._engines.warm_up()
+
     def attempt(self, job_id: int) -> bool:
         """Work on a job if it is still to be had; say whether it was."""
         now = self._ledger.clock.now()
@@ -73,7 +77,7 @@ class Attempter:
         try:
             passing = self._analyse(job)
         except NotEligible as refusal:
-            reason = "; ".join(refusal.reasons)
+            reason = " ".join(refusal.reasons)
             self._endings.notice(job, Outcome.NOT_ELIGIBLE, word="job.not_eligible", reason=reason)
         except AnalysisFailed as failure:
             self._endings.notice(job, Outcome.FAILED, word=failure.word, reason=failure.sentence)
@@ -91,7 +95,8 @@ class Attempter:
             instances = jobs.inputs_of(tx, job.id)
         try:
             if bad := damaged(self._kept, instances):
-                return self._quarantine(job, bad)
+                self._quarantine(job, bad)
+                return None
             serving = self._engines.serve(job.model_name, job.model_digest)
             analysis = analyse_series(
                 serving.package, serving.engine, instances, self._kept, decoder=self._decoder

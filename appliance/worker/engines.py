@@ -9,13 +9,13 @@ from appliance.core import log
 from appliance.core.config import Config
 from appliance.core.packages import find_packages
 from appliance.inference.choose import open_engine
-from appliance.inference.engine import Engine
+from appliance.inference.engine import Engine, InferenceError
 from appliance.inference.gate import GoldenGate
 from appliance.inference.limits import InferenceLimits
 from models.package import Package
 
 _log = log.get("worker")
-_LOADED_MAX = 2
+_LOADED_MAX = 4
 
 
 class ModelGone(Exception):
@@ -40,7 +40,7 @@ class EngineShelf:
     """Loaded engines by package digest, the one used longest ago first."""
 
     def __init__(self, config: Config) -> None:
-        self._wanted = config.inference.engines
+        self._wanted, self._routes = config.inference.engines, config.routes
         self._limits = InferenceLimits(threads_max=config.inference.threads)
         self._gate = GoldenGate(limits=self._limits)
         packages, faults = find_packages(config.models.folders)
@@ -70,6 +70,15 @@ class EngineShelf:
             _log.info("model.loaded", model=name, engine=engine.name, stepped_down=stepped_down)
         self._loaded.move_to_end(digest)
         return self._loaded[digest]
+
+    def warm_up(self) -> None:
+        """Load and check the models of the routes; one that cannot be served is said so, and later in a result."""
+        wanted = {route.model for route in self._routes}
+        for package in [p for p in self._packages.values() if p.manifest.name in wanted][:_LOADED_MAX]:
+            try:
+                self.serve(package.manifest.name, package.digest)
+            except InferenceError as error:
+                _log.error(error.word, model=package.manifest.name, reason=error.sentence)
 
     def _make_room(self) -> None:
         while len(self._loaded) >= _LOADED_MAX:

@@ -113,9 +113,9 @@ def test_an_eligible_series_goes_before_a_larger_one_that_is_not():
 
 
 def test_a_wanted_series_that_the_model_cannot_take_is_not_eligible_with_its_reason():
-    made = match(WHEN, None, lambda _: ["the slices are not evenly spaced", "too few slices"], [series("x")])
+    made = match(WHEN, None, lambda _: ["The slices are not evenly spaced.", "Too few slices."], [series("x")])
     assert made.verdict is Verdict.NOT_ELIGIBLE
-    assert made.refusal == "the slices are not evenly spaced; too few slices"
+    assert made.refusal == "The slices are not evenly spaced. Too few slices."
     assert made.chosen is not None
 
 

@@ -1,0 +1,261 @@
+"""Measure the whole box: receiving, the wait after the last image, raw inference of the same input, memory.
+
+One run, one machine, peers beside us in the same run; the table says what was measured and by which command.
+Loads are bounded: each study is sent once to each receiver, and everything stops by itself.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import pydicom
+import typer
+from rich.console import Console as Screen
+
+from appliance.core import log
+from appliance.demo.box import BOX_AE, Box, SiteShape, free_ports
+from appliance.demo.pacs import StandInPacs
+from appliance.demo.study import MadeStudy
+from appliance.spool.record import Record, encode
+from dicom_node.send import Outgoing
+from models import phantom
+
+_PACS_AE = "BENCHPACS"
+_QUIET_SECONDS = 1.0
+_WAIT_SECONDS_MAX = 900.0
+_MODEL = "ct-tissue-bands"
+_ROUTE = f"""
+[[routes]]
+name = "bench"
+when = 'Modality == "CT" && slices >= 3'
+model = "{_MODEL}"
+send_to = ["pacs"]
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Load:
+    """A study as files that any sender takes: what it is called, where it lies, how large it is."""
+
+    name: str
+    folder: Path
+    study_uid: str
+    instances: int
+    bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """What one study took, in seconds; memory in MiB by service."""
+
+    load: Load
+    receive_seconds: float
+    to_accepted_seconds: float
+    raw_inference_seconds: float
+    memory_mib: dict[str, int]
+
+
+def generated(folder: Path, slices: int) -> Load:
+    """Make a CT study of 512 x 512 slices and write it as files."""
+    spacing_mm = (0.5, 0.5, 0.5) if slices > 100 else (3.0, 0.5, 0.5)
+    hu, _ = phantom.volume(3, shape=(slices, 512, 512), spacing_mm=spacing_mm, lesions=2)
+    study = MadeStudy(hu=hu, spacing_mm=spacing_mm, number=int(time.time() * 1000))
+    folder.mkdir(parents=True)
+    size = sum(_write(folder / f"{n:04d}.dcm", item) for n, item in enumerate(study.instances()))
+    name = f"generated, {slices} x 512 x 512"
+    return Load(name=name, folder=folder, study_uid=study.study_uid, instances=slices, bytes=size)
+
+
+def real(folder: Path) -> Load:
+    """Take a folder of real files as it is."""
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    study_uid = str(pydicom.dcmread(files[0], stop_before_pixels=True).StudyInstanceUID)
+    size = sum(path.stat().st_size for path in files)
+    return Load(
+        name=f"real, {folder.name}", folder=folder, study_uid=study_uid, instances=len(files), bytes=size
+    )
+
+
+def _write(path: Path, item: Outgoing) -> int:
+    head = encode(
+        Record(
+            sop_class_uid=item.sop_class_uid,
+            sop_instance_uid=item.sop_instance_uid,
+            transfer_syntax_uid=item.transfer_syntax_uid,
+            calling_ae=_PACS_AE,
+            received_at=0.0,
+            length=len(item.data),
+            digest="",
+        )
+    )
+    path.write_bytes(head + item.data)
+    return len(item.data)
+
+
+def send_files(load: Load, *, called_ae: str, port: int) -> float:
+    """Send a study with DCMTK's storescu over one association; return the seconds it took."""
+    command = ["storescu", "+sd", "-R", "-aet", _PACS_AE, "-aec", called_ae, "127.0.0.1", str(port)]
+    started = time.monotonic()
+    subprocess.run(
+        [*command, str(load.folder)],
+        check=True,
+        timeout=_WAIT_SECONDS_MAX,
+        env=os.environ | {"TCP_NODELAY": "1"},
+        stdout=subprocess.DEVNULL,
+    )
+    return time.monotonic() - started
+
+
+def measure(load: Load, folder: Path) -> Figures:
+    """Send a study to a fresh box and wait until every object of its result was accepted."""
+    folder.mkdir(parents=True)
+    pacs = StandInPacs(folder / "pacs", _PACS_AE, peers=[BOX_AE])
+    site = SiteShape(
+        pacs_ae=_PACS_AE,
+        pacs_port=pacs.start(),
+        quiet_seconds=_QUIET_SECONDS,
+        series_quiet_seconds=_QUIET_SECONDS,
+        more=_ROUTE,
+    )
+    box = Box(folder, site)
+    try:
+        box.start()
+        receive_seconds = send_files(load, called_ae=BOX_AE, port=box.config.dicom.port)
+        sent_at = time.monotonic()
+        _wait(lambda: box.account(load.study_uid).settled(1))
+        account = box.account(load.study_uid)
+        return Figures(
+            load=load,
+            receive_seconds=receive_seconds,
+            to_accepted_seconds=max(came.at for came in pacs.came_for(load.study_uid)) - sent_at,
+            raw_inference_seconds=account.raw_inference_seconds,
+            memory_mib={name: peak_mib(pid) for name, pid in box.service_pids().items()},
+        )
+    finally:
+        box.stop()
+        pacs.stop()
+
+
+def _wait(done: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + _WAIT_SECONDS_MAX
+    while not done():
+        if time.monotonic() > deadline:
+            raise TimeoutError("the box brought no result in time")
+        time.sleep(0.05)
+
+
+def peak_mib(pid: int) -> int:
+    """Return the largest resident size a process ever had, in MiB (VmHWM)."""
+    for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) // 1024
+    return 0
+
+
+@contextmanager
+def _peer(command: Sequence[str], folder: Path) -> Iterator[None]:
+    """Run a receiver beside us for the length of a block."""
+    folder.mkdir(parents=True)
+    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        time.sleep(1.5)
+        yield
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def storescp_seconds(load: Load, folder: Path) -> float:
+    """Return what DCMTK's storescp takes to receive the same study; it never syncs, we always do."""
+    (port,) = free_ports(1)
+    with _peer(["storescp", "-od", ".", "+B", "-pdu", "131072", str(port)], folder):
+        return send_files(load, called_ae="STORESCP", port=port)
+
+
+def orthanc_seconds(load: Load, folder: Path) -> float:
+    """Return what Orthanc takes to receive the same study, with its own syncing storage."""
+    port, http_port = free_ports(2)
+    settings = {
+        "DicomPort": port,
+        "HttpPort": http_port,
+        "RemoteAccessAllowed": False,
+        "DicomAet": "ORTHANC",
+        "StorageDirectory": f"{folder}/db",
+        "IndexDirectory": f"{folder}/db",
+        "TcpNoDelay": True,
+    }
+    settings_path = folder.with_suffix(".json")
+    settings_path.write_text(json.dumps(settings), encoding="utf-8")
+    with _peer(["Orthanc", str(settings_path)], folder):
+        return send_files(load, called_ae="ORTHANC", port=port)
+
+
+def table(figures: Sequence[Figures], peers: dict[str, dict[str, float]]) -> str:
+    """Return the figures as Markdown."""
+    lines = [
+        "| study | MB | receive MB/s | images/s | last answer to accepted, s | raw inference, s | ratio |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for one in figures:
+        size = one.load.bytes / 1e6
+        ratio = one.to_accepted_seconds / one.raw_inference_seconds
+        lines.append(
+            f"| {one.load.name} | {size:.0f} | {size / one.receive_seconds:.0f} "
+            f"| {one.load.instances / one.receive_seconds:.0f} | {one.to_accepted_seconds:.2f} "
+            f"| {one.raw_inference_seconds:.2f} | {ratio:.1f} |"
+        )
+    lines += ["", "| study | receiver | images/s | times ours |", "|---|---|---|---|"]
+    for one in figures:
+        ours = one.load.instances / one.receive_seconds
+        lines.append(f"| {one.load.name} | Readside | {ours:.0f} | 1.0 |")
+        for name, seconds in peers.get(one.load.name, {}).items():
+            rate = one.load.instances / seconds
+            lines.append(f"| {one.load.name} | {name} | {rate:.0f} | {rate / ours:.1f} |")
+    lines += ["", "| study | peak memory of each process, MiB |", "|---|---|"]
+    lines += [
+        f"| {one.load.name} | {', '.join(f'{k} {v}' for k, v in one.memory_mib.items())} |" for one in figures
+    ]
+    return "\n".join(lines)
+
+
+def bench(
+    slices: Annotated[int, typer.Option(help="Slices of the generated study.")] = 400,
+    study: Annotated[list[Path] | None, typer.Option(help="A folder of real files; may be repeated.")] = None,
+    keep: Annotated[Path | None, typer.Option(help="Keep what was made in this folder.")] = None,
+) -> None:
+    """Measure a generated study and real ones, with DCMTK's storescp and Orthanc as receivers beside us."""
+    log.silence()
+    screen = Screen(stderr=True)
+    folder = Path(tempfile.mkdtemp(prefix="readside-bench-")) if keep is None else keep.absolute()
+    if shutil.which("storescu") is None:
+        screen.print("readside bench: storescu is needed as the sender: install Debian's dcmtk")
+        raise typer.Exit(2)
+    screen.print(f"Making a study of {slices} slices")
+    loads = [generated(folder / "generated", slices), *(real(path) for path in study or [])]
+    figures: list[Figures] = []
+    peers: dict[str, dict[str, float]] = {}
+    for number, load in enumerate(loads):
+        screen.print(f"Measuring: {load.name}")
+        figures.append(measure(load, folder / f"box{number}"))
+        beside = peers.setdefault(load.name, {})
+        if shutil.which("storescp") is not None:
+            beside["DCMTK storescp (no sync, no record)"] = storescp_seconds(load, folder / f"scp{number}")
+        if shutil.which("Orthanc") is not None:
+            beside["Orthanc"] = orthanc_seconds(load, folder / f"orthanc{number}")
+    print(table(figures, peers))
+    if keep is None:
+        shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    typer.run(bench)
