@@ -97,11 +97,15 @@ def evaluate() -> None:
     package = Package(root=PACKAGE, manifest=MANIFEST, digest="")
     infer = session()
     dices: list[float] = []
+    errors: list[float] = []
     wrong = 0
     for seed in HELD_OUT_SEEDS:
-        dice, right = measure(package, seed, infer)
-        dices += [dice] if planted(seed) else []
-        wrong += not right
+        findings, truth = measure(package, seed, infer)
+        wrong += not is_right(findings, seed)
+        if planted(seed):
+            dices.append(dice_of(findings, truth))
+            errors.append(volume_error(findings, truth))
+    print(f"Volume error mean {np.mean(errors):+.1%}, from {min(errors):+.1%} to {max(errors):+.1%}")
     print(f"Dice mean {np.mean(dices):.3f}, least {min(dices):.3f}, over {len(dices)} phantoms with lesions")
     print(f"{wrong} of {len(HELD_OUT_SEEDS)} phantoms with a wrong outcome or a wrong number of lesions")
     record_golden(package, infer)
@@ -120,18 +124,28 @@ def session() -> Infer:
     return infer
 
 
-def measure(package: Package, seed: int, infer: Infer) -> tuple[float, bool]:
-    """Give the Dice of one held-out phantom on its source grid, and whether outcome and count are right."""
+def measure(package: Package, seed: int, infer: Infer) -> tuple[Findings, phantom.TruthArray]:
+    """Analyse one held-out phantom; give what was found and its truth."""
     volume, truth = source(seed)
     began = time.monotonic()
     findings = analyse(package, volume, infer)
     seconds = time.monotonic() - began
-    expected = Outcome.FINDING if planted(seed) else Outcome.NO_FINDING
-    right = findings.outcome is expected and len(findings.lesions) == planted(seed)
     dice = dice_of(findings, truth)
     print(f"seed {seed} {volume.shape} planted {planted(seed)}, Dice {dice:.3f}, {seconds:.1f} s:", end=" ")
     print(findings.statement, flush=True)
-    return dice, right
+    return findings, truth
+
+
+def is_right(findings: Findings, seed: int) -> bool:
+    """Say whether outcome and number of lesions are those of the phantom of `seed`."""
+    expected = Outcome.FINDING if planted(seed) else Outcome.NO_FINDING
+    return findings.outcome is expected and len(findings.lesions) == planted(seed)
+
+
+def volume_error(findings: Findings, truth: phantom.TruthArray) -> float:
+    """Give how much more volume was marked than planted, as a share of the planted."""
+    marked = sum(int(segment.mask.sum()) for segment in findings.segments)
+    return marked / int(truth.sum()) - 1.0
 
 
 def dice_of(findings: Findings, truth: phantom.TruthArray) -> float:

@@ -1,0 +1,102 @@
+"""Golden cases reproduce on the engine that made them, and notice one that differs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from models import golden
+from models.analysis import analyse
+from models.operations.patches import Infer
+from models.package import Package
+from tests.models import given
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+def test_shipped_cases_reproduce(
+    bands: Package, bands_engine: Infer, lesion: Package, lesion_engine: Infer
+) -> None:
+    for package, infer, cases in ((bands, bands_engine, 3), (lesion, lesion_engine, 3)):
+        report = golden.check(package, infer)
+        assert report.ok, report
+        assert len(report.cases) == cases
+
+
+def test_an_engine_that_is_one_label_off_is_noticed(bands: Package, bands_engine: Infer) -> None:
+    def infer(arrays: Arrays) -> Arrays:
+        labels = np.array(bands_engine(arrays)["labels"])
+        labels[0, 0, -1, -1] = 5
+        return {"labels": labels}
+
+    report = golden.check(bands, infer)
+    assert not report.ok
+    (head,) = (case for case in report.cases if case.name == "head")
+    assert any(difference.startswith("bone: Volume is") for difference in head.differences)
+    assert any(difference.startswith("mask of bone: Dice") for difference in head.differences)
+
+
+def test_an_engine_that_answers_nonsense_fails_every_case(lesion: Package) -> None:
+    report = golden.check(lesion, lambda arrays: {"probability": np.full_like(arrays["image"], np.nan)})
+    assert [case.ok for case in report.cases] == [False] * 3
+    assert all("not finite" in case.differences[0] for case in report.cases)
+
+
+def test_a_changed_outcome_is_noticed(lesion: Package) -> None:
+    report = golden.check(lesion, lambda arrays: {"probability": np.zeros_like(arrays["image"])})
+    assert {case.name: case.ok for case in report.cases} == {
+        "no-lesion": True,
+        "one-lesion": False,
+        "two-lesions": False,
+    }
+
+
+def test_a_recorded_case_is_read_back_whole(bands: Package, bands_engine: Infer, tmp_path: Path) -> None:
+    root = given.copy_package(given.BANDS, tmp_path / "copy")
+    for path in (root / "golden").iterdir():
+        path.unlink()
+    hu = np.random.default_rng(3).integers(-1000, 1000, size=(5, 9, 11)).astype(float)
+    volume = given.volume(
+        hu,
+        valid=hu > -900,
+        regular=False,
+        irregularity="one gap",
+        gantry_tilt_degrees=3.0,
+        spacing_mm=(3.3, 0.7, 0.9),
+    )
+    golden.record(root / "golden" / "mine.npz", volume, analyse(bands, volume, bands_engine))
+    report = golden.check(replace(bands, root=root), bands_engine)
+    assert report == golden.GoldenReport(
+        ok=True, cases=(golden.GoldenCase(name="mine", ok=True, differences=()),)
+    )
+
+
+def test_no_cases_and_unreadable_cases_are_not_ok(
+    bands: Package, bands_engine: Infer, tmp_path: Path
+) -> None:
+    assert not golden.check(replace(bands, root=tmp_path), bands_engine).ok
+    (tmp_path / "golden").mkdir()
+    (tmp_path / "golden" / "bad.npz").write_bytes(b"PK not a zip")
+    np.savez(tmp_path / "golden" / "poor.npz", voxels=np.zeros((1, 1, 1), dtype=np.int16))
+    np.savez(
+        tmp_path / "golden" / "pickled.npz",
+        allow_pickle=True,
+        text=np.array([{"a": 1}], dtype=object),
+    )
+    report = golden.check(replace(bands, root=tmp_path), bands_engine)
+    assert [case.name for case in report.cases] == ["bad", "pickled", "poor"]
+    assert all("is not a golden case" in case.differences[0] for case in report.cases)
+
+
+def test_voxels_that_are_not_whole_cannot_be_recorded(
+    bands: Package, bands_engine: Infer, tmp_path: Path
+) -> None:
+    volume = given.volume(np.full((2, 3, 3), 0.5))
+    with pytest.raises(ValueError, match="whole numbers"):
+        golden.record(tmp_path / "a.npz", volume, analyse(bands, volume, bands_engine))
