@@ -6,21 +6,20 @@ Loads are bounded: each study is sent once to each receiver, and everything stop
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import pydicom
-import typer
-from rich.console import Console as Screen
 
 from appliance.core import log
 from appliance.demo.box import BOX_AE, Box, SiteShape, free_ports
@@ -165,7 +164,7 @@ def peak_mib(pid: int) -> int:
 @contextmanager
 def _peer(command: Sequence[str], folder: Path) -> Iterator[None]:
     """Run a receiver beside us for the length of a block."""
-    folder.mkdir(parents=True)
+    folder.mkdir()
     process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         time.sleep(1.5)
@@ -228,34 +227,35 @@ def table(figures: Sequence[Figures], peers: dict[str, dict[str, float]]) -> str
     return "\n".join(lines)
 
 
-def bench(
-    slices: Annotated[int, typer.Option(help="Slices of the generated study.")] = 400,
-    study: Annotated[list[Path] | None, typer.Option(help="A folder of real files; may be repeated.")] = None,
-    keep: Annotated[Path | None, typer.Option(help="Keep what was made in this folder.")] = None,
-) -> None:
+def bench(arguments: Sequence[str] | None = None) -> int:
     """Measure a generated study and real ones, with DCMTK's storescp and Orthanc as receivers beside us."""
+    parser = argparse.ArgumentParser(prog="scripts/bench", description=bench.__doc__)
+    parser.add_argument("--slices", type=int, default=400, help="slices of the generated study")
+    parser.add_argument("--study", type=Path, action="append", default=[], help="a folder of real files")
+    asked = parser.parse_args(arguments)
     log.silence()
-    screen = Screen(stderr=True)
-    folder = Path(tempfile.mkdtemp(prefix="readside-bench-")) if keep is None else keep.absolute()
     if shutil.which("storescu") is None:
-        screen.print("readside bench: storescu is needed as the sender: install Debian's dcmtk")
-        raise typer.Exit(2)
-    screen.print(f"Making a study of {slices} slices")
-    loads = [generated(folder / "generated", slices), *(real(path) for path in study or [])]
+        parser.error("storescu is needed as the sender: install Debian's dcmtk")
+    with tempfile.TemporaryDirectory(prefix="readside-bench-") as folder:
+        print(_measured(Path(folder), asked.slices, asked.study))
+    return 0
+
+
+def _measured(folder: Path, slices: int, studies: Sequence[Path]) -> str:
+    loads = [generated(folder / "generated", slices), *(real(path) for path in studies)]
     figures: list[Figures] = []
     peers: dict[str, dict[str, float]] = {}
     for number, load in enumerate(loads):
-        screen.print(f"Measuring: {load.name}")
+        print(f"measuring: {load.name}", file=sys.stderr)
         figures.append(measure(load, folder / f"box{number}"))
         beside = peers.setdefault(load.name, {})
         if shutil.which("storescp") is not None:
-            beside["DCMTK storescp (no sync, no record)"] = storescp_seconds(load, folder / f"scp{number}")
+            seconds = storescp_seconds(load, folder / f"scp{number}")
+            beside["DCMTK storescp (no sync, no record)"] = seconds
         if shutil.which("Orthanc") is not None:
             beside["Orthanc"] = orthanc_seconds(load, folder / f"orthanc{number}")
-    print(table(figures, peers))
-    if keep is None:
-        shutil.rmtree(folder)
+    return table(figures, peers)
 
 
 if __name__ == "__main__":
-    typer.run(bench)
+    sys.exit(bench())

@@ -72,7 +72,7 @@ class EngineShelf:
         return self._loaded[digest]
 
     def warm_up(self) -> None:
-        """Load and check the models of the routes; one that cannot be served is said so, and later in a result."""
+        """Load and check the models of the routes; one that cannot be served is said so at once."""
         wanted = {route.model for route in self._routes}
         for package in [p for p in self._packages.values() if p.manifest.name in wanted][:_LOADED_MAX]:
             try:
