@@ -9,7 +9,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from appliance.console import acts, studypage
-from appliance.console.browse import StudyUid
+from appliance.console.browse import StudyUid, look_up
 from appliance.console.faults import Fault
 from appliance.console.heading import heading
 from appliance.console.limits import DEFAULT
@@ -80,10 +80,7 @@ def studies(
 @router.get("/studies/{study_uid}")
 def study(here: Here, caller: Caller, study_uid: StudyUid) -> dict[str, Any]:
     """Return one study: why each model ran or not, jobs, results, deliveries and timeline."""
-    found = studypage.collect(here.ledger, study_uid, here.limits)
-    if found is None:
-        raise Fault(404, "No image of this study was ever kept here.")
-    here.viewings.study(caller, study_uid, "api")
+    found = look_up(here, caller, study_uid, "api")
     return {
         "heading": vars(found.heading),
         "study": vars(found.study),

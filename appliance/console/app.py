@@ -1,4 +1,4 @@
-"""The console as one ASGI application; whoever serves it passes `SERVE` to uvicorn."""
+"""The console as one ASGI application; `appliance.console.serve` serves it."""
 
 from __future__ import annotations
 
@@ -28,18 +28,6 @@ from appliance.ledger.engine import Ledger
 
 _log = log.get("console")
 _STATIC = Path(__file__).with_name("static")
-
-# How uvicorn must serve the application. An access log would write one-time links and Study Instance UIDs.
-SERVE: dict[str, Any] = {
-    "access_log": False,
-    "log_config": None,
-    "server_header": False,
-    "limit_concurrency": DEFAULT.connections_max,
-    "timeout_keep_alive": 10,
-    "timeout_graceful_shutdown": 5,
-    "h11_max_incomplete_event_size": 32 * 1024,
-    "ws": "none",
-}
 
 
 def create_app(

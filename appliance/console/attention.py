@@ -17,6 +17,7 @@ from appliance.ledger.jobs import Job
 FAULTS: Mapping[str, str] = {
     "instances_nowhere": "images are in no known place (P2)",
     "instances_without_study": "images belong to no study (P2)",
+    "instances_gone": "rows of images are gone (P2)",
     "routes_without_decision": "decisions are missing or doubled (P3)",
     "matches_without_job": "matches have no job (P3)",
     "ended_without_result": "ended jobs have no result (P8)",

@@ -16,7 +16,10 @@ from appliance.console.picture import picture
 from appliance.console.room import Here, LoggedIn, Room
 from appliance.console.wording import Tone, tell, tone_of
 from appliance.core.words import StudyState
-from appliance.ledger import reading, results
+from appliance.ledger import deliveries, reading, results
+from appliance.ledger.engine import Tx
+from appliance.ledger.events import Event
+from appliance.ledger.studies import find as find_study
 
 router = APIRouter(include_in_schema=False)
 
@@ -135,10 +138,7 @@ def _study_rows(here: Room, visitor: Visitor, show: str, page: int) -> tuple[str
 
 
 def _study_part(here: Room, visitor: Visitor, study_uid: str) -> tuple[str, str]:
-    found = studypage.collect(here.ledger, study_uid, here.limits)
-    if found is None:
-        raise Fault(404, "No image of this study was ever kept here.")
-    here.viewings.study(visitor, study_uid, "study")
+    found = look_up(here, visitor, study_uid, "study")
     return here.pages.live(
         "studybody.html",
         address=f"/studies/{study_uid}/live",
@@ -148,12 +148,27 @@ def _study_part(here: Room, visitor: Visitor, study_uid: str) -> tuple[str, str]
     )
 
 
+def look_up(here: Room, visitor: Visitor, study_uid: str, page: str) -> studypage.StudyPage:
+    """Read a study for somebody; that it was looked at is durable before it is shown."""
+    with here.ledger.read() as tx:
+        known = find_study(tx, study_uid) is not None
+    if known:
+        here.viewings.study(visitor, study_uid, page)
+    found = studypage.collect(here.ledger, study_uid, here.limits) if known else None
+    if found is None:
+        raise Fault(404, "No image of this study was ever kept here.")
+    return found
+
+
 def _health_part(here: Room) -> tuple[str, str]:
     snapshot = here.watch.look()
     with here.ledger.read() as tx:
         happened = reading.recent_events(tx, 500, without=("console.viewed",))
         models = reading.models_used(tx, limit=50)
-    loud = [event for event in happened if tone_of(event.word) in (Tone.WARN, Tone.BAD)]
+        loud = [event for event in happened if tone_of(event.word) in (Tone.WARN, Tone.BAD)]
+        warnings = [
+            (event, *tell(event, peer=_peer(tx, event))) for event in loud[: here.limits.warnings_max]
+        ]
     return here.pages.live(
         "healthbody.html",
         address="/health/rows",
@@ -162,8 +177,15 @@ def _health_part(here: Room) -> tuple[str, str]:
         faults=[(n, attention.FAULTS.get(name, name)) for name, n in snapshot.counts.faults.items() if n],
         models=models,
         config=here.config,
-        warnings=[(event, *tell(event)) for event in loud[: here.limits.warnings_max]],
+        warnings=warnings,
     )
+
+
+def _peer(tx: Tx, event: Event) -> str | None:
+    """Return the destination that an event about a delivery speaks of."""
+    number = event.detail.get("delivery")
+    delivery = deliveries.find(tx, number) if isinstance(number, int) else None
+    return None if delivery is None else delivery.peer
 
 
 def _if_changed(part: tuple[str, str], seen: str) -> Response:

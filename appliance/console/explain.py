@@ -112,8 +112,19 @@ def _explain(known: _Known) -> Explanation:
         state=known.study.state,
         standing=_standing(known),
         notes=_notes(known),
-        routes=[_route(known, decision) for decision in reversed(known.decisions)],
+        routes=[_route(known, decision) for decision in _newest_content_first(known.decisions)],
     )
+
+
+def _newest_content_first(taken: Sequence[decisions.Decision]) -> list[decisions.Decision]:
+    newest = {decision.content_digest: at for at, decision in enumerate(taken)}
+    return sorted(taken, key=lambda decision: -newest[decision.content_digest])
+
+
+def _waits_for_a_person(known: _Known) -> bool:
+    newest = {job.route: job for job in known.jobs}
+    failed = any(job.state in (JobState.FAILED, JobState.HELD) for job in newest.values())
+    return failed or any(delivery.state is DeliveryState.DEAD for delivery in known.deliveries)
 
 
 def _standing(known: _Known) -> str:
@@ -127,6 +138,8 @@ def _standing(known: _Known) -> str:
         return f"Complete with {images} ({_clause(study.reason)}); the routes are about to decide."
     if not any(d.content_digest == study.content_digest for d in known.decisions):
         return f"Complete with {images}, but no route is configured: nothing ran, and that is not a negative."
+    if _waits_for_a_person(known):
+        return f"Complete with {images} ({_clause(study.reason)}); something of it waits for a person."
     if study.state is StudyState.DECIDED:
         return f"Complete with {images} ({_clause(study.reason)}); its work or deliveries are under way."
     return f"Complete with {images} ({_clause(study.reason)}); all work and all deliveries have ended."
@@ -203,6 +216,8 @@ def _job_sentence(job: jobs.Job) -> str:
         return f"{model} waits for a worker{again if job.attempts else ''}."
     if job.state is JobState.LEASED:
         return f"{model} is running, attempt {job.attempts}."
+    if job.state is JobState.DONE and job.refusal is not None:
+        return f"{model} did not run the model: {_clause(job.refusal)}."
     if job.state is JobState.DONE:
         return f"{model} is done."
     return f"{model} {'failed' if job.state is JobState.FAILED else 'is held'}: {_clause(job.reason)}."

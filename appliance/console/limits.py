@@ -14,6 +14,8 @@ class Limits:
     # A body that trickles in must not hold a place for ever.
     body_seconds_max: float = 10.0
     path_chars_max: int = 2_048
+    head_bytes_max: int = 32 * 1024
+    head_seconds_max: float = 20.0
     connections_max: int = 128
 
     session_seconds: float = 8 * 3600.0

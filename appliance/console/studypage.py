@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from appliance.console.explain import Explanation, why
@@ -57,6 +57,8 @@ class ResultCard:
     result: results.Result
     job: jobs.Job | None
     superseded: bool
+    # Images came, or a later job began, since: the result stands, but not for all that is here now.
+    outdated: bool
     objects: Sequence[results.ResultObject]
     measured: Sequence[Measured]
     deliveries: Sequence[deliveries.Delivery]
@@ -101,7 +103,7 @@ def _page(tx: Tx, line: reading.StudyLine, explanation: Explanation, limits: Lim
         study=line.study,
         why=explanation,
         series=_series(tx, uid),
-        results=_cards(tx, uid, work, sent),
+        results=_cards(tx, line.study, work, sent),
         jobs=list(reversed(work)),
         again=_repeatable(line, work),
         dead=[delivery for delivery in sent if delivery.state is DeliveryState.DEAD],
@@ -163,28 +165,33 @@ def geometry(facts: Mapping[str, Any]) -> str:
 
 
 def _cards(
-    tx: Tx, study_uid: str, work: Sequence[jobs.Job], sent: Sequence[deliveries.Delivery]
+    tx: Tx, study: studies.Study, work: Sequence[jobs.Job], sent: Sequence[deliveries.Delivery]
 ) -> list[ResultCard]:
-    made = results.of_study(tx, study_uid)
+    made = results.of_study(tx, study.study_uid)
     superseded = {result.supersedes_id for result in made}
-    by_id = {job.id: job for job in work}
-    return [_card(tx, result, by_id, sent, superseded=result.id in superseded) for result in reversed(made)]
+    newest = {job.route: job.id for job in work}
+    open_again = study.state in (StudyState.GATHERING, StudyState.READY, StudyState.HELD)
+    cards = [_card(tx, result, work, sent) for result in reversed(made)]
+    return [
+        replace(
+            card,
+            superseded=card.result.id in superseded,
+            outdated=open_again or card.result.job_id != newest[card.result.route],
+        )
+        for card in cards
+    ]
 
 
 def _card(
-    tx: Tx,
-    result: results.Result,
-    work: Mapping[int, jobs.Job],
-    sent: Sequence[deliveries.Delivery],
-    *,
-    superseded: bool,
+    tx: Tx, result: results.Result, work: Sequence[jobs.Job], sent: Sequence[deliveries.Delivery]
 ) -> ResultCard:
     items = results.objects_of(tx, result.id)
     mine = {item.id for item in items}
     return ResultCard(
         result=result,
-        job=work.get(result.job_id),
-        superseded=superseded,
+        job=next((job for job in work if job.id == result.job_id), None),
+        superseded=False,
+        outdated=False,
         objects=items,
         measured=[_measured(entry) for entry in result.measurements],
         deliveries=[delivery for delivery in sent if delivery.object_id in mine],

@@ -25,6 +25,7 @@ LedgerFault = sa.exc.SQLAlchemyError
 _FAILING = (JobState.FAILED, JobState.HELD)
 # A person's word about a study: what ended badly until now needs nobody any more.
 SEEN = "console.seen"
+_INFERRED = (Outcome.FINDING, Outcome.NO_FINDING, Outcome.MEASURED, Outcome.ABSTAINED)
 _UNSENT = (DeliveryState.PENDING, DeliveryState.SENDING, DeliveryState.LATER)
 
 
@@ -280,13 +281,13 @@ def results_by_outcome(tx: Tx) -> dict[str, int]:
 
 
 def models_used(tx: Tx, *, limit: int) -> list[ModelUse]:
-    """Return the model versions that jobs were opened for, with the engine of their newest result."""
+    """Return the model versions that jobs were opened for, with the engine of their newest inference."""
     query = (
         sa.select(
             jobs.c.model_name, jobs.c.model_version, jobs.c.model_digest,
             sa.func.count(sa.distinct(jobs.c.id)), sa.func.max(jobs.c.created_at), sa.func.max(results.c.id),
         )
-        .outerjoin(results, results.c.job_id == jobs.c.id)
+        .outerjoin(results, sa.and_(results.c.job_id == jobs.c.id, results.c.outcome.in_(_INFERRED)))
         .group_by(jobs.c.model_name, jobs.c.model_version, jobs.c.model_digest)
         .order_by(sa.func.max(jobs.c.created_at).desc())
         .limit(limit)
