@@ -6,6 +6,7 @@ An association on which something went wrong is aborted and never used again.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -35,11 +36,36 @@ _REFUSED_FOR_GOOD: Final = frozenset({1, 3, 4})
 _MESSAGES: dict[type, type[DIMSEMessage]] = {C_ECHO: C_ECHO_RQ, C_FIND: C_FIND_RQ, C_STORE: C_STORE_RQ}
 
 
+class _Gate(threading.Event):
+    """Holds an association's reactor, and knows when it stands still.
+
+    The library's own pause can be seen one turn early, and in that turn the reactor may take a reply that was
+    meant for the sender, who then waits for it in vain.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.holds = threading.Event()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Say that somebody stands at the closed gate, and let them stand."""
+        if not self.is_set():
+            self.holds.set()
+        return super().wait(timeout)
+
+
+def hold(association: Association, *, seconds_max: float) -> bool:
+    """Stop the reactor of an association from taking replies; tell whether it stands still."""
+    gate = _Gate()
+    association._reactor_checkpoint = gate
+    return gate.holds.wait(seconds_max)
+
+
 class Line:
     """An open association with a peer."""
 
     def __init__(self, association: Association, limits: Limits) -> None:
-        """Take over an established association; its reactor is paused so that replies come to us."""
+        """Take over an established association whose reactor is held, so that replies come to us."""
         self._association = association
         self._limits = limits
         self._message_id = 0
@@ -60,7 +86,7 @@ class Line:
         """
         self._message_id = self._message_id % 0xFFFF + 1
         request.MessageID = self._message_id
-        if not self._pause():
+        if not self.is_open:
             self.abort()
             return None
         message = _MESSAGES[type(request)]()
@@ -92,7 +118,8 @@ class Line:
     @property
     def is_open(self) -> bool:
         """Tell whether the association may still be used."""
-        return bool(self._association.is_established)
+        association = self._association
+        return bool(association.is_established) and not association.acse.is_aborted()
 
     def abort(self) -> None:
         """Cut the association (PS3.8 7.3)."""
@@ -101,20 +128,9 @@ class Line:
 
     def hang_up(self) -> None:
         """Release the association when it is open (PS3.8 7.2) and wait for its threads."""
-        if self.is_open and self._pause():
+        if self.is_open:
             self._association.release()
         _wind_up(self._association, self._limits)
-
-    def _pause(self) -> bool:
-        """Stop the reactor from taking replies, as the library's own senders do; False when it is gone."""
-        association = self._association
-        association._reactor_checkpoint.clear()
-        deadline = time.monotonic() + self._limits.acse_seconds_max
-        while not association._is_paused:
-            if not association.is_alive() or time.monotonic() > deadline:
-                return False
-            time.sleep(_POLL_SECONDS / 10)
-        return self.is_open
 
     def _wait_for_room(self, pdus_max: int) -> bool:
         """Wait until fewer PDUs are queued; False when the peer took none for too long or is gone."""
@@ -184,7 +200,7 @@ def _associate(
     except OSError:
         # The host's name has no address.
         raise NoAssociation("unreachable") from None
-    if association.is_established:
+    if association.is_established and hold(association, seconds_max=limits.acse_seconds_max):
         return association
     _wind_up(association, limits)
     raise NoAssociation(_why(association, bool(connected)))

@@ -12,20 +12,24 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, cast
 from weakref import WeakKeyDictionary
 
 import structlog
 from pydicom.dataset import Dataset
 from pynetdicom import AE, build_context, evt
 from pynetdicom.association import Association
+from pynetdicom.dimse_messages import C_STORE_RQ
+from pynetdicom.dimse_primitives import C_ECHO
 from pynetdicom.presentation import PresentationContext
 
 from dicom_node.library import tame
 from dicom_node.limits import Limits
-from dicom_node.receive import Keeper, handle_store
+from dicom_node.receive import NO_UID, Keeper, handle_store
 from dicom_node.roster import DRAINING, Roster
 from dicom_node.server import Server
 from dicom_node.sockets import acknowledge_at_once, connection_of, cut
+from dicom_node.status import Status
 from dicom_node.storage_classes import STORAGE_CLASSES, VERIFICATION
 from dicom_node.syntaxes import NATIVE, OFFERED
 from dicom_node.values import (
@@ -34,6 +38,9 @@ from dicom_node.values import (
     AeTitle,
     Peer,
 )
+
+if TYPE_CHECKING:
+    from pynetdicom.pdu_primitives import A_ABORT
 
 log = structlog.get_logger(__name__)
 
@@ -151,9 +158,15 @@ class Listener:
         return handle_store(event, peer=self._peer(event), keeper=self._keeper, limits=self._limits)
 
     def _echo(self, event: evt.Event) -> int:
-        """Answer a C-ECHO request (PS3.7 9.1.5)."""
+        """Answer a C-ECHO request (PS3.7 9.1.5).
+
+        The library dispatches by SOP class: a C-STORE that names Verification comes here too.
+        """
+        if not isinstance(event.request, C_ECHO):
+            log.warning("receive.class_not_negotiated", peer=self._peer(event).name)
+            return Status.CLASS_NOT_SUPPORTED
         log.info("node.echo", peer=self._peer(event).name)
-        return 0x0000
+        return Status.KEPT
 
     def _peer(self, event: evt.Event) -> Peer:
         """Return who is on the other end of an accepted association."""
@@ -217,8 +230,15 @@ class Listener:
             association.abort(block=False)
 
     def _message_complete(self, event: evt.Event) -> None:
-        """Start counting anew: the next byte belongs to another message."""
+        """Start counting anew, and see that a C-STORE without an instance UID is answered.
+
+        The library drops it, and its sender waits for an answer until it gives up.
+        """
         self._partial_bytes[event.assoc] = 0
+        if isinstance(event.message, C_STORE_RQ) and not event.message.command_set.get(
+            "AffectedSOPInstanceUID"
+        ):
+            event.message.command_set.AffectedSOPInstanceUID = NO_UID
 
     def _released(self, event: evt.Event) -> None:
         """Note an association that ended as it should."""
@@ -253,7 +273,7 @@ class Listener:
             else:
                 # Nothing to abort yet; its thread waits for a request that will not come.
                 cut(association)
-                association.dul.to_user_queue.put(None)
+                association.dul.to_user_queue.put(cast("A_ABORT", None))
         if self._wait_until_idle(self._limits.abort_seconds_max):
             return
         for association in self._associations():

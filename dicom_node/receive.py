@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 import structlog
 from pydicom.dataset import Dataset
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from pynetdicom.events import Event
 
 log = structlog.get_logger(__name__)
+
+# Stands in the command for an instance UID that it lacked; it is refused as missing.
+NO_UID: Final = "2.25.0"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,12 +79,13 @@ def _judge(event: Event, peer: Peer, limits: Limits) -> Arrival:
         raise Refusal(
             Status.CLASS_NOT_SUPPORTED, "receive.class_not_negotiated", "SOP class is not that of the context"
         )
+    instance = str(request.AffectedSOPInstanceUID)
     data: bytes = event.encoded_dataset(include_meta=False)
     header = inspect(
         data,
         scan(data, str(context.transfer_syntax), limits),
         sop_class_uid=str(request.AffectedSOPClassUID),
-        sop_instance_uid=str(request.AffectedSOPInstanceUID),
+        sop_instance_uid="" if instance == NO_UID else instance,
     )
     requestor, acceptor = event.assoc.requestor, event.assoc.acceptor
     return Arrival(

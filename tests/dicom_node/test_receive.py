@@ -16,12 +16,13 @@ from pynetdicom.dimse_messages import C_STORE_RQ
 from pynetdicom.dimse_primitives import C_STORE
 from structlog.testing import capture_logs
 
-from dicom_node.dial import _entity
+from dicom_node.dial import Line, _entity, hold
 from dicom_node.errors import Refusal
 from dicom_node.limits import Limits
 from dicom_node.listener import Listener
 from dicom_node.receive import Arrival
 from dicom_node.status import Status
+from dicom_node.storage_classes import VERIFICATION
 from dicom_node.values import Peer
 from tests.dicom_node.samples import (
     EXPLICIT,
@@ -50,12 +51,12 @@ def associated(box: Peer, *samples: Sample, calling_ae: str = "CTSCAN") -> Itera
         box.host, box.port, contexts=[build_context(*pair) for pair in pairs], ae_title=box.ae_title
     )
     assert association.is_established
+    assert hold(association, seconds_max=5.0)
+    line = Line(association, LIMITS)
     try:
         yield association
     finally:
-        if association.is_established:
-            association.release()
-        association.join(5)
+        line.hang_up()
 
 
 def store(association: Association, known: Sample, **changes: str) -> C_STORE | None:
@@ -71,9 +72,6 @@ def store(association: Association, known: Sample, **changes: str) -> C_STORE | 
         for cx in contexts
         if cx.abstract_syntax == known.sop_class_uid and cx.transfer_syntax[0] == known.transfer_syntax_uid
     )
-    association._reactor_checkpoint.clear()
-    while not association._is_paused:
-        pass
     message = C_STORE_RQ()
     with warnings.catch_warnings():
         # The sender's own library dislikes some of what is sent here.
@@ -82,7 +80,6 @@ def store(association: Association, known: Sample, **changes: str) -> C_STORE | 
     for data in message.encode_msg(context.context_id or 0, 16_382):
         association.dul.send_pdu(data)
     _, response = association.dimse.get_msg(block=True)
-    association._reactor_checkpoint.set()
     assert response is None or isinstance(response, C_STORE)
     return response
 
@@ -154,6 +151,7 @@ REFUSED: list[tuple[str, Callable[[], Sample], dict[str, str], Status, str]] = [
     ),
     ("traversal", sample, {"sop_instance_uid": "../../etc/x"}, Status.UID_INVALID, "receive.bad_uid"),
     ("65 characters", sample, {"sop_instance_uid": "1" * 65}, Status.UID_INVALID, "receive.bad_uid"),
+    ("no instance", sample, {"sop_instance_uid": ""}, Status.UID_INVALID, "receive.bad_uid"),
     ("no study", lambda: sample(StudyInstanceUID=None), {}, Status.UID_INVALID, "receive.bad_uid"),
     ("instance", sample, {"sop_instance_uid": "2.25.9"}, Status.UID_MISMATCH, "receive.uid_mismatch"),
     ("class", lambda: sample(SOPClassUID=MR), {}, Status.CLASS_MISMATCH, "receive.class_mismatch"),
@@ -205,6 +203,21 @@ def test_a_fault_of_ours_has_an_incident_number_and_spares_the_next_instance(box
     assert MARK not in repr(logs)
 
 
+def test_a_store_that_names_verification_is_no_echo(box: Peer, shelf: Shelf) -> None:
+    with capture_logs() as logs, associated(box, sample()) as association, pytest.raises(AssertionError):
+        store(association, sample(), sop_class_uid=VERIFICATION)
+    assert [line["event"] for line in logs if line["event"].startswith("receive.")] == [
+        "receive.class_not_negotiated"
+    ]
+    assert not shelf.arrivals
+
+
+def test_a_class_nobody_knows_ends_the_association(box: Peer, shelf: Shelf) -> None:
+    with associated(box, sample()) as association:
+        assert store(association, sample(), sop_class_uid="1.2.3") is None
+    assert not shelf.arrivals
+
+
 def test_a_peer_that_may_not_store_is_told_so(box: Peer, shelf: Shelf) -> None:
     with associated(box, sample(), calling_ae="MONITOR") as association:
         response = store(association, sample())
@@ -234,7 +247,7 @@ def test_eight_associations_interleave(box: Peer, shelf: Shelf) -> None:
     def send_some(sender: int) -> list[int | None]:
         knowns = [sample(SOPInstanceUID=f"2.25.{sender}.{n}", InstanceNumber=n) for n in range(12)]
         with associated(box, knowns[0]) as association:
-            return [answer.Status for known in knowns if (answer := store(association, known))]
+            return [answer.Status if (answer := store(association, known)) else None for known in knowns]
 
     with ThreadPoolExecutor(8) as pool:
         statuses = [status for part in pool.map(send_some, range(8)) for status in part]
