@@ -82,7 +82,7 @@ def analyse_series(
     Raises:
         NotEligible: the series is not one the model reads; every reason is given.
         AnalysisFailed: it was tried and failed; `word` and `sentence` say how.
-        OSError: stored bytes could not be read; it may pass.
+        OSError, MemoryError: stored bytes could not be read, or there is no room for them; it may pass.
     """
     limits = limits or WorkerLimits()
     clock = _Stages()
@@ -101,8 +101,6 @@ def analyse_series(
         raise AnalysisFailed("inference.answer", f"The model gave no usable answer: {error}.") from error
     except InferenceError as error:
         raise AnalysisFailed(error.word, error.sentence) from error
-    except MemoryError as error:
-        raise AnalysisFailed("worker.memory", "The series needs more memory than there is.") from error
     return Analysis(
         findings=findings,
         volume=volume,
@@ -121,7 +119,9 @@ def refuse(package: Package, series: Series) -> None:
     wanted, units = package.manifest.input.units, units_of(series.headers[0])
     reasons = obstacles(series) or check_geometry(package.manifest, series.facts)
     if units != wanted:
-        reasons.append(f"The values are in {units or 'no known unit'}; the model needs {wanted or 'no unit'}.")
+        reasons.append(
+            f"The values are in {units or 'no known unit'}; the model needs {wanted or 'no unit'}."
+        )
     if reasons:
         raise NotEligible(reasons)
 

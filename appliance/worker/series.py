@@ -123,9 +123,7 @@ def _image_reasons(instances: Sequence[Instance], limits: WorkerLimits) -> list[
         reasons.append(f"The images are in colour ({', '.join(sorted(map(str, colours)))}), not greyscale.")
     many = sum(_frames(instance) > 1 for instance in instances)
     if many and total > 1:
-        reasons.append(
-            f"The series holds {total} objects, {many} of them multi-frame; one is read at a time."
-        )
+        reasons.append(f"The series holds {total} objects, {many} of them multi-frame; only one is read.")
     frames = sum(_frames(instance) for instance in instances)
     if frames > limits.frames_max:
         reasons.append(f"The series claims {frames} frames; at most {limits.frames_max} are read.")
