@@ -96,9 +96,12 @@ def volume(
         canvas.paint(body)
         box = canvas.box(body)
         truth[box][canvas.inside(body, box)] = 1
-    _soften(canvas.hu)
-    _add_noise(canvas.hu, random, noise_hu)
-    return np.clip(np.rint(canvas.hu), -1024, 3071).astype(np.int16), truth
+    hu = np.empty(shape, dtype=np.int16)
+    for z, plane in enumerate(canvas.hu):  # slice by slice, to spare memory
+        _soften(plane)
+        _add_noise(plane, random, noise_hu)
+        hu[z] = np.clip(np.rint(plane), -1024, 3071)
+    return hu, truth
 
 
 def _head(random: np.random.Generator) -> Iterator[Ellipsoid]:
@@ -197,18 +200,16 @@ def _triple(values: npt.NDArray[np.float64]) -> Triple:
     return z, y, x
 
 
-def _soften(hu: FloatArray) -> None:
-    """Blur in the plane over three pixels, as the detector does; in place, slice by slice to spare memory."""
-    for plane in hu:
-        for axis in (0, 1):
-            before, after = np.roll(plane, 1, axis), np.roll(plane, -1, axis)
-            plane += np.float32(0.25) * (before + after - 2 * plane)
+def _soften(plane: FloatArray) -> None:
+    """Blur one slice over three pixels, as the detector does; in place."""
+    for axis in (0, 1):
+        before, after = np.roll(plane, 1, axis), np.roll(plane, -1, axis)
+        plane += np.float32(0.25) * (before + after - 2 * plane)
 
 
-def _add_noise(hu: FloatArray, random: np.random.Generator, noise_hu: float) -> None:
-    """Add noise with a grain of about two pixels; in place, slice by slice."""
-    for plane in hu:
-        grain = random.standard_normal(plane.shape, dtype=np.float32)
-        grain += np.roll(grain, 1, 0)
-        grain += np.roll(grain, 1, 1)
-        plane += grain * np.float32(noise_hu / 2)
+def _add_noise(plane: FloatArray, random: np.random.Generator, noise_hu: float) -> None:
+    """Add noise with a grain of about two pixels; in place."""
+    grain = random.standard_normal(plane.shape, dtype=np.float32)
+    grain += np.roll(grain, 1, 0)
+    grain += np.roll(grain, 1, 1)
+    plane += grain * np.float32(noise_hu / 2)
