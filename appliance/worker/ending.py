@@ -19,7 +19,7 @@ from appliance.results.context import EncodedObject, Notice, NoticeKind, Referen
 from appliance.results.encode import encode, encode_notice
 from appliance.spool.store import Spool
 from appliance.worker.engines import EngineShelf, Serving
-from appliance.worker.freeze import addressed, freeze, wanted_outputs
+from appliance.worker.freeze import addressed, freeze, thaw, wanted_outputs
 from appliance.worker.provenance import provenance_of
 from appliance.worker.reading import read_header
 from appliance.worker.run import Analysis
@@ -112,8 +112,7 @@ class Endings:
             done = results.end(tx, job, ending, at=now)
         if not done:
             _log.warning("queue.stale_lease", job=job.id)
-            for item in frozen:
-                self._spool.remove(item.location)
+            thaw(self._spool, frozen)
             return False
         _log.info(
             word, job=job.id, study=short(job.study_uid), outcome=result.outcome.value, objects=len(frozen)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from appliance.core.config import Config, Peer
 from appliance.core.words import Outcome
+from appliance.disk.durable import remove_file
 from appliance.ledger.results import ResultObject
 from appliance.results.context import EncodedObject
 from appliance.spool.record import Record
@@ -52,6 +53,14 @@ def _freeze_one(spool: Spool, item: EncodedObject, ae_title: str, at: float) -> 
         location=location,
         preview_file=None if item.preview_png is None else spool.keep_beside(item.preview_png, ".png"),
     )
+
+
+def thaw(spool: Spool, frozen: Sequence[ResultObject]) -> None:
+    """Remove what was frozen for a result that the ledger did not take."""
+    for item in frozen:
+        spool.remove(item.location)
+        if item.preview_file is not None:
+            remove_file(spool.root / item.preview_file)
 
 
 def destinations(config: Config, route_name: str) -> list[Peer]:
