@@ -10,6 +10,8 @@ from appliance.ledger import jobs
 from appliance.queue.bell import BellCord
 from appliance.queue.tickets import Bell, Ticket
 from appliance.services.stage import Stage, on_stage
+from appliance.spool.retain import remove_unrecorded
+from appliance.spool.store import Spool
 from appliance.worker.attempt import Attempter
 
 _log = log.get("worker")
@@ -32,6 +34,7 @@ def run(config: Config) -> int:
 
 def _take_back(stage: Stage) -> None:
     """Take back what a former process of this worker had leased: it is dead, or we would not be here."""
+    remove_unrecorded(stage.ledger, Spool(stage.config.storage.root, "results"))
     with stage.ledger.write() as tx:
         for job in jobs.release_dead(
             tx, at=stage.ledger.clock.now(), limits=stage.limits, owner_name=stage.name

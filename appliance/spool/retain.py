@@ -8,7 +8,8 @@ Nothing unfinished is ever removed, whatever the disk says.
 from __future__ import annotations
 
 from appliance.core import log
-from appliance.ledger import custody
+from appliance.disk.durable import remove_file
+from appliance.ledger import custody, results
 from appliance.ledger.engine import Ledger
 from appliance.spool.store import Spool
 
@@ -28,3 +29,19 @@ def purge_old(ledger: Ledger, spool: Spool, *, retain_days: float) -> int:
     if gone:
         _log.info("custody.purged", instances=len(gone))
     return len(gone)
+
+
+def remove_unrecorded(ledger: Ledger, spool: Spool) -> int:
+    """Remove frozen objects that no row names: their worker died before it could record them.
+
+    Must run before anything is frozen; the work is done again and freezes its objects anew.
+    """
+    spool.clear_incoming()
+    with ledger.read() as tx:
+        known = results.known_files(tx)
+    unrecorded = [name for name in spool.names() if name not in known]
+    for name in unrecorded:
+        remove_file(spool.root / name)
+    if unrecorded:
+        _log.info("retain.unrecorded", files=len(unrecorded))
+    return len(unrecorded)

@@ -122,7 +122,7 @@ class Spool:
         """Yield the name of every committed file of this area."""
         for folder in sorted((self.root / self.area).iterdir()):
             if folder.name != _INCOMING:
-                yield from (f"{self.area}/{folder.name}/{entry.name}" for entry in os.scandir(folder))
+                yield from (f"{self.area}/{folder.name}/{name}" for name in os.listdir(folder))
 
     def clear_incoming(self) -> int:
         """Remove what was being written when the last process died; none of it was acknowledged."""

@@ -19,6 +19,7 @@ from appliance.ledger import counts, deliveries, jobs, results, studies
 from appliance.ledger.engine import Ledger
 from appliance.spool.keeper import Row, instance_of, write_rows
 from appliance.spool.record import Record
+from appliance.spool.retain import remove_unrecorded
 from appliance.spool.store import Spool
 from appliance.worker import attempt as attempt_module
 from appliance.worker.attempt import Attempter
@@ -287,6 +288,18 @@ def test_a_job_that_newer_images_overtook_is_ended_and_sends_nothing(bench: Benc
     assert (objects, sent) == ([], [])
     bench.attempter.attempt(new)
     assert bench.seen(new)[1].outcome is Outcome.MEASURED
+
+
+def test_frozen_objects_that_a_crash_left_unrecorded_go_at_the_next_start(bench: Bench):
+    job_id = bench.job()
+    bench.attempter.attempt(job_id)
+    spool = Spool(bench.kept.root, "results")
+    recorded = set(spool.names())
+    spool.keep_beside(b"picture", ".png")
+    with spool.begin() as writing:
+        writing.write(b"half")
+        assert remove_unrecorded(bench.ledger, spool) == 1
+    assert set(spool.names()) == recorded
 
 
 def test_a_shadow_route_sends_nothing(ledger: Ledger, tmp_path: Path):
