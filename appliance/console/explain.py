@@ -168,9 +168,13 @@ def _notes(known: _Known) -> list[str]:
 def _told(happened: Sequence[events.Event]) -> list[str]:
     """Say what went wrong with images; equal sentences once, with their number."""
     loud = (Tone.WARN, Tone.BAD)
-    told = [tell(event) for event in happened if not event.word.startswith(_TOLD_ELSEWHERE)]
+    told = [tell(event) for event in happened if not _told_elsewhere(event)]
     tally = Counter(sentence for sentence, tone in told if tone in loud)
     return [sentence if count == 1 else f"{sentence} ({count} times)" for sentence, count in tally.items()]
+
+
+def _told_elsewhere(event: events.Event) -> bool:
+    return event.word.startswith(_TOLD_ELSEWHERE) or "job" in event.detail or "delivery" in event.detail
 
 
 def _route(known: _Known, decision: decisions.Decision) -> RouteExplained:
@@ -205,7 +209,7 @@ def _run(known: _Known, job: jobs.Job) -> RunExplained:
         outcome=None if result is None else result.outcome,
         result="" if result is None else result_sentence(result),
         superseded=result is not None and result.id in known.superseded,
-        deliveries=_delivery_sentences(mine, job.mode) if result is not None else [],
+        deliveries=[] if result is None else _sent(known, result, mine, job.mode),
     )
 
 
@@ -229,6 +233,12 @@ def result_sentence(result: results.Result) -> str:
     lead = label.meaning if label.meaning.startswith("Not analysed") else f"Result: {label.text}."
     stepped = f" The engine stepped down: {_clause(result.stepped_down)}." if result.stepped_down else ""
     return f"{lead} {one_line(result.statement, chars_max=600)}{stepped}".strip()
+
+
+def _sent(known: _Known, result: results.Result, mine: Sequence[deliveries.Delivery], mode: str) -> list[str]:
+    if result.id not in known.objects.values():
+        return ["No object was written for this run, so nothing is sent."]
+    return _delivery_sentences(mine, mode)
 
 
 def _delivery_sentences(sent: Sequence[deliveries.Delivery], mode: str) -> list[str]:

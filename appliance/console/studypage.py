@@ -42,12 +42,14 @@ class SeriesRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """One row of a measurements table."""
+    """One row of a measurements table; a value that is missing says why, never nothing."""
 
     segment: str
     name: str
     value: str
     unit: str
+    # Why there is no value, if there is none.
+    withheld: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,11 +201,13 @@ def _card(
 
 
 def _measured(entry: Mapping[str, Any]) -> Measured:
+    missing = entry.get("value") is None
     return Measured(
         segment=one_line(entry.get("segment")) or "whole series",
         name=one_line(entry.get("name")),
         value=number(entry.get("value")),
         unit=unit(entry.get("unit")),
+        withheld=one_line(entry.get("withheld") or "no value was given", chars_max=200) if missing else "",
     )
 
 

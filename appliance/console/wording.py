@@ -117,6 +117,7 @@ _EVENTS: Mapping[str, tuple[str, Tone]] = {
         Tone.PLAIN,
     ),
     "job.done": ("Job {job} of route {route} is done.", Tone.GOOD),
+    "job.not_eligible": ("Job {job} of route {route}: not eligible. {reason}.", Tone.WARN),
     "job.failed": ("Job {job} of route {route} failed: {reason}.", Tone.BAD),
     "courier.accepted": ("The {output} was accepted by {peer}.", Tone.GOOD),
     "courier.coerced": ("The {output} was accepted by {peer} with a warning ({status}).", Tone.GOOD),
@@ -137,6 +138,7 @@ _EVENTS: Mapping[str, tuple[str, Tone]] = {
     "console.release": ("{by} released the study.", Tone.PLAIN),
 }
 
+_LOUDNESS = (Tone.PLAIN, Tone.GOOD, Tone.BUSY, Tone.WARN, Tone.BAD)
 _BAD_ENDINGS = ("fault", "failed", "held", "refused", "quarantined", "dead", "lost")
 _WARN_ENDINGS = ("later", "postponed", "released", "changed", "reopened", "no_answer", "stepped_down")
 
@@ -152,6 +154,12 @@ def tell(event: Event, *, peer: str | None = None) -> tuple[str, Tone]:
     """Write an event as a sentence; a word that is not known here is written with its details."""
     details = _details(event.detail, peer)
     known = _EVENTS.get(event.word)
+    if known is None and event.detail.get("job") and event.detail.get("reason"):
+        # A job's ending carries the word of what went wrong, from whichever room met it.
+        known = (
+            "Job {job} of route {route}: {reason}.",
+            max(tone_of(event.word), Tone.WARN, key=_LOUDNESS.index),
+        )
     if known is None:
         return _unknown(event.word, details), tone_of(event.word)
     return known[0].format_map(details).replace("..", "."), known[1]

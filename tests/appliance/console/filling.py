@@ -192,10 +192,11 @@ def end(
     """Let a worker take a job and end it with a result of two objects."""
     job = jobs.lease(tx, job_id, owner="worker-1:1:x", at=at, seconds=30)
     assert job is not None
-    measured = [
+    measured: list[dict[str, object]] = [
         {"name": "Volume", "value": 512.4321, "unit": "mL", "segment": "bone"},
         {"name": "Mean attenuation", "value": 731.25, "unit": "[hnsf'U]", "segment": "bone"},
         {"name": "Volume", "value": 96.1, "unit": "mL", "segment": "dense-soft"},
+        {"name": "Volume", "value": None, "unit": "", "segment": "fat", "withheld": "fewer than 10 voxels"},
         {"name": "Mean attenuation", "value": 63.5, "unit": "[hnsf'U]", "segment": "dense-soft"},
     ]
     inferred = state is JobState.DONE and outcome is not Outcome.NOT_ELIGIBLE
@@ -205,7 +206,7 @@ def end(
         engine="ONNX Runtime 1.31.1 CPU" if inferred else "none",
         stepped_down="cuda is not in this version" if inferred else None,
         evidence_digest=DIGEST,
-        evidence=[[f"{job.series_uid}.{n}", DIGEST] for n in range(40)],
+        evidence=[[f"{job.series_uid}.{n}", DIGEST] for n in range(40)] if inferred else [],
         measurements=measured if outcome is Outcome.MEASURED else [],
         seconds={"decode": 0.31, "infer": 1.92, "encode": 0.44} if inferred else {},
     )

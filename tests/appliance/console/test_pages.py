@@ -99,8 +99,19 @@ def test_a_result_of_earlier_images_is_marked(filled):
 
 def test_the_study_page_says_who_made_the_result(filled):
     page = filled.logged_in().get(f"/studies/{NORMAL}").text
-    for text in ("ct-tissue-bands 1.0.0", "ONNX Runtime 1.31.1 CPU", "stepped down", "512.43", "HU", "UTC"):
+    for text in (
+        "ct-tissue-bands 1.0.0",
+        "ONNX Runtime 1.31.1 CPU",
+        "exactly 40 images",
+        "512.43",
+        "HU",
+        "UTC",
+    ):
         assert text in page, text
+
+
+def test_a_measurement_that_was_withheld_says_why(filled):
+    assert "not measured: fewer than 10 voxels" in filled.logged_in().get(f"/studies/{NORMAL}").text
 
 
 def test_the_picture_of_a_known_row_is_served(filled):

@@ -106,6 +106,13 @@ def test_an_unknown_event_is_written_with_its_details():
     assert tone_of("disk.fault") == "bad"
 
 
+def test_a_jobs_ending_is_told_by_its_reason_and_never_quietly():
+    detail = {"job": 3, "route": "ct", "reason": "slice 17 took longer than 30 seconds"}
+    said = tell(Event(at=0, word="decode.deadline", study_uid=None, detail=detail))
+    assert said == ("Job 3 of route ct: slice 17 took longer than 30 seconds.", "warn")
+    assert tell(Event(at=0, word="disk.fault", study_uid=None, detail=detail))[1] == "bad"
+
+
 def test_details_cannot_reach_into_python():
     event = Event(at=0, word="assemble.held", study_uid=None, detail={"reason": "{route.__class__}"})
     assert tell(event)[0] == "Held: {route.__class__}."
