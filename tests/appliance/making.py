@@ -59,7 +59,9 @@ def arrival(**changes: Any) -> Arrival:
     return Arrival(data=data, header=header, calling_ae="PACS", called_ae="READSIDE", peer_name="pacs")
 
 
-def instance(number: int, *, digest: str = "a", study: str = "1.9", series: str = "1.9.1", **facts: Any) -> Instance:
+def instance(
+    number: int, *, digest: str = "a", study: str = "1.9", series: str = "1.9.1", **facts: Any
+) -> Instance:
     """An instance row without bytes behind it."""
     return Instance(
         sop_class_uid=CT,

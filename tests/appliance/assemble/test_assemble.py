@@ -57,7 +57,9 @@ class Bench:
             )
             digest = writing.digest
         row = Row(
-            instance=instance_of(arrival.header, location, digest), calling_ae="PACS", received_at=self.clock.now()
+            instance=instance_of(arrival.header, location, digest),
+            calling_ae="PACS",
+            received_at=self.clock.now(),
         )
         write_rows(self.ledger, self.spool, [row])
 
@@ -309,7 +311,9 @@ class TestDecide:
         _, new = self.decided(bench, route("ct", 'Modality == "CT"', digest="sha256:m2"))
         assert new.job_id != old.job_id
 
-    def test_a_model_that_cannot_take_the_series_still_makes_a_job_that_says_so(self, bench: Bench, monkeypatch):
+    def test_a_model_that_cannot_take_the_series_still_makes_a_job_that_says_so(
+        self, bench: Bench, monkeypatch
+    ):
         monkeypatch.setattr(decide_module, "check_geometry", lambda *_: ["the slices are not evenly spaced"])
         bench.arrive()
         (made,) = self.decided(bench, route("ct", 'Modality == "CT"'))
@@ -320,7 +324,9 @@ class TestDecide:
 
 
 def test_attributes_have_dicoms_own_types(bench: Bench):
-    bench.arrive(ImageType=["ORIGINAL", "PRIMARY"], KVP="120", SeriesNumber=7, PatientName="A^B", BodyPartExamined="")
+    bench.arrive(
+        ImageType=["ORIGINAL", "PRIMARY"], KVP="120", SeriesNumber=7, PatientName="A^B", BodyPartExamined=""
+    )
     name = next(iter(bench.spool.names()))
     found = read_attributes(bench.spool.root / name)
     assert found["ImageType"] == ["ORIGINAL", "PRIMARY"]

@@ -108,12 +108,16 @@ def test_of_equal_series_the_lower_number_is_chosen_whatever_their_order():
 
 def test_an_eligible_series_goes_before_a_larger_one_that_is_not():
     large, small = series("large", slices=500), series("small", slices=50)
-    made = match(WHEN, None, lambda facts: ["too many slices"] if facts["slices"] > 400 else [], [large, small])
+    made = match(
+        WHEN, None, lambda facts: ["too many slices"] if facts["slices"] > 400 else [], [large, small]
+    )
     assert made.chosen is small
 
 
 def test_a_wanted_series_that_the_model_cannot_take_is_not_eligible_with_its_reason():
-    made = match(WHEN, None, lambda _: ["The slices are not evenly spaced.", "Too few slices."], [series("x")])
+    made = match(
+        WHEN, None, lambda _: ["The slices are not evenly spaced.", "Too few slices."], [series("x")]
+    )
     assert made.verdict is Verdict.NOT_ELIGIBLE
     assert made.refusal == "The slices are not evenly spaced. Too few slices."
     assert made.chosen is not None

@@ -1,9 +1,11 @@
-"""The spool's promises: bytes verbatim and findable, rows that follow, a sweep that puts both together again."""
+"""The spool's promises: bytes verbatim and findable, rows that follow, a sweep that reconciles the two."""
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pydicom
@@ -11,8 +13,7 @@ import pytest
 
 from appliance.core.clock import HeldClock
 from appliance.core.instance import Location
-from appliance.core.words import InstanceState, StudyState
-from appliance.disk import durable
+from appliance.core.words import StudyState
 from appliance.disk.space import Floor
 from appliance.ledger import counts, custody, studies
 from appliance.ledger.engine import Ledger
@@ -36,7 +37,9 @@ class Box:
         self.spool = Spool(root)
         self.faults: list[str] = []
         self.bells = 0
-        self.rows = RowWriter(ledger, self.spool, on_rows=self._ring, on_fault=lambda: self.faults.append("row"))
+        self.rows = RowWriter(
+            ledger, self.spool, on_rows=self._ring, on_fault=lambda: self.faults.append("row")
+        )
         self.keeper = SpoolKeeper(
             self.spool, Floor(root, 0), self.rows, on_fault=lambda: self.faults.append("disk"), clock=clock
         )
@@ -67,21 +70,20 @@ def count(box: Box):
         return counts.count(tx)
 
 
-def record(**changes) -> Record:
-    values = {
-        "sop_class_uid": making.CT,
-        "sop_instance_uid": "1.2.3",
-        "transfer_syntax_uid": making.EXPLICIT_LE,
-        "calling_ae": "PACS",
-        "received_at": 1.5,
-        "length": 3,
-        "digest": "sha256:00",
-    }
-    return Record(**values | changes)
+RECORD = Record(
+    sop_class_uid=making.CT,
+    sop_instance_uid="1.2.3",
+    transfer_syntax_uid=making.EXPLICIT_LE,
+    calling_ae="PACS",
+    received_at=1.5,
+    length=3,
+    digest="sha256:00",
+)
 
 
 def test_the_longest_record_fits_its_head_and_comes_back():
-    longest = record(
+    longest = replace(
+        RECORD,
         sop_class_uid="1." + "2" * 62,
         sop_instance_uid="1." + "3" * 62,
         transfer_syntax_uid="1." + "4" * 62,
@@ -98,11 +100,13 @@ def test_the_longest_record_fits_its_head_and_comes_back():
 @pytest.mark.parametrize("cut", [0, 131, 132, 500, HEAD_BYTES - 1])
 def test_a_torn_head_is_no_record(cut):
     with pytest.raises(RecordFault):
-        decode(encode(record())[:cut])
+        decode(encode(RECORD)[:cut])
 
 
 def test_another_programs_file_is_no_record():
-    head = encode(record()).replace(b"2.25.104287369871204917340298651420397245181", b"2.25.204287369871204917340298651420397245181")
+    head = encode(RECORD).replace(
+        b"2.25.104287369871204917340298651420397245181", b"2.25.204287369871204917340298651420397245181"
+    )
     with pytest.raises(RecordFault, match="another program"):
         decode(head)
 
@@ -135,9 +139,16 @@ def test_parts_of_a_location_can_be_read(box: Box):
 
 def test_the_bytes_are_durable_before_keep_returns_and_the_row_may_follow(box: Box, monkeypatch):
     order: list[str] = []
+
+    def recorded(name: str, real: Callable) -> Callable:
+        def call(*arguments):
+            order.append(name)
+            return real(*arguments)
+
+        return call
+
     for name in ("fdatasync", "rename", "fsync"):
-        real: Callable = getattr(durable.os, name)
-        monkeypatch.setattr(durable.os, name, lambda *a, _n=name, _r=real: (order.append(_n), _r(*a))[1])
+        monkeypatch.setattr(os, name, recorded(name, getattr(os, name)))
     box.keeper.keep(making.arrival())
     assert order == ["fdatasync", "rename", "fsync"]
 
@@ -173,7 +184,7 @@ def test_a_failed_sync_is_a701_and_ends_the_service(box: Box, monkeypatch):
     def fail(_handle: int) -> None:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(durable.os, "fdatasync", fail)
+    monkeypatch.setattr(os, "fdatasync", fail)
     for _ in range(2):
         with pytest.raises(Refusal) as refused:
             box.keeper.keep(making.arrival())
@@ -218,7 +229,9 @@ def test_what_was_half_written_goes_and_a_torn_file_is_set_aside(box: Box):
     assert list((box.root / "kept" / "incoming").iterdir()) == []
 
 
-def test_a_row_without_bytes_is_quarantined_and_a_resend_restores_it(ledger: Ledger, tmp_path: Path, clock: HeldClock):
+def test_a_row_without_bytes_is_quarantined_and_a_resend_restores_it(
+    ledger: Ledger, tmp_path: Path, clock: HeldClock
+):
     first = Box(ledger, tmp_path / "root", clock)
     arrived = making.arrival()
     first.keeper.keep(arrived)
@@ -297,4 +310,3 @@ def test_every_kept_instance_is_in_one_place(box: Box):
     box.kept()
     counted = count(box)
     assert counted.kept == counted.in_studies + counted.quarantined + counted.purged
-    assert InstanceState.STUDY == "study"

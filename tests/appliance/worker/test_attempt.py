@@ -13,7 +13,7 @@ from appliance.core.clock import HeldClock
 from appliance.core.config import Config, parse
 from appliance.core.limits import Limits
 from appliance.core.packages import find_packages
-from appliance.core.words import InstanceState, JobState, Outcome
+from appliance.core.words import JobState, Outcome
 from appliance.demo.study import MadeStudy
 from appliance.ledger import counts, deliveries, jobs, results, studies
 from appliance.ledger.engine import Ledger
@@ -23,7 +23,7 @@ from appliance.spool.retain import remove_unrecorded
 from appliance.spool.store import Spool
 from appliance.worker import attempt as attempt_module
 from appliance.worker.attempt import Attempter
-from appliance.worker.run import AnalysisFailed, NotEligible
+from appliance.worker.run import AnalysisFailed, NotEligible, analyse_series
 from dicom_node.limits import Limits as WireLimits
 from dicom_node.preflight import inspect, scan
 
@@ -44,7 +44,13 @@ def site(root: Path, *, outputs=("sr", "seg"), mode="release") -> Config:
             "site": {"name": "Test"},
             "storage": {"root": str(root)},
             "peers": [
-                {"name": "pacs", "ae_title": "PACS", "host": "127.0.0.1", "port": 104, "outputs": list(outputs)}
+                {
+                    "name": "pacs",
+                    "ae_title": "PACS",
+                    "host": "127.0.0.1",
+                    "port": 104,
+                    "outputs": list(outputs),
+                }
             ],
             "routes": [
                 {"name": "r", "when": "true", "model": "ct-tissue-bands", "send_to": ["pacs"], "mode": mode}
@@ -230,7 +236,6 @@ def test_damaged_images_are_quarantined_and_nothing_is_made_of_them(bench: Bench
     with bench.ledger.read() as tx:
         assert counts.count(tx).quarantined == 1
         assert len(studies.instances_of(tx, bench.study.study_uid)) == 3
-    assert InstanceState.QUARANTINED == "quarantined"
 
 
 def test_a_job_that_kills_its_worker_is_held_and_explained_once(bench: Bench, clock: HeldClock):
@@ -257,14 +262,13 @@ def test_an_attempt_that_lost_its_lease_records_nothing_and_leaves_no_files(
     bench: Bench, monkeypatch, clock: HeldClock
 ):
     job_id = bench.job()
-    real = attempt_module.analyse_series
 
     def slow(*args, **kwargs):
         clock.advance(31)
         with bench.ledger.write() as tx:
             jobs.release_dead(tx, at=clock.now(), limits=LIMITS)
             assert jobs.lease(tx, job_id, owner="worker:2", at=clock.now(), seconds=30)
-        return real(*args, **kwargs)
+        return analyse_series(*args, **kwargs)
 
     monkeypatch.setattr(attempt_module, "analyse_series", slow)
     bench.attempter.attempt(job_id)
