@@ -51,7 +51,6 @@ def quarantine(tx: Tx, files: Sequence[str], *, reason: str, at: float) -> int:
 
 def close_finished(tx: Tx) -> int:
     """Move every decided study whose jobs and deliveries have ended to CLOSED; return how many."""
-    open_job = sa.exists().where(jobs.c.study_uid == studies.c.study_uid, jobs.c.state.in_(_UNENDED_JOBS))
     open_delivery = (
         sa.select(deliveries.c.id)
         .join(objects, objects.c.id == deliveries.c.object_id)
@@ -59,8 +58,12 @@ def close_finished(tx: Tx) -> int:
         .where(results.c.study_uid == studies.c.study_uid, deliveries.c.state.not_in(_ENDED_DELIVERIES))
         .exists()
     )
-    query = sa.update(studies).where(studies.c.state == StudyState.DECIDED, ~open_job, ~open_delivery)
+    query = sa.update(studies).where(studies.c.state == StudyState.DECIDED, ~_open_job(), ~open_delivery)
     return tx.execute(query.values(state=StudyState.CLOSED)).rowcount
+
+
+def _open_job() -> sa.ColumnElement[bool]:
+    return sa.exists().where(jobs.c.study_uid == studies.c.study_uid, jobs.c.state.in_(_UNENDED_JOBS))
 
 
 def purgeable(tx: Tx, *, before: float, limit: int) -> list[Instance]:
@@ -72,6 +75,8 @@ def purgeable(tx: Tx, *, before: float, limit: int) -> list[Instance]:
             instances.c.state == InstanceState.STUDY,
             studies.c.state == StudyState.CLOSED,
             studies.c.last_at < before,
+            # A person may have asked for old work again.
+            ~_open_job(),
         )
         .order_by(studies.c.last_at, instances.c.id)
         .limit(limit)
