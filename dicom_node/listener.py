@@ -25,7 +25,7 @@ from pynetdicom.presentation import PresentationContext
 
 from dicom_node.library import tame
 from dicom_node.limits import Limits
-from dicom_node.receive import NO_UID, Keeper, handle_store
+from dicom_node.receive import NO_UID, Keeper, OnRefused, Refused, handle_store
 from dicom_node.roster import DRAINING, Roster
 from dicom_node.server import Server
 from dicom_node.sockets import acknowledge_at_once, connection_of, cut
@@ -52,6 +52,10 @@ def _nothing() -> None:
     """Do nothing: the default for `on_quiet`."""
 
 
+def _ignore(_refused: Refused) -> None:
+    """Do nothing: the default for `on_refused`."""
+
+
 class Listener:
     """One bound port that keeps what known peers store on it."""
 
@@ -65,10 +69,12 @@ class Listener:
         keeper: Keeper,
         limits: Limits,
         on_quiet: Callable[[], None] = _nothing,
+        on_refused: OnRefused = _ignore,
     ) -> None:
         """Hold what is needed; nothing is bound before `start`.
 
-        `port` 0 takes a free one. `on_quiet` is called on an association's thread when it ended.
+        `port` 0 takes a free one. `on_quiet` is called on an association's thread when it ended;
+        `on_refused` there too, for each instance that was not kept.
         """
         tame()
         self._ae_title = AeTitle.parse(ae_title)
@@ -77,6 +83,7 @@ class Listener:
         self._keeper = keeper
         self._limits = limits
         self._on_quiet = on_quiet
+        self._on_refused = on_refused
         self._draining = threading.Event()
         self._partial_bytes: WeakKeyDictionary[Association, int] = WeakKeyDictionary()
         self._server: Server | None = None
@@ -155,7 +162,13 @@ class Listener:
 
     def _store(self, event: evt.Event) -> Dataset | int:
         """Answer a C-STORE request."""
-        return handle_store(event, peer=self._peer(event), keeper=self._keeper, limits=self._limits)
+        return handle_store(
+            event,
+            peer=self._peer(event),
+            keeper=self._keeper,
+            limits=self._limits,
+            on_refused=self._on_refused,
+        )
 
     def _echo(self, event: evt.Event) -> int:
         """Answer a C-ECHO request (PS3.7 9.1.5).

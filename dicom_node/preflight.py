@@ -8,6 +8,7 @@ Both refuse with a status and never raise anything else for what the bytes hold;
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from dicom_node.errors import Refusal
@@ -18,7 +19,7 @@ from dicom_node.status import Status
 from dicom_node.syntaxes import encoding_of
 from dicom_node.values import Uid
 
-__all__ = ["FACT_KEYWORDS", "Header", "PixelSpan", "Scan", "Span", "inspect", "scan"]
+__all__ = ["FACT_KEYWORDS", "Header", "PixelSpan", "Scan", "Span", "inspect", "scan", "study_uid_of"]
 
 _SOP_CLASS_UID = 0x00080016
 _SOP_INSTANCE_UID = 0x00080018
@@ -105,6 +106,22 @@ def inspect(data: bytes, scan: Scan, *, sop_class_uid: str, sop_instance_uid: st
         pixel_bytes=scan.pixel.length if scan.pixel else None,
         facts=reader.facts(),
     )
+
+
+def study_uid_of(data: bytes, transfer_syntax_uid: str, limits: Limits) -> Uid | None:
+    """Return the Study Instance UID of a refused data set, as far as its bytes can be read.
+
+    Only to tell people which study is short of an image; nothing else may be believed of such bytes.
+    """
+    try:
+        encoding = encoding_of(transfer_syntax_uid)
+        walk = Walk(data, encoding, limits)
+        with suppress(Refusal):
+            walk.run()
+        reader = FactReader(data, walk.elements, limits=limits, big_endian=encoding.big_endian)
+        return _uid(reader.text(_STUDY_INSTANCE_UID, "UI"), "Study Instance UID")
+    except Refusal:
+        return None
 
 
 def _uid(text: str | None, name: str) -> Uid:

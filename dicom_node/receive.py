@@ -8,6 +8,7 @@ The data set is handed on as it came; it is never decoded and encoded again.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Final, Protocol, cast
@@ -17,7 +18,7 @@ from pydicom.dataset import Dataset
 
 from dicom_node.errors import COMMENT_CHARACTERS_MAX, Refusal
 from dicom_node.limits import Limits
-from dicom_node.preflight import Header, inspect, scan
+from dicom_node.preflight import Header, inspect, scan, study_uid_of
 from dicom_node.status import Status
 from dicom_node.values import Peer, Uid, short
 
@@ -42,6 +43,20 @@ class Arrival:
     peer_name: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Refused:
+    """One instance that was not kept; `study_uid` only where the refused bytes could be read that far."""
+
+    study_uid: str | None
+    status: Status
+    word: str
+    reason: str
+    peer_name: str
+
+
+OnRefused = Callable[[Refused], None]
+
+
 class Keeper(Protocol):
     """Where instances go; called on the thread of the association that brought them, many at a time."""
 
@@ -53,8 +68,10 @@ class Keeper(Protocol):
         """
 
 
-def handle_store(event: Event, *, peer: Peer, keeper: Keeper, limits: Limits) -> Dataset | int:
-    """Answer one C-STORE request from `peer` (PS3.7 9.1.1).
+def handle_store(
+    event: Event, *, peer: Peer, keeper: Keeper, limits: Limits, on_refused: OnRefused
+) -> Dataset | int:
+    """Answer one C-STORE request from `peer` (PS3.7 9.1.1), and tell `on_refused` what was not kept.
 
     Returns 0 after the instance was kept, else a status with a comment that holds no patient data.
     """
@@ -62,6 +79,7 @@ def handle_store(event: Event, *, peer: Peer, keeper: Keeper, limits: Limits) ->
         arrival = _judge(event, peer, limits)
         keeper.keep(arrival)
     except Refusal as refusal:
+        on_refused(_refused(event, refusal, peer, limits))
         return _refuse(event, refusal, peer)
     # The loop of an association: an error nobody foresaw must answer the sender and spare what follows.
     except Exception as fault:  # noqa: BLE001
@@ -93,6 +111,18 @@ def _judge(event: Event, peer: Peer, limits: Limits) -> Arrival:
         header=header,
         calling_ae=requestor.ae_title.strip(),
         called_ae=acceptor.ae_title.strip(),
+        peer_name=peer.name,
+    )
+
+
+def _refused(event: Event, refusal: Refusal, peer: Peer, limits: Limits) -> Refused:
+    """Say what was refused, for the people who look after the study."""
+    data: bytes = event.encoded_dataset(include_meta=False)
+    return Refused(
+        study_uid=study_uid_of(data, str(event.context.transfer_syntax), limits),
+        status=refusal.status,
+        word=refusal.word,
+        reason=refusal.comment,
         peer_name=peer.name,
     )
 

@@ -14,6 +14,7 @@ import pydicom
 from pydicom import config
 from pydicom.datadict import dictionary_VM
 from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 
 from appliance.core import log
@@ -32,11 +33,7 @@ def read_attributes(path: Path) -> dict[str, Any]:
 
     Sequences and bulk data are left out.
     """
-    try:
-        header = pydicom.dcmread(path, stop_before_pixels=True)
-    except (InvalidDicomError, OSError, EOFError, NotImplementedError) as error:
-        _log.warning("assemble.header_unreadable", error=type(error).__name__)
-        return {}
+    header = read_header(path)
     found: dict[str, Any] = {}
     for tag in header.keys():  # noqa: SIM118 - a data set is no mapping; its keys are tags
         try:
@@ -47,6 +44,15 @@ def read_attributes(path: Path) -> dict[str, Any]:
         if element.keyword and value is not None:
             found[element.keyword] = value
     return found
+
+
+def read_header(path: Path) -> Dataset:
+    """Return a spool file's header without pixels; an empty one where it cannot be read."""
+    try:
+        return pydicom.dcmread(path, stop_before_pixels=True)
+    except (InvalidDicomError, OSError, EOFError, NotImplementedError) as error:
+        _log.warning("assemble.header_unreadable", error=type(error).__name__)
+        return Dataset()
 
 
 def _value(element: DataElement) -> Any:

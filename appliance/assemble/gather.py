@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from appliance.assemble.attributes import read_attributes
+from appliance.assemble.attributes import read_attributes, read_header
 from appliance.assemble.ready import Gathering, judge, next_due, quiet_series
 from appliance.core import log
 from appliance.core.config import Assembly
@@ -98,4 +98,6 @@ def series_facts(found: Sequence[Instance], spool: Spool) -> dict[str, Any]:
     if not found:
         return {}
     example = found[len(found) // 2]
-    return read_attributes(spool.path(example.location)) | dict(facts_for_routes(found))
+    return read_attributes(spool.path(example.location)) | dict(
+        facts_for_routes(found, header_of=lambda instance: read_header(spool.path(instance.location)))
+    )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydicom.dataset import Dataset
 from rich.progress import Progress
 
 from appliance.assemble.gather import digest_of
@@ -95,7 +96,7 @@ def _study(bench: Bench, study_uid: str) -> dict[str, Any]:
     series = {
         uid: found for uid, found in bench.content.by_series().items() if found[0].study_uid == study_uid
     }
-    made = _match(bench.package, series)
+    made = _match(bench, series)
     report: dict[str, Any] = {
         "study_uid": study_uid,
         "series": [{"series_uid": s.candidate.series_uid, "sentence": s.text} for s in made.sentences],
@@ -113,14 +114,17 @@ def _study(bench: Bench, study_uid: str) -> dict[str, Any]:
         return report | _notice(bench, instances, Outcome.FAILED, failure.sentence)
 
 
-def _match(package: Package, series: dict[str, list[Instance]]) -> Match:
+def _match(bench: Bench, series: dict[str, list[Instance]]) -> Match:
+    def header_of(instance: Instance) -> Dataset:
+        return read_header(instance, bench.content.reader)
+
     candidates = [
-        Candidate(series_uid=uid, facts=dict(found[0].facts) | dict(facts_for_routes(found)))
+        Candidate(series_uid=uid, facts={**found[0].facts, **facts_for_routes(found, header_of=header_of)})
         for uid, found in series.items()
     ]
-    text = package.manifest.accepts.when
-    accepts = compile_condition(text) if text else None
-    return match(_EVERYTHING, accepts, lambda facts: check_geometry(package.manifest, facts), candidates)
+    manifest = bench.package.manifest
+    accepts = compile_condition(manifest.accepts.when) if manifest.accepts.when else None
+    return match(_EVERYTHING, accepts, lambda facts: check_geometry(manifest, facts), candidates)
 
 
 def _analysed(bench: Bench, instances: Sequence[Instance]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Tests hold both still through `Clock`.
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -40,6 +41,26 @@ class HeldClock(Clock):
     def advance(self, seconds: float) -> None:
         """Move the held time on."""
         self.seconds += seconds
+
+
+class TokenBucket:
+    """Lets so many things happen a minute, in a burst or spread; safe to ask from several threads."""
+
+    def __init__(self, per_minute_max: int, clock: Clock) -> None:
+        self._size, self._clock = float(per_minute_max), clock
+        self._left, self._at = self._size, clock.elapsed()
+        self._lock = threading.Lock()
+
+    def take(self) -> bool:
+        """Take one; false when none is left at the moment."""
+        with self._lock:
+            now = self._clock.elapsed()
+            self._left = min(self._size, self._left + (now - self._at) * self._size / 60)
+            self._at = now
+            if self._left < 1:
+                return False
+            self._left -= 1
+            return True
 
 
 SYSTEM = Clock()

@@ -16,6 +16,8 @@ class Limits:
     rows_waiting_max: int = 2_000
     # One ledger transaction holds at most this many new instances, so that no reader waits long.
     rows_per_commit_max: int = 200
+    # Refused instances that get a row each; beyond it the log alone tells, so that a flood fills no disk.
+    refusal_rows_per_minute_max: int = 120
     # A free-space check costs a system call, so its answer is good for this long.
     space_check_seconds: float = 1.0
 

@@ -265,12 +265,6 @@ def newer_exists(tx: Tx, job: Job) -> bool:
     return tx.execute(query.limit(1)).first() is not None
 
 
-def has_later_run(tx: Tx, job: Job) -> bool:
-    """Say whether a person asked for the same work again already."""
-    query = sa.select(jobs.c.id).where(*_same_work(job), jobs.c.run > job.run)
-    return tx.execute(query.limit(1)).first() is not None
-
-
 def again(tx: Tx, job: Job, *, at: float) -> int:
     """Ask for the same work once more because a person said so.
 

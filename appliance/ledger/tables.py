@@ -187,6 +187,7 @@ results = sa.Table(
     _refer("supersedes_id", "results", nullable=True),
     _time("created_at"),
     sa.UniqueConstraint("job_id", name="uq_results_job"),
+    sa.Index("ix_results_study", "study_uid", "id"),
 )
 
 objects = sa.Table(

@@ -5,8 +5,10 @@ from __future__ import annotations
 import threading
 
 from appliance.core import log
+from appliance.core.clock import TokenBucket
 from appliance.core.config import Config
 from appliance.disk.space import Floor
+from appliance.ledger import events
 from appliance.queue.bell import BellCord
 from appliance.queue.tickets import Bell, Ticket
 from appliance.services.stage import Stage, on_stage
@@ -16,6 +18,7 @@ from appliance.spool.store import Spool
 from appliance.spool.sweep import sweep
 from dicom_node.limits import Limits as WireLimits
 from dicom_node.listener import Listener
+from dicom_node.receive import Refused
 
 _log = log.get("listener")
 
@@ -40,6 +43,7 @@ def _listen(stage: Stage, config: Config) -> int:
         peers=[wire_peer(peer) for peer in config.peers],
         keeper=SpoolKeeper(spool, floor, rows, on_fault=stage.fault),
         limits=wire,
+        on_refused=_Refusals(stage).note,
     )
     rows.start()
     _log.info("listener.listening", port=listener.start(), ae_title=config.dicom.ae_title)
@@ -53,6 +57,23 @@ def _listen(stage: Stage, config: Config) -> int:
     listener.stop()
     rows.finish()
     return stage.exit_code
+
+
+class _Refusals:
+    """Writes refused instances into their study's timeline; a flood of them only to the log."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._ledger = stage.ledger
+        self._left = TokenBucket(stage.limits.refusal_rows_per_minute_max, stage.ledger.clock)
+
+    def note(self, refused: Refused) -> None:
+        """Make one row, on the association's thread."""
+        if not self._left.take():
+            return
+        at = self._ledger.clock.now()
+        detail = {"reason": refused.reason, "status": f"{refused.status:04X}", "peer": refused.peer_name}
+        with self._ledger.write() as tx:
+            events.add(tx, "receive.refused", at=at, study_uid=refused.study_uid, **detail)
 
 
 class _Bells:

@@ -25,3 +25,13 @@ def test_times_are_written_in_utc():
     offset = as_datetime(0).utcoffset()
     assert offset is not None
     assert offset.total_seconds() == 0
+
+
+def test_a_bucket_lets_a_burst_through_and_fills_with_time():
+    clock = HeldClock()
+    bucket = TokenBucket(60, clock)
+    assert [bucket.take() for _ in range(61)] == [True] * 60 + [False]
+    clock.advance(2)
+    assert [bucket.take() for _ in range(3)] == [True, True, False]
+    clock.advance(3600)
+    assert sum(bucket.take() for _ in range(100)) == 60

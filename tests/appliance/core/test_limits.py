@@ -18,6 +18,7 @@ def test_every_bound_is_positive_and_names_what_it_counts(name):
             "bytes",
             "rows_waiting",
             "rows_per_commit",
+            "rows_per_minute",
             "kills",
             "attempts",
             "tickets_waiting",

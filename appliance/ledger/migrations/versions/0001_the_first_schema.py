@@ -1,7 +1,7 @@
 """The first schema.
 
 Revision ID: 0001
-Revises:
+Revises: nothing
 """
 
 import sqlalchemy as sa
@@ -196,6 +196,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("job_id", name="uq_results_job"),
     )
     op.create_index(op.f("ix_results_job_id"), "results", ["job_id"], unique=False)
+    op.create_index("ix_results_study", "results", ["study_uid", "id"], unique=False)
     op.create_index(op.f("ix_results_supersedes_id"), "results", ["supersedes_id"], unique=False)
     op.create_table(
         "objects",
