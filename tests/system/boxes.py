@@ -41,7 +41,7 @@ COMMAND = (sys.executable, "-m", "appliance.cli")
 def make_box(folder: Path, *, pacs_port: int, more: str = BANDS, **shape: Any) -> Box:
     """Write a box's configuration; nothing runs yet."""
     folder.mkdir(parents=True, exist_ok=True)
-    values = {"pacs_ae": PACS_AE, "quiet_seconds": 1.0, "series_quiet_seconds": 0.5} | shape
+    values: dict[str, Any] = {"pacs_ae": PACS_AE, "quiet_seconds": 1.0, "series_quiet_seconds": 0.5} | shape
     return Box(folder, SiteShape(pacs_port=pacs_port, more=_MODALITY + more, **values))
 
 

@@ -45,7 +45,7 @@ class StoreScp:
 
     def start(self) -> None:
         """Listen and answer."""
-        options = ("-aet", self.ae_title, "+B", "+xa", "-uf", "-od", self.folder)
+        options = ("-aet", self.ae_title, "+B", "+xa", "+uf", "-od", self.folder)
         command = [need("storescp"), *map(str, options), str(self.port)]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:

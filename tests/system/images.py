@@ -13,6 +13,7 @@ import numpy as np
 import pydicom
 import pydicom.data
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_file_meta_info
 from pydicom.uid import UID
 
@@ -63,7 +64,7 @@ def part10(item: Outgoing) -> bytes:
     meta.MediaStorageSOPInstanceUID = UID(item.sop_instance_uid)
     meta.TransferSyntaxUID = UID(item.transfer_syntax_uid)
     meta.ImplementationClassUID = _IMPLEMENTATION
-    head = BytesIO()
+    head = DicomBytesIO()
     write_file_meta_info(head, meta)
     return bytes(128) + b"DICM" + head.getvalue() + item.data
 
