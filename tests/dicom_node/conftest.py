@@ -8,6 +8,7 @@ import pytest
 
 from dicom_node.limits import Limits
 from dicom_node.listener import Listener
+from dicom_node.receive import Refused
 from dicom_node.values import Peer
 from tests.dicom_node.samples import LIMITS, Shelf
 
@@ -29,7 +30,13 @@ def quiet() -> list[str]:
 
 
 @pytest.fixture
-def listen(shelf: Shelf, quiet: list[str]) -> Iterator[Callable[..., Listener]]:
+def refused() -> list[Refused]:
+    """Grows by one for each instance that was not kept."""
+    return []
+
+
+@pytest.fixture
+def listen(shelf: Shelf, quiet: list[str], refused: list[Refused]) -> Iterator[Callable[..., Listener]]:
     """Make listeners that are stopped at the end."""
     made: list[Listener] = []
 
@@ -42,6 +49,7 @@ def listen(shelf: Shelf, quiet: list[str]) -> Iterator[Callable[..., Listener]]:
             keeper=keeper,  # type: ignore[arg-type]
             limits=limits,
             on_quiet=lambda: quiet.append("quiet"),
+            on_refused=refused.append,
         )
         made.append(listener)
         return listener

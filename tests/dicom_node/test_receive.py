@@ -20,7 +20,7 @@ from dicom_node.dial import Line, _entity, hold
 from dicom_node.errors import Refusal
 from dicom_node.limits import Limits
 from dicom_node.listener import Listener
-from dicom_node.receive import Arrival
+from dicom_node.receive import Arrival, Refused
 from dicom_node.status import Status
 from dicom_node.storage_classes import VERIFICATION
 from dicom_node.values import Peer
@@ -171,6 +171,22 @@ def test_a_refusal_has_a_status_a_comment_and_a_word(
     assert 0 < len(str(response.ErrorComment)) <= 64
     assert [line for line in logs if line["event"] == word]
     assert not shelf.arrivals
+
+
+def test_a_refused_instance_is_told_with_its_study_as_far_as_its_bytes_can_be_read(
+    box: Peer, shelf: Shelf, refused: list[Refused]
+) -> None:
+    answer_to(box, twisted(sample().data[:-1]))
+    answer_to(box, sample(), sop_instance_uid="2.25.9")
+    answer_to(box, twisted(b"\0"))
+    answer_to(box, sample())
+    study_uid = shelf.arrivals[0].header.study_uid
+    assert [(one.study_uid, one.word) for one in refused] == [
+        (study_uid, "receive.truncated"),
+        (study_uid, "receive.uid_mismatch"),
+        (None, "receive.truncated"),
+    ]
+    assert {one.peer_name for one in refused} == {"modality"}
 
 
 @pytest.mark.parametrize("status", [Status.NO_SPACE, Status.STORAGE_FAULT, Status.DRAINING])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from appliance.core.clock import SYSTEM, HeldClock, as_datetime, as_text
+from appliance.core.clock import SYSTEM, HeldClock, TokenBucket, as_datetime, as_text
 
 
 def test_the_system_clock_is_the_system_s():
