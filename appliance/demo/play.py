@@ -25,12 +25,12 @@ from dicom_node.limits import Limits as WireLimits
 from dicom_node.send import send
 from models import phantom
 
-_PACS_AE = "STANDINPACS"
+PACS_AE = "STANDINPACS"
 _RESULT_SECONDS_MAX = 300.0
 _STAY_SECONDS_MAX = 24 * 3600.0
 _QUIET_SECONDS = 2.0
 _SHAPE, _SPACING_MM, _SEED = (48, 256, 256), (3.0, 0.9, 0.9), 7
-_ROUTES = """
+ROUTES = """
 [[routes]]
 name = "tissue-bands"
 when = 'Modality == "CT" && slices >= 3'
@@ -61,11 +61,11 @@ def play(*, as_json: bool, keep: Path | None, stay_seconds: float | None) -> int
     screen = Screen(stderr=as_json, highlight=False, soft_wrap=True)
     folder = Path(tempfile.mkdtemp(prefix="readside-demo-")) if keep is None else keep.absolute()
     folder.mkdir(parents=True, exist_ok=True)
-    pacs = StandInPacs(folder / "pacs", _PACS_AE, peers=[BOX_AE])
-    site = SiteShape(pacs_ae=_PACS_AE, pacs_port=pacs.start(), quiet_seconds=_QUIET_SECONDS, more=_ROUTES)
+    pacs = StandInPacs(folder / "pacs", PACS_AE, peers=[BOX_AE])
+    site = SiteShape(pacs_ae=PACS_AE, pacs_port=pacs.start(), quiet_seconds=_QUIET_SECONDS, more=ROUTES)
     box = Box(folder, site)
     try:
-        report = _perform(box, pacs, screen)
+        report = perform(box, pacs, screen)
         _show(report, screen, folder)
         if as_json:
             print(json.dumps(report), flush=True)
@@ -81,7 +81,7 @@ def play(*, as_json: bool, keep: Path | None, stay_seconds: float | None) -> int
     return 0 if report["ok"] else 1
 
 
-def _perform(box: Box, pacs: StandInPacs, screen: Screen) -> dict[str, Any]:
+def perform(box: Box, pacs: StandInPacs, screen: Screen) -> dict[str, Any]:
     """Send, wait, check; return the report that `--json` prints."""
     columns = (SpinnerColumn(), TextColumn("{task.description:<42}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=screen) as progress:
@@ -134,7 +134,7 @@ def _send(study: MadeStudy, box: Box, progress: Progress, task: TaskID) -> float
     """Send every image over one association, as a PACS would; return the seconds until the last answer."""
     objects = list(study.instances())
     started = time.monotonic()
-    for sent in send(box.as_peer, calling_ae=_PACS_AE, objects=objects, limits=WireLimits()):
+    for sent in send(box.as_peer, calling_ae=PACS_AE, objects=objects, limits=WireLimits()):
         if sent.outcome != "accepted":
             raise DemoFailed(f"the box answered {sent.word} to an image")
         progress.advance(task)
