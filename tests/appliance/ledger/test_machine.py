@@ -289,5 +289,5 @@ class TestManyWays(Way.TestCase):  # type: ignore[valid-type, misc]  # made by h
     """Other ways at every run."""
 
     settings = settings(
-        max_examples=1_000, stateful_step_count=80, deadline=None, suppress_health_check=SLOW_DISK
+        max_examples=300, stateful_step_count=80, deadline=None, suppress_health_check=SLOW_DISK
     )
