@@ -66,9 +66,7 @@ def _retry_all(ledger: Ledger) -> list[int]:
 def settle(
     delivery_ids: Annotated[list[int] | None, typer.Argument(help="Numbers of dead deliveries.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Every dead delivery of the box.")] = False,
-    again: Annotated[
-        bool, typer.Option("--again", help="Send them once more instead.")
-    ] = False,
+    again: Annotated[bool, typer.Option("--again", help="Send them once more instead.")] = False,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:

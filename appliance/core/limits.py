@@ -18,6 +18,8 @@ class Limits:
     rows_per_commit_max: int = 200
     # Refused instances that get a row each; beyond it the log alone tells, so that a flood fills no disk.
     refusal_rows_per_minute_max: int = 120
+    # Rows that come within this time share a commit: each commit is a sync that the arrivals also wait for.
+    rows_gather_seconds: float = 0.05
     # A free-space check costs a system call, so its answer is good for this long.
     space_check_seconds: float = 1.0
 

@@ -198,6 +198,12 @@ class Box:
             self._process.send_signal(signal.SIGTERM)
         return self._process.wait(_STOP_SECONDS_MAX)
 
+    def kill(self) -> None:
+        """End the supervisor without a word, as the kernel may; its services notice and end by themselves."""
+        assert self._process is not None, "only a box that was started can be killed"
+        self._process.kill()
+        self._process.wait(_STOP_SECONDS_MAX)
+
     def service_pids(self) -> dict[str, int]:
         """Return the process of each service as the ledger knows it."""
         with self.ledger.read() as tx:

@@ -24,6 +24,10 @@ from appliance.disk.durable import make_folder
 
 _BUSY_MS = 30_000
 _LOCK_KEY = 0x5EAD51DE
+_FILE_ADVICE = (
+    "Restore it from a backup, or move it away: the rows of instances are made again from the spool"
+)
+_SERVER_ADVICE = "Look whether the server of ledger.url runs, and whether its user may use the database"
 _MIGRATIONS = Path(__file__).with_name("migrations")
 
 Tx = sa.Connection
@@ -82,10 +86,9 @@ def open_ledger(url: str, *, clock: Clock = SYSTEM) -> Ledger:
         _assert_durable(engine)
     except sa.exc.DatabaseError as error:
         engine.dispose()
-        raise LedgerRefused(
-            f"the ledger cannot be opened: {type(error.orig).__name__}: {error.orig}. "
-            "Restore it from a backup, or move it away: the rows of instances are made again from the spool"
-        ) from error
+        advice = _FILE_ADVICE if engine.dialect.name == "sqlite" else _SERVER_ADVICE
+        fault = f"{type(error.orig).__name__}: {error.orig}"
+        raise LedgerRefused(f"the ledger cannot be opened: {fault}. {advice}") from error
     except LedgerRefused:
         engine.dispose()
         raise

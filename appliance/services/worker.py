@@ -23,6 +23,7 @@ def run(config: Config) -> int:
         _take_back(stage)
         attempter = Attempter(stage.ledger, config, owner=f"{stage.name}:{os.getpid()}", limits=stage.limits)
         attempter.warm_up()
+        _log.info("worker.ready")
         with BellCord(config.run_dir) as cord:
             while not stage.stopping.is_set():
                 _work_off(stage, attempter, cord)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -75,6 +76,7 @@ class RowWriter(threading.Thread):
         first = self._waiting.get()
         if first is None:
             return []
+        time.sleep(self._limits.rows_gather_seconds)
         batch = [first]
         while len(batch) < self._limits.rows_per_commit_max and not self._waiting.empty():
             row = self._waiting.get()

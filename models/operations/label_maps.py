@@ -62,11 +62,17 @@ class _Tally:
     def __init__(self, step: LabelStatistics, scene: Scene) -> None:
         self._step, self._scene = step, scene
         self._sums = np.zeros((3, LABELS))
+        # Made once for all blocks: fresh pages for each block cost as much as the counting.
+        self._flat = np.empty(0, dtype=np.intp)
+        self._values = np.empty(0, dtype=np.float64)
 
     def take(self, first: int, labels: LabelArray) -> None:
         """Add one block of slices."""
-        flat = labels.ravel().astype(np.intp)  # cast once: bincount would, three times
-        values = self._scene.volume.voxels[first : first + len(labels)].ravel().astype(np.float64)
+        if labels.size > self._flat.size:
+            self._flat, self._values = np.empty(labels.size, np.intp), np.empty(labels.size, np.float64)
+        flat, values = self._flat[: labels.size], self._values[: labels.size]
+        flat[:] = labels.ravel()  # cast once: bincount would, three times
+        values[:] = self._scene.volume.voxels[first : first + len(labels)].ravel()
         self._sums[0] += np.bincount(flat, minlength=LABELS)
         self._sums[1] += np.bincount(flat, weights=values, minlength=LABELS)
         np.square(values, out=values)
