@@ -29,7 +29,7 @@ from appliance.routes.match import Candidate, Match, match
 from appliance.spool.record import Record
 from appliance.spool.record import encode as encode_head
 from appliance.worker.folder import FolderContent, instances_from_folder
-from appliance.worker.provenance import provenance_for
+from appliance.worker.provenance import Maker, provenance_for
 from appliance.worker.run import AnalysisFailed, NotEligible, analyse_series, read_header
 from appliance.worker.summary import rows_of
 from models.analysis import check_geometry
@@ -38,6 +38,8 @@ from models.package import Package
 _OUTPUTS = frozenset({"sr", "seg", "sc", "text-sr"})
 _EVERYTHING = compile_condition("true")
 _ROUTE = "analyse"
+# No box made these results: the same files give the same UIDs on every machine.
+_NO_BOX = "2.25.0"
 _NO_ENGINE = "none: the model did not run"
 
 
@@ -167,10 +169,9 @@ def _notice(bench: Bench, instances: Sequence[Instance], outcome: Outcome, reaso
 
 
 def _context(bench: Bench, instances: Sequence[Instance], engine: str) -> ResultContext:
+    maker = Maker(engine=engine, stepped_down=bench.stepped_down, device_uid=_NO_BOX, site_name="")
     return ResultContext(
-        provenance=provenance_for(
-            bench.package, engine=engine, stepped_down=bench.stepped_down, device_uid="2.25.0", site_name=""
-        ),
+        provenance=provenance_for(bench.package, maker),
         route=_ROUTE,
         study_uid=instances[0].study_uid,
         content_digest=digest_of(instances),

@@ -6,8 +6,6 @@ Both may fail without harm, since everyone also polls.
 from __future__ import annotations
 
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import zmq
 
@@ -50,11 +48,3 @@ class BellCord:
         """Let go of the socket."""
         self._socket.close()
         self._context.term()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
-        self.close()

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from collections import deque
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import zmq
 
@@ -87,11 +85,3 @@ class Hub:
         """Let go of the socket."""
         self._socket.close()
         self._context.term()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
-        self.close()

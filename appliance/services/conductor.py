@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import closing
 
 from appliance.assemble.confirm import Confirmer
 from appliance.assemble.decide import Decider
@@ -26,7 +27,10 @@ _HOUSEKEEPING_SECONDS = 60.0
 
 def run(config: Config) -> int:
     """Run the conductor until it is told to stop; return the exit code."""
-    with on_stage("conductor", config, routes=len(config.routes)) as stage, Hub(config.run_dir) as hub:
+    with (
+        on_stage("conductor", config, routes=len(config.routes)) as stage,
+        closing(Hub(config.run_dir)) as hub,
+    ):
         confirming = _start_confirming(stage, config)
         conductor = Conductor(stage, config)
         while not stage.stopping.is_set():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 
 from appliance.core import log
 from appliance.core.config import Config, Peer
@@ -22,7 +23,10 @@ _log = log.get("courier")
 
 def run(config: Config) -> int:
     """Run the courier until it is told to stop; return the exit code."""
-    with on_stage("courier", config, peers=len(config.peers)) as stage, BellCord(config.run_dir) as cord:
+    with (
+        on_stage("courier", config, peers=len(config.peers)) as stage,
+        closing(BellCord(config.run_dir)) as cord,
+    ):
         with stage.ledger.write() as tx:
             # One courier runs at a time: what a former one was sending, it is not sending any more.
             deliveries.release_dead(tx, at=stage.ledger.clock.now(), everything=True)

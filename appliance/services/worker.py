@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 
 from appliance.core import log
 from appliance.core.config import Config
@@ -24,7 +25,7 @@ def run(config: Config) -> int:
         attempter = Attempter(stage.ledger, config, owner=f"{stage.name}:{os.getpid()}", limits=stage.limits)
         attempter.warm_up()
         _log.info("worker.ready")
-        with BellCord(config.run_dir) as cord:
+        with closing(BellCord(config.run_dir)) as cord:
             while not stage.stopping.is_set():
                 _work_off(stage, attempter, cord)
                 # Said again each time: the hub may have been started anew and forgotten who is idle.

@@ -20,7 +20,7 @@ from appliance.results.encode import encode, encode_notice
 from appliance.spool.store import Spool
 from appliance.worker.engines import EngineShelf, Serving
 from appliance.worker.freeze import addressed, freeze, thaw, wanted_outputs
-from appliance.worker.provenance import provenance_of
+from appliance.worker.provenance import Maker, provenance_of
 from appliance.worker.reading import read_header
 from appliance.worker.run import Analysis
 from appliance.worker.summary import rows_of
@@ -123,15 +123,14 @@ class Endings:
         with self._ledger.read() as tx:
             former = results.predecessor(tx, job)
             superseded = [] if former is None else results.objects_of(tx, former.id)
+        maker = Maker(
+            engine=engine,
+            stepped_down=stepped_down,
+            device_uid=self._device_uid,
+            site_name=self._config.site.name,
+        )
         return ResultContext(
-            provenance=provenance_of(
-                job,
-                self._engines.package(job.model_digest),
-                engine=engine,
-                stepped_down=stepped_down,
-                device_uid=self._device_uid,
-                site_name=self._config.site.name,
-            ),
+            provenance=provenance_of(job, self._engines.package(job.model_digest), maker),
             route=job.route,
             study_uid=job.study_uid,
             content_digest=job.input_digest,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -17,12 +18,12 @@ from appliance.queue.tickets import BadTicket, Bell, Ticket, decode, encode
 
 @pytest.fixture
 def hub(tmp_path: Path) -> Iterator[Hub]:
-    with Hub(tmp_path / "run") as made:
+    with closing(Hub(tmp_path / "run")) as made:
         yield made
 
 
-def cord(tmp_path: Path) -> BellCord:
-    return BellCord(tmp_path / "run")
+def cord(tmp_path: Path) -> closing[BellCord]:
+    return closing(BellCord(tmp_path / "run"))
 
 
 @given(st.sampled_from(Bell), st.integers(0, 2**63))
@@ -92,9 +93,9 @@ def test_ringing_without_a_hub_is_silent_and_does_not_block(tmp_path: Path):
 
 
 def test_a_new_hub_is_found_again(tmp_path: Path):
-    with Hub(tmp_path / "run"):
-        worker = cord(tmp_path)
-    with Hub(tmp_path / "run") as hub, worker:
+    with closing(Hub(tmp_path / "run")):
+        kept = cord(tmp_path)
+    with closing(Hub(tmp_path / "run")) as hub, kept as worker:
         heard = False
         for _ in range(20):
             worker.ring(Ticket(Bell.IDLE))
