@@ -11,8 +11,10 @@ from typing import Annotated
 import typer
 
 from appliance.cli.terms import DEFAULT_CONFIG, ConfigOption, JsonOption, fail, read_config
+from appliance.core import log
 from appliance.core.config import Config, ConfigError
 from appliance.ledger.engine import LedgerRefused
+from appliance.services.stage import FAULT_EXIT
 
 
 class ServiceName(StrEnum):
@@ -55,8 +57,17 @@ def service(name: ServiceName, config: ConfigOption = DEFAULT_CONFIG) -> None:
 
 def _run_service(name: ServiceName, config: Config) -> int:
     """Import only the one service: the listener needs no engine, the worker no web server."""
+    log.configure(name.value)
     run_it: Callable[[Config], int] = importlib.import_module(f"appliance.services.{name.value}").run
-    return run_it(config)
+    try:
+        return run_it(config)
+    except (LedgerRefused, ConfigError):
+        raise
+    # A traceback may quote what was being handled; the log gets the kind and the places, never the message.
+    except Exception as error:  # noqa: BLE001 - the service's last line of defence
+        places = log.where(error)
+        log.get("services").critical("service.fault", error=type(error).__name__, where=places)
+        return FAULT_EXIT
 
 
 def demo(

@@ -22,6 +22,7 @@ class Arrived(StrEnum):
     DUPLICATE = "receive.duplicate"
     CHANGED = "receive.changed"
     RESTORED = "receive.restored"
+    RECORDED = "receive.recorded"
 
 
 def add(tx: Tx, instance: Instance, *, calling_ae: str, at: float) -> Arrived:
@@ -30,10 +31,11 @@ def add(tx: Tx, instance: Instance, *, calling_ae: str, at: float) -> Arrived:
     The same bytes again are a duplicate: counted, nothing else.
     Other bytes under a known UID are a new revision; the older one stays, no longer current.
     Bytes whose former copy was purged or quarantined take that row's place.
+    The very file that a row names already is nothing new: a sweep was faster than the process that kept it.
     """
     same = tx.execute(sa.select(instances).where(*_same_content(instance))).one_or_none()
     arrived = _insert(tx, instance, calling_ae, at) if same is None else _again(tx, same, instance, at)
-    if arrived is not Arrived.DUPLICATE:
+    if arrived not in (Arrived.DUPLICATE, Arrived.RECORDED):
         _touch(tx, instance, at)
     return arrived
 
@@ -70,6 +72,8 @@ def _insert(tx: Tx, instance: Instance, calling_ae: str, at: float) -> Arrived:
 def _again(tx: Tx, row: Any, instance: Instance, at: float) -> Arrived:
     here = sa.update(instances).where(instances.c.id == row.id)
     if row.state == InstanceState.STUDY and row.current:
+        if row.file == instance.location.file:
+            return Arrived.RECORDED
         tx.execute(here.values(copies=instances.c.copies + 1))
         return Arrived.DUPLICATE
     tx.execute(sa.update(instances).where(*_same_uid(instance)).values(current=False))

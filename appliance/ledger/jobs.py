@@ -254,6 +254,15 @@ def claim_notice(tx: Tx, job_id: int, *, owner: str, at: float, limits: Limits) 
     return find(tx, job_id) if taken else None
 
 
+def unclaim_notice(tx: Tx, job: Job, *, until: float) -> None:
+    """Give a held job's notice back, through no fault of its own; it may be taken again after `until`."""
+    tx.execute(
+        sa.update(jobs)
+        .where(jobs.c.id == job.id, jobs.c.owner == job.owner, jobs.c.state == JobState.HELD)
+        .values(lease_until=until, notice_attempts=jobs.c.notice_attempts - 1)
+    )
+
+
 def newer_exists(tx: Tx, job: Job) -> bool:
     """Say whether a later job of the same route works on other content of the same study."""
     query = sa.select(jobs.c.id).where(

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from appliance.core import log
 from appliance.core.config import Config
 from appliance.core.limits import DEFAULT, Limits
+from appliance.disk.durable import make_folder
 from appliance.ledger import services
 from appliance.ledger.engine import Ledger, open_ledger
 
 _log = log.get("services")
 _LOOK_SECONDS = 1.0
+_LOCK_LOOK_SECONDS = 0.1
 FAULT_EXIT = 70  # EX_SOFTWARE: the supervisor starts the service again, and its sweep puts things right
+
+
+class AnotherRuns(Exception):
+    """A service of this box runs already."""
 
 
 @dataclass
@@ -49,8 +58,12 @@ class Stage:
 @contextmanager
 def on_stage(name: str, config: Config, **detail: str | int) -> Iterator[Stage]:
     """Set a service up, note its start, beat while it runs, and take it down in order."""
-    log.configure(name)
     os.umask(0o077)
+    with _only_one(config.run_dir, name):
+        yield from _staged(name, config, detail)
+
+
+def _staged(name: str, config: Config, detail: dict[str, str | int]) -> Iterator[Stage]:
     ledger = open_ledger(config.ledger_url)
     stage = Stage(name=name, config=config, ledger=ledger)
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -67,6 +80,26 @@ def on_stage(name: str, config: Config, **detail: str | int) -> Iterator[Stage]:
         beat.join()
         ledger.close()
         _log.info("service.stopped", exit_code=stage.exit_code)
+
+
+@contextmanager
+def _only_one(run_dir: Path, name: str) -> Iterator[None]:
+    """Wait until a former process of this service is gone; the kernel lets go of the lock however it ends.
+
+    Raises:
+        AnotherRuns: it is still there after the time it has to drain.
+    """
+    with (make_folder(run_dir) / f"{name}.lock").open("a") as handle:
+        deadline = time.monotonic() + 2 * DEFAULT.drain_seconds
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise AnotherRuns(f"another {name} of this box runs and does not end") from None
+                time.sleep(_LOCK_LOOK_SECONDS)
+        yield
 
 
 def _beat(stage: Stage) -> None:

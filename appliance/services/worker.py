@@ -36,12 +36,13 @@ def run(config: Config) -> int:
 
 def _take_back(stage: Stage) -> None:
     """Take back what a former process of this worker had leased: it is dead, or we would not be here."""
-    remove_unrecorded(stage.ledger, Spool(stage.config.storage.root, "results"))
     with stage.ledger.write() as tx:
         for job in jobs.release_dead(
             tx, at=stage.ledger.clock.now(), limits=stage.limits, owner_name=stage.name
         ):
             _log.warning("job.worker_died", job=job.id, kills=job.kills + 1)
+    # After the leases: an attempt that is stale cannot record what is removed here.
+    remove_unrecorded(stage.ledger, Spool(stage.config.storage.root, "results"))
 
 
 def _work_off(stage: Stage, attempter: Attempter, cord: BellCord) -> None:

@@ -15,7 +15,7 @@ from appliance.core.config import Config
 from appliance.core.instance import Instance
 from appliance.core.limits import DEFAULT, Limits
 from appliance.core.words import JobState, Outcome
-from appliance.disk.durable import NoSpace
+from appliance.disk.durable import DiskFault, NoSpace
 from appliance.inference.engine import InferenceError
 from appliance.ledger import custody, jobs, results
 from appliance.ledger.engine import Ledger
@@ -64,13 +64,20 @@ class Attempter:
         if job is None:
             return self._explain_held(job_id)
         with Heartbeat(self._ledger, job, self._limits):
-            if stale:
-                self._endings.overtaken(job)
-            elif job.refusal is not None:
-                self._endings.notice(job, Outcome.NOT_ELIGIBLE, word="job.not_eligible", reason=job.refusal)
-            else:
-                self._work(job)
+            try:
+                self._end(job, stale=stale)
+            except NoSpace:
+                # Without room not even a notice can be written, so it is tried until there is some.
+                self._give_back(job, Passing(word="disk.full", reason="the box's disk is full"))
         return True
+
+    def _end(self, job: Job, *, stale: bool) -> None:
+        if stale:
+            self._endings.overtaken(job)
+        elif job.refusal is not None:
+            self._endings.notice(job, Outcome.NOT_ELIGIBLE, word="job.not_eligible", reason=job.refusal)
+        else:
+            self._work(job)
 
     def _work(self, job: Job) -> None:
         """Analyse, and turn every way it can go wrong into an end or a pause."""
@@ -103,13 +110,11 @@ class Attempter:
             )
             self._endings.result(job, serving, analysis)
             return None
-        except NoSpace:
-            return Passing(word="disk.full", reason="the box's disk is full")
         except OSError as error:
             return Passing(word="disk.unreadable", reason=f"the box's disk failed: {error.strerror}")
         except MemoryError:
             return Passing(word="worker.memory", reason="the box has too little memory for this series")
-        except (NotEligible, AnalysisFailed, InferenceError, ModelGone):
+        except (NotEligible, AnalysisFailed, InferenceError, ModelGone, NoSpace, DiskFault):
             raise
         # Whatever a model or an odd image brings about must end in a result that can be seen.
         except Exception as error:  # noqa: BLE001 - the worker's main loop
@@ -130,6 +135,9 @@ class Attempter:
         if job.attempts >= self._limits.attempts_max:
             self._endings.notice(job, Outcome.FAILED, word=passing.word, reason=passing.reason)
             return
+        self._give_back(job, passing)
+
+    def _give_back(self, job: Job, passing: Passing) -> None:
         now = self._ledger.clock.now()
         with self._ledger.write() as tx:
             jobs.postpone(
@@ -150,5 +158,10 @@ class Attempter:
             needed = job is not None and results.find_of_job(tx, job.id) is None
         if job is None or job.state is not JobState.HELD or not needed:
             return False
-        self._endings.notice(job, Outcome.NOT_RUN, word="job.held", reason=job.reason or "the job is held")
+        try:
+            reason = job.reason or "the job is held"
+            self._endings.notice(job, Outcome.NOT_RUN, word="job.held", reason=reason)
+        except NoSpace:
+            with self._ledger.write() as tx:
+                jobs.unclaim_notice(tx, job, until=self._ledger.clock.now() + self._limits.retry_seconds)
         return True

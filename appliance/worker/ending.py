@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pydicom.dataset import Dataset
-
 from appliance.core import log
 from appliance.core.clock import as_datetime
 from appliance.core.config import Config
@@ -20,8 +18,8 @@ from appliance.results.encode import encode, encode_notice
 from appliance.spool.store import Spool
 from appliance.worker.engines import EngineShelf, Serving
 from appliance.worker.freeze import addressed, freeze, thaw, wanted_outputs
+from appliance.worker.naming import name_images
 from appliance.worker.provenance import Maker, provenance_of
-from appliance.worker.reading import read_header
 from appliance.worker.run import Analysis
 from appliance.worker.summary import rows_of
 
@@ -81,9 +79,11 @@ class Endings:
             inputs = jobs.inputs_of(tx, job.id)
         context = self._context(job, _NO_ENGINE, None)
         notice = Notice(kind=_KINDS[outcome], reason=reason, what_to_do=_WHAT_TO_DO[outcome])
-        header: Dataset = read_header(inputs[0], self._kept)
         made = encode_notice(
-            context, sources=[header], notice=notice, outputs=wanted_outputs(self._config, job.route)
+            context,
+            sources=name_images(inputs, self._kept),
+            notice=notice,
+            outputs=wanted_outputs(self._config, job.route),
         )
         result = _without_answer(outcome, reason, evidence_digest=job.input_digest)
         return self._record(job, _STATES[outcome], word, reason, result=result, made=made)

@@ -56,6 +56,14 @@ def test_other_bytes_under_a_known_uid_are_a_new_revision_and_the_old_row_stays(
     assert words(ledger) == ["assemble.opened", "receive.changed"]
 
 
+def test_the_very_file_that_is_recorded_already_is_nothing_new(ledger):
+    arrived = given.instance()
+    with ledger.write() as tx:
+        assert arrivals.add(tx, arrived, calling_ae="CT1", at=given.NOW) is Arrived.KEPT
+        assert arrivals.add(tx, arrived, calling_ae="CT1", at=given.NOW + 1) is Arrived.RECORDED
+        assert (counts.count(tx).kept, counts.count(tx).duplicates) == (1, 0)
+
+
 def test_the_first_bytes_may_come_back_after_a_change(ledger):
     first, second = given.instance(), given.instance(content="b")
     add(ledger, first)

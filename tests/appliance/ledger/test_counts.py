@@ -37,7 +37,8 @@ def test_the_balance_is_0_after_every_step(ledger):
         return made
 
     step(lambda tx: given.kept(tx, 1, 2))
-    step(lambda tx: given.kept(tx, 2))
+    again = given.instance(2, file="in/again")
+    step(lambda tx: arrivals.add(tx, again, calling_ae="CT1", at=given.NOW))
     study = step(given.ready)
     taken = [given.decision("sha256:c"), given.no_match("lesion")]
     (job_id,) = step(lambda tx: decisions.record(tx, study, taken, at=given.NOW))

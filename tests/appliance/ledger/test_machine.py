@@ -84,7 +84,8 @@ class Way(RuleBasedStateMachine):
     @rule(uid=st.sampled_from(UIDS), number=NUMBERS, content=CONTENTS)
     def arrive(self, uid, number, content):
         """An instance comes over the wire, new, again or changed."""
-        slice_ = given.instance(number, study=uid, series=f"{uid}.1", content=content)
+        file = f"in/{self.now:.0f}"
+        slice_ = given.instance(number, study=uid, series=f"{uid}.1", content=content, file=file)
         with self.ledger.write() as tx:
             was = arrivals.add(tx, slice_, calling_ae="CT1", at=self.tick())
         study = self.studies.setdefault(uid, ModelStudy())

@@ -16,8 +16,9 @@ from appliance.core.instance import Location
 from appliance.core.words import StudyState
 from appliance.disk.space import Floor
 from appliance.ledger import counts, custody, studies
+from appliance.ledger.arrivals import Arrived
 from appliance.ledger.engine import Ledger
-from appliance.spool.keeper import RowWriter, SpoolKeeper
+from appliance.spool.keeper import RowWriter, SpoolKeeper, write_rows
 from appliance.spool.record import HEAD_BYTES, Record, RecordFault, decode, encode
 from appliance.spool.retain import purge_old
 from appliance.spool.store import Spool
@@ -214,6 +215,19 @@ def test_rows_that_a_crash_cost_are_made_from_the_files(ledger: Ledger, tmp_path
     assert (swept.completed, swept.quarantined, swept.missing) == (3, 0, 0)
     assert {after.spool.read(i) for i in after.kept()} == {one.data for one in arrived}
     assert after.sweep().completed == 0
+
+
+def test_a_row_that_a_sweep_made_first_costs_no_bytes(ledger: Ledger, tmp_path: Path, clock: HeldClock):
+    slow = Box(ledger, tmp_path / "root", clock)
+    arrived = making.arrival()
+    row = slow.keeper._written(arrived)  # its row still waits in the process that kept it
+    fresh = Box(ledger, tmp_path / "root", clock)
+    assert fresh.sweep().completed == 1
+    assert write_rows(ledger, slow.spool, [row]) == [Arrived.RECORDED]
+    (location,) = fresh.kept()
+    assert fresh.spool.read(location) == arrived.data
+    assert count(fresh).duplicates == 0
+    slow.rows.finish()
 
 
 def test_what_was_half_written_goes_and_a_torn_file_is_set_aside(box: Box):

@@ -15,6 +15,7 @@ from appliance.core.limits import Limits
 from appliance.core.packages import find_packages
 from appliance.core.words import JobState, Outcome
 from appliance.demo.study import MadeStudy
+from appliance.disk.durable import NoSpace
 from appliance.ledger import counts, deliveries, jobs, results, studies
 from appliance.ledger.engine import Ledger
 from appliance.spool.keeper import Row, instance_of, write_rows
@@ -133,6 +134,16 @@ def failing(monkeypatch, error: Exception) -> None:
     monkeypatch.setattr(attempt_module, "analyse_series", fail)
 
 
+def hold(bench: Bench, job_id: int, clock: HeldClock) -> None:
+    """Let three workers die of a job."""
+    for _ in range(3):
+        with bench.ledger.write() as tx:
+            assert jobs.lease(tx, job_id, owner="worker:0", at=clock.now(), seconds=30)
+        clock.advance(31)
+        with bench.ledger.write() as tx:
+            jobs.release_dead(tx, at=clock.now(), limits=LIMITS)
+
+
 def test_a_job_ends_with_a_result_frozen_objects_and_what_goes_where(bench: Bench):
     job_id = bench.job()
     assert bench.attempter.attempt(job_id)
@@ -215,6 +226,31 @@ def test_a_failure_that_may_pass_is_tried_again_and_then_ends_visibly(bench, mon
     assert sent
 
 
+def test_a_full_disk_is_waited_for_however_long_and_then_the_result_comes(bench, monkeypatch, clock):
+    job_id = bench.job()
+    with monkeypatch.context() as full:
+        full.setattr(Spool, "begin", lambda _spool: (_ for _ in ()).throw(NoSpace("no room")))
+        for _ in range(LIMITS.attempts_max + 3):
+            assert bench.attempter.attempt(job_id)
+            job, result, _, _ = bench.seen(job_id)
+            assert (job.state, job.word, result) == (JobState.WAITING, "disk.full", None)
+            clock.advance(LIMITS.retry_seconds)
+    bench.attempter.attempt(job_id)
+    assert bench.seen(job_id)[1].outcome is Outcome.MEASURED
+
+
+def test_a_held_job_is_explained_once_there_is_room(bench, monkeypatch, clock):
+    job_id = bench.job()
+    hold(bench, job_id, clock)
+    with monkeypatch.context() as full:
+        full.setattr(Spool, "begin", lambda _spool: (_ for _ in ()).throw(NoSpace("no room")))
+        for _ in range(LIMITS.notice_attempts_max + 2):
+            assert bench.attempter.attempt(job_id)
+            clock.advance(LIMITS.retry_seconds + 1)
+    assert bench.attempter.attempt(job_id)
+    assert bench.seen(job_id)[1].outcome is Outcome.NOT_RUN
+
+
 def test_a_model_that_left_the_box_is_a_failure_that_says_so(bench: Bench):
     job_id = bench.job(model_digest="sha256:gone")
     bench.attempter.attempt(job_id)
@@ -240,12 +276,7 @@ def test_damaged_images_are_quarantined_and_nothing_is_made_of_them(bench: Bench
 
 def test_a_job_that_kills_its_worker_is_held_and_explained_once(bench: Bench, clock: HeldClock):
     job_id = bench.job()
-    for _ in range(3):
-        with bench.ledger.write() as tx:
-            assert jobs.lease(tx, job_id, owner="worker:0", at=clock.now(), seconds=30)
-        clock.advance(31)
-        with bench.ledger.write() as tx:
-            jobs.release_dead(tx, at=clock.now(), limits=LIMITS)
+    hold(bench, job_id, clock)
     with bench.ledger.read() as tx:
         assert jobs.unexplained(tx, at=clock.now(), limits=LIMITS) == [job_id]
     assert bench.attempter.attempt(job_id)

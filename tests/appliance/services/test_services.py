@@ -1,0 +1,139 @@
+"""What every service stands on, and the supervisor that starts again what dies."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from appliance.core.limits import Limits
+from appliance.services.run import Child, Supervisor
+from appliance.services.stage import AnotherRuns, _only_one
+
+SECONDS_MAX = 20.0
+
+
+def until(happened) -> None:
+    deadline = time.monotonic() + SECONDS_MAX
+    while not happened():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
+
+
+HOLDER = """
+import sys
+from pathlib import Path
+from appliance.services.stage import _only_one
+with _only_one(Path(sys.argv[1]), "worker"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def holder(tmp_path: Path):
+    """Another process that runs as the worker of a box until its standard input ends."""
+    command = [sys.executable, "-c", HOLDER, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        yield process
+        process.kill()
+
+
+def test_a_service_waits_for_its_former_process_to_end(holder, tmp_path: Path):
+    holder.stdin.close()
+    with _only_one(tmp_path, "worker"):
+        until(lambda: holder.poll() == 0)
+
+
+def test_a_killed_process_holds_nothing_up(holder, tmp_path: Path):
+    holder.kill()
+    with _only_one(tmp_path, "worker"):
+        pass
+
+
+def test_another_service_is_not_waited_for(holder, tmp_path: Path):
+    with _only_one(tmp_path, "courier"):
+        assert holder.poll() is None
+
+
+def test_a_service_that_never_ends_is_named(holder, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("appliance.services.stage.DEFAULT", Limits(drain_seconds=0.1))
+    with pytest.raises(AnotherRuns, match="another worker"), _only_one(tmp_path, "worker"):
+        pass
+
+
+@pytest.fixture
+def supervisor(tmp_path: Path, monkeypatch):
+    """A supervisor of one harmless program."""
+    real = subprocess.Popen
+    program = [sys.executable, "-c", "import time; time.sleep(60)"]
+    monkeypatch.setattr(subprocess, "Popen", lambda _command, **options: real(program, **options))
+    limits = Limits(restart_seconds=0.05, restart_seconds_max=0.2)
+    made = Supervisor(tmp_path / "site.toml", names=("sleeper",), limits=limits)
+    made._start("sleeper", limits.restart_seconds)
+    yield made
+    made._stop_all()
+
+
+def sleeper(supervisor: Supervisor) -> Child:
+    return supervisor.children["sleeper"]
+
+
+def restarted(supervisor: Supervisor) -> bool:
+    supervisor._look_after(sleeper(supervisor))
+    return sleeper(supervisor).due_at is None
+
+
+def test_what_dies_is_started_again(supervisor: Supervisor):
+    first = sleeper(supervisor).process.pid
+    sleeper(supervisor).process.kill()
+
+    def again() -> bool:
+        supervisor._look_after(sleeper(supervisor))
+        return sleeper(supervisor).process.pid != first
+
+    until(again)
+    assert sleeper(supervisor).process.poll() is None
+
+
+def test_what_dies_at_once_is_started_less_and_less_often(supervisor: Supervisor):
+    pauses = []
+    for _ in range(4):
+        child = sleeper(supervisor)
+        child.process.kill()
+        child.process.wait(SECONDS_MAX)
+        supervisor._look_after(child)
+        pauses.append(child.pause_seconds)
+        until(lambda: restarted(supervisor))
+    assert pauses == [0.1, 0.2, 0.2, 0.2]
+
+
+def test_stopping_ends_every_service(supervisor: Supervisor):
+    supervisor._stop_all()
+    assert sleeper(supervisor).process.poll() is not None
+
+
+def test_a_fault_of_a_service_names_places_and_no_data(tmp_path: Path):
+    config = tmp_path / "site.toml"
+    config.write_text(f'[site]\nname = "x"\n[storage]\nroot = "{tmp_path}/box"\n', encoding="utf-8")
+    program = (
+        "import appliance.services.console as c\n"
+        "def fail(config): raise ValueError('patient NOWAK')\n"
+        "c.run = fail\n"
+        "import sys; sys.argv = ['readside', 'service', 'console', '--config', sys.argv[1]]\n"
+        "from appliance.cli.app import main; main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(config)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 70
+    assert "NOWAK" not in done.stdout + done.stderr
+    line = json.loads(done.stdout.splitlines()[-1])
+    assert (line["event"], line["error"]) == ("service.fault", "ValueError")
+    assert any("fail" in place for place in line["where"])
