@@ -94,10 +94,13 @@ class Gatherer:
 
 
 def series_facts(found: Sequence[Instance], spool: Spool) -> dict[str, Any]:
-    """Return a series' variables for a route: one header's attributes and what was measured over all."""
+    """Return a series' variables for a route: one header's attributes and what was measured over all.
+
+    Where the header can no longer be read, what was read of it on arrival stands in:
+    a route must not pass a series over because its bytes are gone.
+    """
     if not found:
         return {}
     example = found[len(found) // 2]
-    return read_attributes(spool.path(example.location)) | dict(
-        facts_for_routes(found, header_of=lambda instance: read_header(spool.path(instance.location)))
-    )
+    measured = facts_for_routes(found, header_of=lambda instance: read_header(spool.path(instance.location)))
+    return {**example.facts, **read_attributes(spool.path(example.location)), **measured}
