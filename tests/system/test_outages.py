@@ -1,0 +1,227 @@
+"""What fails around the box: the disk fills, the PACS is down, a worker dies of a job, bytes rot.
+
+Whatever was acknowledged is there afterwards, and whoever waits for a result is told.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pydicom
+import pytest
+
+from appliance.core.words import DeliveryState, JobState
+from appliance.demo.box import Box, free_ports
+from appliance.ledger import jobs, studies
+from tests.system import judging
+from tests.system.boxes import (
+    Pacs,
+    pacs_in,
+    service_pid,
+    settled,
+    spooled,
+    status,
+    store,
+    store_all,
+    why,
+    words,
+)
+from tests.system.conftest import StartBox
+from tests.system.images import made_up
+from tests.system.waiting import until
+
+pytestmark = pytest.mark.timeout(240)
+_MIB = 2**20
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 40 MiB, which the test may fill."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount a small disk")
+    disk = tmp_path / "site" / "box"
+    disk.mkdir(parents=True, mode=0o700)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=40m,mode=0700", "tmpfs", str(disk)],
+        capture_output=True,
+        text=True,
+    )
+    if mounted.returncode:
+        pytest.skip(f"a small disk cannot be mounted here: {mounted.stderr.strip()}")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.parametrize("floor_mib", [6.0, 0.0], ids=["down to the floor", "to the last byte"])
+def test_a_full_disk_refuses_and_resumes_by_itself(
+    small_disk: Path, pacs: Pacs, start_box: StartBox, floor_mib: float
+) -> None:
+    box = start_box(pacs.port, floor_gib=floor_mib / 1024)
+    first = made_up((4, 128, 128))
+    store_all(box, list(first.instances()))
+    settled(box, first.study_uid)
+
+    ballast = small_disk / "ballast"
+    with ballast.open("wb") as file:
+        file.write(bytes(int(_free(small_disk) - (floor_mib + 2.0) * _MIB)))
+    study = made_up((40, 256, 256))
+    objects = {item.sop_instance_uid: item for item in study.instances()}
+    answers = store(box, list(objects.values()))
+    taken = {answer.sop_instance_uid for answer in answers if answer.status == 0}
+    assert 0 < len(taken) < len(objects), "the disk filled up in the middle of the study"
+    refused = {answer.status for answer in answers} - {0, None}
+    assert refused <= {0xA700}, "out of resources, and nothing else"
+    assert 0xA700 in refused
+    assert words(box)["disk.floor"] > 0
+    assert _lost(box, [objects[uid].data for uid in taken]) == 0
+    if floor_mib:
+        assert "An image was refused" in why(box, study.study_uid)
+
+    ballast.unlink()
+    rest = set(objects)
+
+    def all_taken() -> bool:
+        rest.difference_update(
+            answer.sop_instance_uid
+            for answer in store(box, [objects[uid] for uid in rest])
+            if answer.status == 0
+        )
+        return not rest
+
+    rest -= taken
+    until(all_taken, seconds=60, what="the box takes images again by itself")
+    settled(box, study.study_uid, seconds=90)
+    assert _lost(box, [item.data for item in objects.values()]) == 0
+    assert status(box)["balance"] == 0
+    (report,) = judging.reports([one.path for one in pacs.came_for(study.study_uid)][-9:])
+    assert report.StudyInstanceUID == study.study_uid
+
+
+def _free(disk: Path) -> int:
+    stat = os.statvfs(disk)
+    return stat.f_bavail * stat.f_frsize
+
+
+def _lost(box: Box, acknowledged: list[bytes]) -> int:
+    kept = spooled(box)
+    return sum(data not in kept for data in acknowledged)
+
+
+def test_results_wait_for_a_pacs_that_is_down_and_reach_it_once(tmp_path: Path, start_box: StartBox) -> None:
+    pacs = pacs_in(tmp_path / "pacs")
+    (pacs.port,) = free_ports(1)
+    box = start_box(pacs.port)
+    made = [made_up() for _ in range(2)]
+    for study in made:
+        store_all(box, list(study.instances()))
+
+    def all_wait() -> bool:
+        accounts = [box.account(study.study_uid) for study in made]
+        states = {delivery.state for account in accounts for delivery in account.deliveries}
+        return all(account.outcomes for account in accounts) and states == {DeliveryState.LATER}
+
+    until(all_wait, seconds=60, what="every delivery waits")
+    assert words(box)["courier.unreachable"] + words(box)["courier.no_connection"] > 0, words(box)
+    for study in made:
+        assert "tried again later" in why(box, study.study_uid)
+    assert status(box)["balance"] == 0
+
+    pacs.start()
+    try:
+        for study in made:
+            settled(box, study.study_uid, seconds=90)
+            came = [one.sop_instance_uid for one in pacs.came_for(study.study_uid)]
+            assert len(came) == len(set(came)) == len(box.account(study.study_uid).deliveries)
+            paths = [one.path for one in pacs.came_for(study.study_uid)]
+            assert set(judging.kinds(paths)) == {"sr", "seg", "sc", "text-sr"}
+    finally:
+        pacs.stop()
+    assert "accepted" in why(box, made[0].study_uid)
+
+
+def test_a_job_that_kills_three_workers_is_held_and_a_page_says_so(pacs: Pacs, start_box: StartBox) -> None:
+    box = start_box(pacs.port)
+    study = made_up((32, 256, 256))
+    store_all(box, list(study.instances()))
+    for _ in range(3):
+        _kill_the_worker_at(box, study.study_uid)
+    settled(box, study.study_uid)
+    assert _job(box, study.study_uid).state is JobState.HELD
+    assert box.account(study.study_uid).outcomes == {"bands": "not run"}
+    assert words(box)["job.held"] == 1
+    pages = [pydicom.dcmread(one.path) for one in pacs.came_for(study.study_uid)]
+    assert {page.SeriesDescription.split(" ct-")[0] for page in pages} == {"NOT ANALYSED"}
+    said = "\n".join(judging.texts(page) for page in pages)
+    assert "NOT ANALYSED (not run). This is not a negative result." in said
+    assert "its worker died 3 times" in said
+    assert "is held: its worker died 3 times" in why(box, study.study_uid)
+    # Another study is not held up by it.
+    other = made_up()
+    store_all(box, list(other.instances()))
+    settled(box, other.study_uid)
+    assert status(box)["balance"] == 0
+
+
+def _kill_the_worker_at(box: Box, study_uid: str) -> None:
+    pid = until(lambda: _worker_at_it(box, study_uid), seconds=60, what="a worker at the job")
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: _worker_at_it(box, study_uid) != pid, seconds=60, what="its death is noted")
+
+
+def _worker_at_it(box: Box, study_uid: str) -> int | None:
+    with box.ledger.read() as tx:
+        found = jobs.of_study(tx, study_uid)
+    return service_pid(box, "worker") if found and found[0].state is JobState.LEASED else None
+
+
+def _job(box: Box, study_uid: str) -> jobs.Job:
+    with box.ledger.read() as tx:
+        (job,) = jobs.of_study(tx, study_uid)
+    return job
+
+
+@pytest.mark.parametrize("damage", ["a bit", "the head", "the file"])
+def test_rotten_bytes_are_never_analysed_and_a_page_says_so(
+    pacs: Pacs, start_box: StartBox, damage: str
+) -> None:
+    # The study rots between its arrival and its analysis: a long quiet time leaves room for that.
+    box = start_box(pacs.port, quiet_seconds=4.0)
+    study = made_up()
+    objects = list(study.instances())
+    store_all(box, objects)
+    until(lambda: box.account(study.study_uid).counts.kept == len(objects), seconds=20, what="the rows")
+    for path in _files_of(box, study.study_uid)[: 1 if damage == "a bit" else None]:
+        if damage == "the file":
+            path.unlink()
+        else:
+            _flip(path, -100 if damage == "a bit" else 1100)
+    settled(box, study.study_uid, seconds=90)
+    assert box.account(study.study_uid).outcomes == {"bands": "failed"}
+    assert words(box)["disk.digest_mismatch"] >= 1
+    assert _job(box, study.study_uid).kills == 0, "no worker died of it"
+    came = [one.path for one in pacs.came_for(study.study_uid)]
+    judging.judge(came)
+    said = "\n".join(judging.texts(pydicom.dcmread(path)) for path in came)
+    assert "NOT ANALYSED (failed). This is not a negative result." in said
+    assert "damaged" in said
+    explained = why(box, study.study_uid)
+    assert "set aside" in explained
+    assert "damaged" in explained
+    assert status(box)["balance"] == 0
+
+
+def _files_of(box: Box, study_uid: str) -> list[Path]:
+    with box.ledger.read() as tx:
+        found = studies.instances_of(tx, study_uid)
+    return [box.config.storage.root / instance.location.file for instance in found]
+
+
+def _flip(path: Path, at: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[at] ^= 0x40
+    path.write_bytes(data)
