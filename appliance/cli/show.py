@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from appliance.cli.terms import DEFAULT_CONFIG, ConfigOption, JsonOption, fail, opened_ledger, out, print_json
 from appliance.console.explain import why as explain_why
@@ -61,7 +61,9 @@ def _list_studies(ledger: Ledger, *, as_json: bool) -> None:
     if as_json:
         print_json({"studies": listed})
         return
-    table = Table("study", "state", "instances", "last arrival", "outcomes", box=None)
+    # A UID cut short is of no use to `readside why`; whatever else is too wide is folded.
+    study = Column("study", no_wrap=True)
+    table = Table(study, "state", "instances", "last arrival", "outcomes", box=None)
     for row in listed:
         table.add_row(
             *(str(row[k]) for k in ("study_uid", "state", "instances", "last_at")), ", ".join(row["outcomes"])

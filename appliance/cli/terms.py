@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,8 @@ ConfigOption = Annotated[Path, typer.Option("--config", help="The site's configu
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 DEFAULT_CONFIG = DEFAULT_PATH
 
-out = Console(highlight=False, soft_wrap=True)
+_PIPE_COLUMNS = 400  # what another program reads is not cut to the width of a screen
+out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _PIPE_COLUMNS)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 FAILED, BAD_USE = 1, 2
