@@ -9,6 +9,7 @@ from appliance.core.clock import TokenBucket
 from appliance.core.config import Config
 from appliance.disk.space import Floor
 from appliance.ledger import events
+from appliance.ledger.reading import LedgerFault
 from appliance.queue.bell import BellCord
 from appliance.queue.tickets import Bell, Ticket
 from appliance.services.stage import Stage, on_stage
@@ -72,8 +73,13 @@ class _Refusals:
             return
         at = self._ledger.clock.now()
         detail = {"reason": refused.reason, "status": f"{refused.status:04X}", "peer": refused.peer_name}
-        with self._ledger.write() as tx:
-            events.add(tx, "receive.refused", at=at, study_uid=refused.study_uid, **detail)
+        try:
+            with self._ledger.write() as tx:
+                events.add(tx, "receive.refused", at=at, study_uid=refused.study_uid, **detail)
+        except LedgerFault as error:
+            # A disk that is too full for an image may be too full for this row; the sender still gets its
+            # status, and the log has its word already.
+            _log.warning("receive.refusal_unrecorded", error=type(error).__name__)
 
 
 class _Bells:
