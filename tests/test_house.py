@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -29,11 +30,14 @@ REGISTRIES = re.compile(
 
 def tracked() -> list[Path]:
     """Every text file that is committed; all files but the hidden ones where there is no git."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=30
-    )
-    names = [name for name in listed.stdout.split("\0") if name]
-    found = [ROOT / name for name in names] or [p for p in ROOT.rglob("*") if ".venv" not in p.parts]
+    if shutil.which("git") is not None and (ROOT / ".git").exists():
+        command = ["git", "ls-files", "-z"]
+        listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=30)
+        found = [ROOT / name for name in listed.stdout.split("\0") if name]
+    else:
+        found = [
+            p for p in ROOT.rglob("*") if not any(part.startswith(".") for part in p.relative_to(ROOT).parts)
+        ]
     return [path for path in found if path.is_file() and b"\0" not in path.read_bytes()[:4096]]
 
 
