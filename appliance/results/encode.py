@@ -16,6 +16,7 @@ from pydicom.config import disable_value_validation
 from appliance.results.capture import findings_captures, notice_capture, preview
 from appliance.results.context import EncodedObject, Notice, ResultContext
 from appliance.results.page import findings_page, notice_page
+from appliance.results.presentation import presentations
 from appliance.results.report import report
 from appliance.results.segmentation import seg_reference, segmentation
 from appliance.results.slices import slice_places
@@ -100,6 +101,8 @@ def _with_volume(
         )
     if with_seg:
         made.append(segmentation(context, sources=sources, volume=volume, segments=findings.segments))
+    if "gsps" in outputs:
+        made += presentations(context, sources=sources, volume=volume, findings=findings, places=places)
     if "sc" in outputs:
         made += findings_captures(context, sources=sources, volume=volume, findings=findings, places=places)
     return made

@@ -23,7 +23,10 @@ from appliance.results.headers import carry_identity, local_time
 from appliance.results.wording import NOT_PRIMARY, long_string, plain, series_description
 
 # High, so that results stand behind the images in every list.
-_SERIES_NUMBERS = {"sr": 9101, "text-sr": 9102, "seg": 9103, "sc": 9104}
+_SERIES_NUMBERS = {"sr": 9101, "text-sr": 9102, "seg": 9103, "sc": 9104, "gsps": 9105, "pdf": 9106}
+# Dates that every object has, and those that only some kinds have.
+_DATED = ("InstanceCreation", "Series")
+_DATED_BY_KIND = ("Content", "PresentationCreation")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +34,7 @@ class Label:
     """Name one object of a result.
 
     Attributes:
-        output: "sr", "seg", "sc" or "text-sr".
+        output: "sr", "seg", "gsps", "sc", "text-sr" or "pdf".
         title: what the Series Description begins with (see `wording.series_description`).
         instance_number: from 1 inside its series.
     """
@@ -92,7 +95,7 @@ def finish(
 def _stamp(made: Dataset, context: ResultContext, source: Dataset) -> None:
     """Write the result's own time over the encoder's clock."""
     at = local_time(context.at, source)
-    for name in ("InstanceCreation", "Content", "Series"):
+    for name in (*_DATED, *(name for name in _DATED_BY_KIND if f"{name}Date" in made)):
         setattr(made, f"{name}Date", at.strftime("%Y%m%d"))
         setattr(made, f"{name}Time", at.strftime("%H%M%S"))
     if "DateOfSecondaryCapture" in made:

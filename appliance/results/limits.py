@@ -15,6 +15,12 @@ class Limits:
     lesion_groups_max: int = 60
     # Corners of one outline. FL has a 16 bit length in Explicit VR (PS3.5 7.1.2), so far fewer than 8191.
     outline_points_max: int = 200
+    # Images that a presentation state draws on, and islands of one region on one of them: each outline is
+    # traced by itself, and a viewer draws all of them at once.
+    presentation_images_max: int = 60
+    presentation_islands_max: int = 8
+    # ST in a presentation state (PS3.5 6.2).
+    presentation_text_chars_max: int = 1024
     # The longer side of the image part of a key picture.
     picture_pixels_max: int = 1024
     picture_pixels_min: int = 768

@@ -4,7 +4,7 @@ Coordinates are DICOM's SCOORD ones: (column, row) in pixels, 0.0 at the top lef
 pixel, so the centre of that pixel is 0.5 (PS3.3 C.18.6.1.2).
 Promises: an outline is closed, runs along pixel edges and, once thinned, leaves them by half a pixel
 at most while it fits its bound.
-Never: draws holes or more than the largest island; the SEG holds the whole truth.
+Never: draws holes, or more islands than asked for; the SEG holds the whole truth.
 """
 
 from __future__ import annotations
@@ -40,22 +40,35 @@ def outline(mask: BoolArray, *, points_max: int) -> DoubleArray:
         mask: bool, (row, column), not empty.
         points_max: most points; the outline is thinned until it fits.
     """
-    points = _trace(_largest_island(mask))
+    return outlines(mask, points_max=points_max, islands_max=1)[0]
+
+
+def outlines(mask: BoolArray, *, points_max: int, islands_max: int) -> list[DoubleArray]:
+    """Give the outer outlines of the islands of a mask, largest first, each as `outline` does.
+
+    Args:
+        mask: bool, (row, column), not empty.
+        points_max: most points of one outline.
+        islands_max: most outlines; smaller islands are left out.
+    """
+    labels, islands = ndimage.label(mask)
+    assert islands, "the mask holds something"
+    sizes = np.bincount(labels.ravel())[1:]
+    # A stable sort of the negated sizes: of two equal islands the upper one comes first.
+    largest = np.argsort(-sizes, kind="stable")[:islands_max]
+    boxes = ndimage.find_objects(labels)
+    return [_outline(labels[boxes[i]] == i + 1, boxes[i], points_max) for i in largest]
+
+
+def _outline(island: BoolArray, place: tuple[slice, slice], points_max: int) -> DoubleArray:
+    """Trace one 4-connected island, whose outline never touches itself along an edge, and thin the line."""
+    points = _trace(island) + np.array([place[1].start, place[0].start], dtype=np.float64)
     tolerance = _TOLERANCE_PIXELS
     thinned = _thin(points, tolerance)
     while len(thinned) > points_max:
         tolerance *= 1.5
         thinned = _thin(points, tolerance)
     return thinned
-
-
-def _largest_island(mask: BoolArray) -> BoolArray:
-    """Keep the largest 4-connected part: its outline never touches itself along an edge."""
-    labels, islands = ndimage.label(mask)
-    assert islands, "the mask holds something"
-    sizes = np.bincount(labels.ravel())
-    largest: BoolArray = labels == int(sizes[1:].argmax()) + 1
-    return largest
 
 
 def _trace(island: BoolArray) -> DoubleArray:

@@ -1,4 +1,4 @@
-"""The grey window of a key picture: the source's own where it has one.
+"""How a slice is shown in grey: its rescaling, and the source's own window where it has one.
 
 Promises: a finite centre and a positive width, in the units of the volume.
 Never: changes values; a picture is for looking.
@@ -7,6 +7,7 @@ Never: changes values; a picture is for looking.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from math import isfinite
 
 import numpy as np
@@ -19,10 +20,39 @@ _CT_DEFAULT = (40.0, 400.0)
 _PERCENTILES = (1.0, 99.0)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Rescale:
+    """Hold Rescale Slope, Intercept and Type (PS3.3 C.11.1)."""
+
+    slope: float
+    intercept: float
+    type: str
+
+
+def rescale_of(source: Dataset, volume: Volume, *, frame: int | None) -> Rescale | None:
+    """Read how stored values of an image, or of its frame from 1, become those of the volume."""
+    for item in _rescale_items(source, frame):
+        slope, intercept = _first(item.get("RescaleSlope")), _first(item.get("RescaleIntercept"))
+        if slope is not None and intercept is not None:
+            kind = str(item.get("RescaleType") or volume.units or "US")
+            return Rescale(slope=slope, intercept=intercept, type=kind)
+    return None
+
+
+def _rescale_items(source: Dataset, frame: int | None) -> Iterator[Dataset]:
+    """Look where a rescaling can be: top level, then shared and the frame's functional groups."""
+    yield source
+    groups = list((source.get("SharedFunctionalGroupsSequence") or [])[:1])
+    if frame is not None:
+        groups += (source.get("PerFrameFunctionalGroupsSequence") or [])[frame - 1 : frame]
+    for group in groups:
+        yield from group.get("PixelValueTransformationSequence") or []
+
+
 def window_of(source: Dataset, volume: Volume, *, index: int) -> tuple[float, float]:
     """Choose centre and width for one slice: the source's first window, CT's usual one, or its own range."""
     # The stored window belongs to inverted values; the range of the values fits either way.
-    stored = None if source.get("PhotometricInterpretation") == "MONOCHROME1" else _stored(source)
+    stored = None if source.get("PhotometricInterpretation") == "MONOCHROME1" else stored_window(source)
     if stored is not None:
         return stored
     if volume.units == "HU":
@@ -30,7 +60,8 @@ def window_of(source: Dataset, volume: Volume, *, index: int) -> tuple[float, fl
     return _range(volume, index)
 
 
-def _stored(source: Dataset) -> tuple[float, float] | None:
+def stored_window(source: Dataset) -> tuple[float, float] | None:
+    """Read centre and width of the source's own first window; None when it has none that can be used."""
     for item in _voi_items(source):
         centre, width = (_first(item.get(keyword)) for keyword in ("WindowCenter", "WindowWidth"))
         if centre is not None and width is not None and width > 0:

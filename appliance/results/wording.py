@@ -29,6 +29,8 @@ _TITLES = {
     "text-sr": "AI text",
     "seg": "AI overlay",
     "sc": "AI picture",
+    "gsps": "AI marks",
+    "pdf": "AI page",
     "notice": "NOT ANALYSED",
 }
 

@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 from pydicom import Dataset
 
-from appliance.results.capture import key_slices, notice_capture
+from appliance.results.capture import notice_capture
 from appliance.results.encode import encode
+from appliance.results.marks import key_slices
 from models.findings import Findings
 from tests.appliance.results.given import (
     bands,

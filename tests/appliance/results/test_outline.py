@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from scipy import ndimage
 
-from appliance.results.outline import _thin, _trace, outline, rectangle
+from appliance.results.outline import _thin, _trace, outline, outlines, rectangle
 from tests.appliance.results.given import ball
 
 MASKS = npst.arrays(np.bool_, npst.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=12))
@@ -98,3 +98,15 @@ def test_an_outline_fits_its_bound_and_stays_closed(points_max):
 def test_an_empty_mask_is_a_mistake_of_ours():
     with pytest.raises(AssertionError):
         rectangle(np.zeros((3, 3), dtype=bool))
+
+
+def test_islands_are_outlined_largest_first_each_where_it_lies():
+    mask = np.zeros((9, 9), dtype=bool)
+    mask[0, 0] = True
+    mask[2:5, 6:9] = True
+    mask[7:9, 1:3] = True
+    boxes = [
+        [*points.min(axis=0), *points.max(axis=0)] for points in outlines(mask, points_max=50, islands_max=2)
+    ]
+    assert boxes == [[6, 2, 9, 5], [1, 7, 3, 9]]
+    assert len(outlines(mask, points_max=50, islands_max=9)) == 3

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pydicom import Dataset
 
-from appliance.results.windows import window_of
+from appliance.results.windows import Rescale, rescale_of, window_of
 from tests.appliance.results.given import series
 
 
@@ -59,3 +59,18 @@ def test_the_window_of_a_multiframe_image_is_found_in_its_groups():
 def test_an_inverted_image_is_not_shown_with_its_stored_window():
     header = source(PhotometricInterpretation="MONOCHROME1", WindowCenter=1, WindowWidth=1)
     assert window_of(header, replace(series().volume, units=""), index=0)[1] > 10
+
+
+def test_rescaling_is_read_at_the_top_or_in_the_groups_of_its_frame():
+    volume = series().volume
+    plain = source(RescaleSlope="2", RescaleIntercept="-1024")
+    assert rescale_of(plain, volume, frame=None) == Rescale(slope=2, intercept=-1024, type="HU")
+    groups = [
+        source(
+            PixelValueTransformationSequence=[source(RescaleSlope=s, RescaleIntercept=5, RescaleType="US")]
+        )
+        for s in (1, 3)
+    ]
+    framed = source(PerFrameFunctionalGroupsSequence=groups)
+    assert rescale_of(framed, volume, frame=2) == Rescale(slope=3, intercept=5, type="US")
+    assert rescale_of(source(RescaleSlope="2"), volume, frame=None) is None
