@@ -5,6 +5,7 @@ The demonstration, the benchmark and the tests of the whole system stand on it.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
 import signal
@@ -24,6 +25,8 @@ from appliance.core.words import DeliveryState
 from appliance.ledger import counts, deliveries, results, services
 from appliance.ledger.engine import Ledger, open_ledger
 from appliance.ledger.tokens import TokenKind, issue
+from dicom_node.echo import echo
+from dicom_node.limits import Limits as WireLimits
 from dicom_node.values import AeTitle, Peer
 
 USER = "demo"
@@ -31,6 +34,8 @@ BOX_AE = "READSIDE"
 _START_SECONDS_MAX = 60.0
 _STOP_SECONDS_MAX = 60.0
 _LINK_SECONDS = 24 * 3600.0
+_PORTS = range(15_000, 32_000)
+_given: set[int] = set()
 _SETTLED = {DeliveryState.ACCEPTED, DeliveryState.SETTLED}
 
 _CONFIG = """\
@@ -181,11 +186,13 @@ class Box:
             time.sleep(0.1)
 
     def _ready(self) -> bool:
+        """Say whether the services were heard and the listener, which may still be sweeping, answers."""
         try:
             with urllib.request.urlopen(f"{self.console}/health/ready", timeout=2) as answer:
-                return bool(answer.status == 200)
+                heard = bool(answer.status == 200)
         except OSError:
             return False
+        return heard and echo(self.as_peer, calling_ae=self.site.pacs_ae, limits=WireLimits()).ok
 
     def stop(self) -> int | None:
         """Stop the box in order; return its exit code."""
@@ -229,9 +236,16 @@ class Box:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return loopback ports that nobody uses right now."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
+    """Return loopback ports that nobody uses right now.
+
+    They lie below the range from which systems take the ports of outgoing connections,
+    or one of those could have them by the time that they are bound.
+    """
+    ports: list[int] = []
+    while len(ports) < count:
+        port = secrets.choice(_PORTS)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            if port not in _given:
+                _given.add(port)
+                ports.append(port)
     return ports
