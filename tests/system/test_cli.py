@@ -28,6 +28,7 @@ from dicom_node.receive import Arrival
 from dicom_node.send import send
 from dicom_node.values import AeTitle, Peer
 from tests.system.boxes import COMMAND, PACS_AE, pacs_in, readside
+from tests.system.dcmtk import echo
 from tests.system.images import made_up, outgoing, shipped
 from tests.system.waiting import until
 
@@ -66,8 +67,10 @@ def run(config: Path, console_port: int) -> Iterator[None]:
     """Run the box until the end of the block; it must then end in order."""
     with (config.parent / "box.log").open("ab") as output:
         process = subprocess.Popen([*COMMAND, "run", "--config", str(config)], stdout=output, stderr=output)
+    port = load(config).dicom.port
     try:
         until(lambda: _ready(console_port), seconds=_READY_SECONDS, what="the box says that it is ready")
+        until(lambda: echo(port, calling=PACS_AE).returncode == 0, seconds=_READY_SECONDS, what="an echo")
         yield
     finally:
         process.send_signal(signal.SIGTERM)

@@ -77,7 +77,8 @@ def test_a_full_disk_refuses_and_resumes_by_itself(
     assert 0 < len(taken) < len(objects), "the disk filled up in the middle of the study"
     refused = {answer.status for answer in answers} - {0, None}
     assert refused <= {0xA700}, "out of resources, and nothing else"
-    assert 0xA700 in refused
+    # Above the floor the ledger still has room; at the last byte it has none, and the association may be cut.
+    assert 0xA700 in refused or not floor_mib
     assert words(box)["disk.floor"] > 0
     assert _lost(box, [objects[uid].data for uid in taken]) == 0
     if floor_mib:
@@ -176,9 +177,11 @@ def _kill_the_worker_at(box: Box, study_uid: str) -> None:
 
 
 def _worker_at_it(box: Box, study_uid: str) -> int | None:
+    """Return the process that holds the lease, as long as it lives."""
     with box.ledger.read() as tx:
-        found = jobs.of_study(tx, study_uid)
-    return service_pid(box, "worker") if found and found[0].state is JobState.LEASED else None
+        leased = [job.owner or "" for job in jobs.of_study(tx, study_uid) if job.state is JobState.LEASED]
+    pids = [int(owner.rpartition(":")[2]) for owner in leased]
+    return next((pid for pid in pids if pid == service_pid(box, "worker")), None)
 
 
 def _job(box: Box, study_uid: str) -> jobs.Job:
