@@ -110,7 +110,7 @@ class EncodedObject:
     """Hold one finished object: frozen bytes and what a sender and a console must know of it.
 
     Attributes:
-        output: "sr", "seg", "sc" or "text-sr".
+        output: "sr", "seg", "gsps", "sc", "text-sr" or "pdf".
         data: the encoded data set, without preamble and file meta information (PS3.5 7).
         preview_png: the picture of a Secondary Capture; on the first object of a result without one, the
             picture that would have been sent, for the console only.

@@ -15,6 +15,7 @@ from pydicom.config import disable_value_validation
 
 from appliance.results.capture import findings_captures, notice_capture, preview
 from appliance.results.context import EncodedObject, Notice, ResultContext
+from appliance.results.document import findings_document, notice_document
 from appliance.results.page import findings_page, notice_page
 from appliance.results.presentation import presentations
 from appliance.results.report import report
@@ -46,15 +47,17 @@ def encode(
         sources: headers without pixel data in slice order, or the one header of a multi-frame image.
         volume: the grid of the findings; None when the model saw no volume, then there are no regions.
         findings: what the model found.
-        outputs: some of "sr", "seg", "sc", "text-sr".
+        outputs: some of "sr", "seg", "gsps", "sc", "text-sr", "pdf".
     """
     assert sources, "a result has sources"
     # Identity is carried over as it came, however it was filled in: it is not ours to judge.
     with disable_value_validation():
         page = findings_page(context, sources=sources, findings=findings)
         rest = _with_volume(context, sources, volume, findings=findings, outputs=outputs) if volume else []
+        if "pdf" in outputs:
+            rest.append(findings_document(context, sources=sources, volume=volume, findings=findings))
     unsure = findings.outcome in (Outcome.NO_FINDING, Outcome.ABSTAINED)
-    readable = any(made.output in ("sr", "sc") for made in rest)
+    readable = any(made.output in ("sr", "sc", "pdf") for made in rest)
     if unsure or not readable:
         return _previewed([page, *rest], context, sources, volume=volume, findings=findings)
     if "text-sr" in outputs:
@@ -65,19 +68,21 @@ def encode(
 def encode_notice(
     context: ResultContext, *, sources: Sequence[Dataset], notice: Notice, outputs: frozenset[str]
 ) -> list[EncodedObject]:
-    """Encode why there is no result: always a text page, and a picture of the same words when "sc" is wanted.
+    """Encode why there is no result: always a text page, and the same words as a picture or printed page.
 
     Args:
         context: who would have made it.
         sources: at least one header of the study.
         notice: the reason and what to do.
-        outputs: some of "sr", "seg", "sc", "text-sr".
+        outputs: some of "sr", "seg", "gsps", "sc", "text-sr", "pdf".
     """
     assert sources, "a notice names its study by a header"
     with disable_value_validation():
         made = [notice_page(context, sources=sources, notice=notice)]
         if "sc" in outputs:
             made.append(notice_capture(context, sources=sources, notice=notice))
+        if "pdf" in outputs:
+            made.append(notice_document(context, sources=sources, notice=notice))
     return made
 
 

@@ -21,6 +21,10 @@ class Limits:
     presentation_islands_max: int = 8
     # ST in a presentation state (PS3.5 6.2).
     presentation_text_chars_max: int = 1024
+    # Pictures on the printed page, and characters of one attribute of the patient or study on it: peers send
+    # what they like.
+    page_pictures_max: int = 2
+    page_value_chars_max: int = 200
     # The longer side of the image part of a key picture.
     picture_pixels_max: int = 1024
     picture_pixels_min: int = 768

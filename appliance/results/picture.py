@@ -62,7 +62,7 @@ def draw(
         window: centre and width in the same units (PS3.3 C.11.2.1.2).
         pixel_spacing_mm: distance between rows, distance between columns.
         shapes: regions to outline.
-        lines: words below the image.
+        lines: words below the image; without any there is nothing below it.
         limits: bounds of the picture's size.
     """
     size = _size(pixels.shape, pixel_spacing_mm, limits)
@@ -73,7 +73,7 @@ def draw(
         canvas[_edge(mask)] = shape.colour
     image = Image.fromarray(canvas)
     _tag(image, shapes, masks)
-    return np.vstack([np.array(image), _words(size[0], lines)])
+    return np.vstack([np.array(image), _words(size[0], lines)]) if lines else np.array(image)
 
 
 def words_only(lines: Sequence[Line], *, size: int = DEFAULT.picture_pixels_min) -> RgbArray:

@@ -78,8 +78,14 @@ def derived_name(found: Measurement | Withheld) -> str:
 
 def measurement(found: Measurement) -> str:
     """Write a measurement for a reader: "Mean Attenuation Coefficient: 12.34 HU"."""
-    unit = "" if found.unit.value == "1" else f" {_unit(found.unit.value)}"
-    return plain(f"{derived_name(found)}: {number(found.value)}{unit}")
+    name, value, unit = measurement_cells(found)
+    return f"{name}: {value} {unit}".rstrip()
+
+
+def measurement_cells(found: Measurement) -> tuple[str, str, str]:
+    """Write name, value and unit of a measurement for a table; what has no unit has an empty one."""
+    unit = "" if found.unit.value == "1" else _unit(found.unit.value)
+    return plain(derived_name(found)), number(found.value), plain(unit)
 
 
 def lesion(found: Lesion) -> str:

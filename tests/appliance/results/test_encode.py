@@ -16,7 +16,7 @@ from models.findings import Outcome
 from tests.appliance.results.given import bands, context, ct_header, lesions, nothing, read, series
 from tests.appliance.results.test_page import NOTICE, sections
 
-ALL = frozenset({"sr", "seg", "sc", "text-sr"})
+ALL = frozenset({"sr", "seg", "gsps", "sc", "text-sr", "pdf"})
 
 
 def encoded(findings, outputs=ALL, made=None, **changes):
@@ -33,16 +33,19 @@ def kinds(objects):
 @pytest.mark.parametrize(
     ("make", "outputs", "expected"),
     [
-        (bands, ALL, ["sr", "seg", "sc", "text-sr"]),
+        (bands, ALL, ["sr", "seg", "gsps", "sc", "pdf", "text-sr"]),
         (bands, {"sr"}, ["sr"]),
         (bands, {"sr", "seg"}, ["sr", "seg"]),
         (bands, {"seg"}, ["text-sr", "seg"]),
+        (bands, {"gsps"}, ["text-sr", "gsps"]),
+        (bands, {"pdf"}, ["pdf"]),
         (bands, {"sc"}, ["sc"]),
         (bands, set(), ["text-sr"]),
         (lesions, {"sr", "sc"}, ["sr", "sc"]),
-        (lambda volume: nothing(), ALL, ["text-sr", "sr", "sc"]),
+        (lambda volume: nothing(), ALL, ["text-sr", "sr", "sc", "pdf"]),
         (lambda volume: nothing(), {"sr"}, ["text-sr", "sr"]),
         (lambda volume: nothing(), {"seg"}, ["text-sr"]),
+        (lambda volume: nothing(), {"gsps"}, ["text-sr"]),
     ],
 )
 def test_what_is_written_for_which_answer(make, outputs, expected):
@@ -52,17 +55,17 @@ def test_what_is_written_for_which_answer(make, outputs, expected):
 def test_an_abstention_is_a_page_and_never_a_count_of_nothing():
     findings = replace(nothing(), outcome=Outcome.ABSTAINED, statement="The answer is not certain enough.")
     objects = encoded(findings)
-    assert kinds(objects) == ["text-sr", "sc"]
+    assert kinds(objects) == ["text-sr", "sc", "pdf"]
     assert sections(read(objects[0]))[0][1][0] == "ABSTAINED: The answer is not certain enough."
 
 
 def test_without_a_volume_there_is_a_page():
     made = encode(context(), sources=[ct_header()], volume=None, findings=nothing(), outputs=ALL)
-    assert kinds(made) == ["text-sr"]
-    assert made[0].preview_png is None
+    assert kinds(made) == ["text-sr", "pdf"]
+    assert all(item.preview_png is None for item in made)
 
 
-@pytest.mark.parametrize(("outputs", "expected"), [(ALL, ["text-sr", "sc"]), ({"sr"}, ["text-sr"])])
+@pytest.mark.parametrize(("outputs", "expected"), [(ALL, ["text-sr", "sc", "pdf"]), ({"sr"}, ["text-sr"])])
 def test_a_notice_is_always_readable(outputs, expected):
     made = encode_notice(context(), sources=[ct_header()], notice=NOTICE, outputs=frozenset(outputs))
     assert kinds(made) == expected
@@ -97,7 +100,8 @@ def test_the_only_time_in_an_object_is_the_result_s():
     for item in encoded(bands(series().volume)):
         header = read(item)
         assert header.TimezoneOffsetFromUTC == "-0500"
-        assert (header.ContentDate, header.ContentTime) == ("20261121", "043015")
+        kind = "PresentationCreation" if item.output == "gsps" else "Content"
+        assert (header[f"{kind}Date"].value, header[f"{kind}Time"].value) == ("20261121", "043015")
         assert (header.InstanceCreationDate, header.SeriesTime) == ("20261121", "043015")
 
 

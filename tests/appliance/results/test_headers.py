@@ -67,9 +67,9 @@ def test_a_name_survives_byte_for_byte_in_every_object(charset, name, implicit):
         sources=made.sources,
         volume=made.volume,
         findings=bands(made.volume),
-        outputs=frozenset({"sr", "seg", "sc", "text-sr"}),
+        outputs=frozenset({"sr", "seg", "gsps", "sc", "text-sr", "pdf"}),
     )
-    assert len({item.output for item in objects}) == 4
+    assert len({item.output for item in objects}) == 6
     for item in objects:
         result = read(item)
         assert raw(result, "PatientName") == expected

@@ -24,7 +24,7 @@ from tests.appliance.results.given import (
 )
 
 
-@pytest.mark.parametrize("title", ["sr", "text-sr", "seg", "sc", "notice"])
+@pytest.mark.parametrize("title", ["sr", "text-sr", "seg", "gsps", "sc", "pdf", "notice"])
 @pytest.mark.parametrize("model", ["ct-phantom-lesion", "m", "a-very-long-model-name-" * 5])
 def test_a_series_description_fits_and_ends_with_the_caution(title, model):
     who = replace(context().provenance, model_name=model, model_version="12.34.56-rc1.build.7")
@@ -37,9 +37,10 @@ def test_a_series_description_fits_and_ends_with_the_caution(title, model):
 
 def test_the_notice_is_told_from_a_result_in_the_list_of_series():
     titles = {
-        t: wording.series_description(t, context().provenance) for t in ("sr", "text-sr", "sc", "notice")
+        t: wording.series_description(t, context().provenance)
+        for t in ("sr", "text-sr", "seg", "gsps", "sc", "pdf", "notice")
     }
-    assert len(set(titles.values())) == 4
+    assert len(set(titles.values())) == 7
     assert titles["notice"].startswith("NOT ANALYSED")
 
 
