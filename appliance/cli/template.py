@@ -16,8 +16,9 @@ max_associations = 16
 # Who may talk to the box. An AE title that is not listed here is rejected.
 # may:     "store" lets the peer send studies; "query" lets the box ask it how many images a study has.
 # outputs: what this peer gets of a result: "sr" (report with measurements), "seg" (overlay of regions),
-#          "sc" (picture with burnt-in overlay), "text-sr" (a page of text, for viewers that show nothing
-# else).
+#          "gsps" (the same regions as vector marks, for viewers of the classic kind), "sc" (picture with
+#          burnt-in overlay), "text-sr" (a page of text, for viewers that show nothing else),
+#          "pdf" (one page to print or file).
 #          A page that says why there is no result is sent whatever is chosen here.
 [[peers]]
 name = "pacs"

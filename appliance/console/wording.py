@@ -92,8 +92,10 @@ DELIVERY_STATES: Mapping[DeliveryState, tuple[str, Tone]] = {
 OUTPUTS: Mapping[str, str] = {
     "sr": "structured report",
     "seg": "segmentation",
+    "gsps": "presentation state",
     "sc": "picture",
     "text-sr": "text report",
+    "pdf": "printed page (PDF)",
 }
 
 # What happened -> its sentence and its tone. `{name}` is filled from the event's details.

@@ -23,10 +23,7 @@ AeTitleText = Annotated[
 ]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=7 * 86400)]
-Output = Literal["sr", "seg", "sc", "text-sr"]
-# Names that the design reserves and a later version fills; asking for one now is a fault with its own
-# sentence.
-OUTPUTS_TO_COME = ("gsps", "pdf")
+Output = Literal["sr", "seg", "gsps", "sc", "text-sr", "pdf"]
 Right = Literal["store", "query"]
 EngineName = Literal["tensorrt", "cuda", "openvino", "cpu"]
 
@@ -292,8 +289,6 @@ def _sentences(fault: Any, tree: dict[str, Any]) -> list[str]:
         return [f"{where}: this key is not known"]
     if fault["type"] == "missing":
         return [f"{where}: must be given"]
-    if fault.get("input") in OUTPUTS_TO_COME:
-        return [f"{where}: output {fault['input']!r} is not in this version"]
     return [f"{where}: {fault['msg']}"]
 
 

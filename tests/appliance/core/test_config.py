@@ -184,11 +184,11 @@ def test_nothing_is_said_against_a_reference_to_an_entry_that_has_faults_itself(
     ]
 
 
-@pytest.mark.parametrize("output", ["gsps", "pdf"])
-def test_an_output_of_a_later_version_has_its_own_sentence(output):
-    assert faults_of(changed("peers", 0, "outputs", value=["sr", output])) == [
-        f"peers.pacs.outputs.1: output '{output}' is not in this version"
-    ]
+def test_every_output_of_the_design_is_accepted_and_no_other():
+    every = ["sr", "seg", "gsps", "sc", "text-sr", "pdf"]
+    assert list(config.parse(changed("peers", 0, "outputs", value=every)).peer("pacs").outputs) == every
+    (fault,) = faults_of(changed("peers", 0, "outputs", value=["sr", "kos"]))
+    assert fault.startswith("peers.pacs.outputs.1: ")
 
 
 @pytest.mark.parametrize("title", ["", "A" * 17, "BACK\\SLASH", "Ümlaut", "   "])
