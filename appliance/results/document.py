@@ -38,7 +38,7 @@ _STATE = "PRELIMINARY - UNVERIFIED"
 _NOT_GIVEN = "not given"
 # In points: pictures, and what stands around them and around the words at the foot.
 _PICTURES_HEIGHT = 205.0
-_PICTURES_HEIGHT_MIN = 80.0
+_PICTURES_HEIGHT_MIN = 140.0
 _PICTURES_FRAME = 46.0
 _HEADING = 30.0
 _MAKER_SIZE = 7.5
@@ -58,9 +58,10 @@ def findings_document(
     pictures = [] if volume is None else _pictures(sources, volume, findings)
     sheet = _begun(context, sources)
     sheet.heading("Result")
-    sheet.text(wording.conclusion(findings), size=11, bold=True)
+    sheet.text(wording.conclusion(findings), size=10, bold=True)
     foot = _maker_height(context)
-    below = foot + (_PICTURES_HEIGHT + _PICTURES_FRAME if pictures else 0)
+    # Numbers come before large pictures.
+    below = foot + (_PICTURES_HEIGHT_MIN + _PICTURES_FRAME if pictures else 0)
     _write_table(sheet, list(_rows(findings)), below=below)
     height = min(_PICTURES_HEIGHT, sheet.room - foot - _PICTURES_FRAME)
     if pictures and height >= _PICTURES_HEIGHT_MIN:
@@ -147,11 +148,19 @@ def _rows(findings: Findings) -> Iterator[Row]:
             yield name, *wording.measurement_cells(found)
     for found in findings.measurements:
         yield wording.plain(found.segment or "Whole series"), *wording.measurement_cells(found)
-    for item in findings.withheld:
-        reason = f"{wording.derived_name(item)}: not measured. {item.reason}"
-        yield wording.plain(item.segment or "Whole series"), wording.plain(reason)
+    yield from _withheld_rows(findings)
     for text in wording.reservations(findings)[len(findings.withheld) :]:
         yield "Whole series", text
+
+
+def _withheld_rows(findings: Findings) -> Iterator[Row]:
+    """Say what was not measured and why, once for all labels that lack the same for the same reason."""
+    groups: dict[str, list[str]] = {}
+    for item in findings.withheld:
+        reason = wording.plain(f"{wording.derived_name(item)}: not measured. {item.reason}")
+        groups.setdefault(reason, []).append(wording.plain(item.segment or "Whole series"))
+    for reason, labels in groups.items():
+        yield ", ".join(dict.fromkeys(labels)), reason
 
 
 def _write_table(sheet: Sheet, rows: Sequence[Row], *, below: float) -> None:

@@ -136,6 +136,15 @@ def test_without_a_volume_the_page_has_no_picture():
     assert "NO FINDING" in words(made)
 
 
+def test_what_lacks_the_same_for_the_same_reason_is_told_once():
+    made = series()
+    item = bands(made.volume).withheld[0]
+    items = (item, replace(item, segment="fat"), replace(item, segment="bone", reason="Too small."))
+    text = words(document(replace(bands(made.volume), withheld=items), made))
+    assert "air, fat\nVolume: not measured. No voxel of it lies in the series." in text
+    assert "bone\nVolume: not measured. Too small." in text
+
+
 def test_numbers_that_do_not_fit_are_counted_and_the_page_stays_one():
     made = series()
     many = tuple(number(VOLUME, float(i), VOLUME, f"label {i}") for i in range(200))
