@@ -24,13 +24,14 @@ def known_files(tx: Tx) -> set[str]:
     return set(tx.execute(query).scalars())
 
 
-def purged_files(tx: Tx) -> set[str]:
-    """Return every spool file whose bytes were given up.
-
-    One that is still on disk was forgotten in a crash.
-    """
-    query = sa.select(instances.c.file).where(instances.c.state == InstanceState.PURGED)
-    return set(tx.execute(query).scalars())
+def purged_among(tx: Tx, files: Sequence[str]) -> set[str]:
+    """Return those of some spool files whose bytes were given up; they were forgotten in a crash."""
+    found: set[str] = set()
+    for start in range(0, len(files), _CHUNK):
+        named = instances.c.file.in_(files[start : start + _CHUNK])
+        query = sa.select(instances.c.file).where(named, instances.c.state == InstanceState.PURGED)
+        found.update(tx.execute(query).scalars())
+    return found
 
 
 def quarantine(tx: Tx, files: Sequence[str], *, reason: str, at: float) -> int:
@@ -67,18 +68,22 @@ def _open_job() -> sa.ColumnElement[bool]:
 
 
 def purgeable(tx: Tx, *, before: float, limit: int) -> list[Instance]:
-    """Return instances of closed studies to which nothing was added since `before`, epoch seconds."""
+    """Return instances of closed studies to which nothing was added since `before`, epoch seconds.
+
+    The oldest first.
+    """
+    # Found from the instances that are kept: what was purged before only ever grows.
+    finished = sa.exists().where(
+        studies.c.study_uid == instances.c.study_uid,
+        studies.c.state == StudyState.CLOSED,
+        studies.c.last_at < before,
+        # A person may have asked for old work again.
+        ~_open_job(),
+    )
     query = (
         sa.select(instances)
-        .join(studies, studies.c.study_uid == instances.c.study_uid)
-        .where(
-            instances.c.state == InstanceState.STUDY,
-            studies.c.state == StudyState.CLOSED,
-            studies.c.last_at < before,
-            # A person may have asked for old work again.
-            ~_open_job(),
-        )
-        .order_by(studies.c.last_at, instances.c.id)
+        .where(instances.c.state == InstanceState.STUDY, instances.c.received_at < before, finished)
+        .order_by(instances.c.received_at, instances.c.id)
         .limit(limit)
     )
     return [as_instance(row) for row in tx.execute(query)]

@@ -90,10 +90,12 @@ class Conductor:
         clock = self._stage.ledger.clock
         with self._stage.ledger.write() as tx:
             custody.close_finished(tx)
-        if self._tidied_at is None or clock.elapsed() - self._tidied_at >= _HOUSEKEEPING_SECONDS:
+        due = self._tidied_at is None or clock.elapsed() - self._tidied_at >= _HOUSEKEEPING_SECONDS
+        # One batch a turn: a day's images are minutes of disk work, and studies must not wait for it.
+        if due and not purge_old(
+            self._stage.ledger, self._spool, retain_days=self._config.storage.retain_days
+        ):
             self._tidied_at = clock.elapsed()
-            while purge_old(self._stage.ledger, self._spool, retain_days=self._config.storage.retain_days):
-                pass
 
 
 def _start_confirming(stage: Stage, config: Config) -> threading.Thread | None:

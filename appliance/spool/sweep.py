@@ -43,12 +43,14 @@ def sweep(ledger: Ledger, spool: Spool, wire: WireLimits) -> Swept:
     """Bring the `kept` area and its rows together again."""
     unfinished = spool.clear_incoming()
     with ledger.read() as tx:
-        known, purged = custody.known_files(tx), custody.purged_files(tx)
+        known = custody.known_files(tx)
     present = set(spool.names())
-    for name in present & purged:
+    unknown = sorted(present - known)
+    with ledger.read() as tx:
+        purged = custody.purged_among(tx, unknown)
+    for name in purged:
         remove_file(spool.root / name)
-    present -= purged
-    came = [_complete(ledger, spool, wire, name) for name in sorted(present - known)]
+    came = [_complete(ledger, spool, wire, name) for name in unknown if name not in purged]
     missing = _quarantine_missing(ledger, known - present)
     swept = Swept(
         unfinished=unfinished,
@@ -65,7 +67,8 @@ def _complete(ledger: Ledger, spool: Spool, wire: WireLimits, name: str) -> arri
     """Make the row of a file that has none; nothing if the file had to be quarantined."""
     try:
         row = _row_of(spool, wire, name)
-    except (RecordFault, Refusal) as fault:
+    # A file that the disk cannot read would else keep the listener from ever starting.
+    except (RecordFault, Refusal, OSError) as fault:
         _set_aside(ledger, spool, name, fault)
         return None
     return write_rows(ledger, spool, [row])[0]
@@ -98,7 +101,11 @@ def _set_aside(ledger: Ledger, spool: Spool, name: str, fault: Exception) -> Non
     sync_folder(source.parent)
     _log.error("sweep.quarantined", fault=type(fault).__name__, file=short(name))
     with ledger.write() as tx:
-        events.add(tx, "sweep.quarantined", at=ledger.clock.now(), file=source.name, fault=str(fault))
+        events.add(tx, "sweep.quarantined", at=ledger.clock.now(), file=source.name, fault=_said(fault))
+
+
+def _said(fault: Exception) -> str:
+    return f"the disk failed: {fault.strerror}" if isinstance(fault, OSError) else str(fault)
 
 
 def _quarantine_missing(ledger: Ledger, names: set[str]) -> int:

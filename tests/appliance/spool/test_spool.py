@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from appliance.core.clock import HeldClock
 from appliance.core.instance import Location
 from appliance.core.words import StudyState
 from appliance.disk.space import Floor
-from appliance.ledger import counts, custody, studies
+from appliance.ledger import counts, custody, events, studies
 from appliance.ledger.arrivals import Arrived
 from appliance.ledger.engine import Ledger
 from appliance.spool.keeper import RowWriter, SpoolKeeper, write_rows
@@ -241,6 +242,23 @@ def test_what_was_half_written_goes_and_a_torn_file_is_set_aside(box: Box):
     assert (swept.unfinished, swept.quarantined, swept.completed) == (1, 2, 0)
     assert {p.name for p in (box.root / "quarantine").iterdir()} == {"torn.dcm", "foreign.dcm"}
     assert list((box.root / "kept" / "incoming").iterdir()) == []
+
+
+def test_a_file_that_the_disk_cannot_read_is_set_aside_and_the_box_starts(box: Box, monkeypatch):
+    box.keeper.keep(making.arrival())
+    (location,) = box.kept()
+    with box.ledger.write() as tx:
+        custody.quarantine(tx, [location.file], reason="digest differs", at=1.0)
+
+    def fails(self):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Path, "read_bytes", fails)
+    assert box.sweep().quarantined == 1
+    assert box.sweep().quarantined == 0
+    with box.ledger.read() as tx:
+        (told,) = events.latest(tx, 9, word="sweep.quarantined")
+    assert told.detail["fault"] == "the disk failed: Input/output error"
 
 
 def test_a_row_without_bytes_is_quarantined_and_a_resend_restores_it(
