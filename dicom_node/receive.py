@@ -79,7 +79,7 @@ def handle_store(
         arrival = _judge(event, peer, limits)
         keeper.keep(arrival)
     except Refusal as refusal:
-        on_refused(_refused(event, refusal, peer, limits))
+        _tell(on_refused, event, refusal, peer, limits)
         return _refuse(event, refusal, peer)
     # The loop of an association: an error nobody foresaw must answer the sender and spare what follows.
     except Exception as fault:  # noqa: BLE001
@@ -113,6 +113,15 @@ def _judge(event: Event, peer: Peer, limits: Limits) -> Arrival:
         called_ae=acceptor.ae_title.strip(),
         peer_name=peer.name,
     )
+
+
+def _tell(on_refused: OnRefused, event: Event, refusal: Refusal, peer: Peer, limits: Limits) -> None:
+    """Tell people of a refusal, if they can be told: the sender gets its status either way."""
+    try:
+        on_refused(_refused(event, refusal, peer, limits))
+    # On a full disk nothing can be noted, and that is just when the sender must hear A700.
+    except Exception as fault:  # noqa: BLE001 - the loop of an association
+        log.error("receive.refusal_unnoted", error=type(fault).__name__, peer=peer.name)
 
 
 def _refused(event: Event, refusal: Refusal, peer: Peer, limits: Limits) -> Refused:

@@ -200,6 +200,20 @@ def test_the_keepers_refusal_reaches_the_sender(box: Peer, shelf: Shelf, status:
     assert str(response.ErrorComment) == "try later"
 
 
+def test_a_refusal_that_cannot_be_noted_still_reaches_the_sender(
+    box: Peer, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_arrival: Arrival) -> None:
+        raise Refusal(Status.NO_SPACE, "disk.floor", "out of resources: no space")
+
+    def full(*_: object) -> None:
+        raise OSError("no room for a row")
+
+    shelf.before = refuse
+    monkeypatch.setattr("dicom_node.receive._refused", full)
+    assert answer_to(box, sample()).Status == Status.NO_SPACE
+
+
 def test_a_fault_of_ours_has_an_incident_number_and_spares_the_next_instance(box: Peer, shelf: Shelf) -> None:
     def break_once(_arrival: Arrival) -> None:
         shelf.before = lambda _arrival: None
