@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from appliance.assemble.gather import digest_of
 from appliance.core import log
-from appliance.core.words import StudyState, short
+from appliance.core.words import StudyState, Verdict, short
 from appliance.ledger import decisions, jobs, studies
 from appliance.ledger.engine import Ledger, Tx
 from appliance.routes.match import Candidate, Match, match
@@ -47,14 +48,17 @@ class Decider:
     ) -> decisions.Decision:
         manifest = active.package.manifest
         made = match(active.when, active.accepts, lambda facts: check_geometry(manifest, facts), candidates)
+        work = None if made.chosen is None else _work(tx, study, active, made)
+        # The work may not be done although the route and its model would take the series.
+        refused = work is not None and work.refusal is not None
         return decisions.Decision(
             route=active.route.name,
-            verdict=made.verdict,
-            reason=made.reason,
+            verdict=Verdict.NOT_ELIGIBLE if refused else made.verdict,
+            reason=(work and work.refusal) or made.reason,
             series=[
                 _as_row(sentence.candidate, sentence.chosen, sentence.text) for sentence in made.sentences
             ],
-            work=None if made.chosen is None else _work(tx, study, active, made),
+            work=work,
         )
 
 
@@ -71,7 +75,8 @@ def _as_row(candidate: Candidate, chosen: bool, text: str) -> decisions.SeriesSe
 def _work(tx: Tx, study: studies.Study, active: ActiveRoute, made: Match) -> jobs.Work:
     assert made.chosen is not None, "only a match is work"
     found = studies.instances_of(tx, study.study_uid, made.chosen.series_uid)
-    return jobs.Work(
+    lost = studies.lost_of(tx, study.study_uid, made.chosen.series_uid)
+    work = jobs.Work(
         study_uid=study.study_uid,
         series_uid=made.chosen.series_uid,
         route=active.route.name,
@@ -79,7 +84,19 @@ def _work(tx: Tx, study: studies.Study, active: ActiveRoute, made: Match) -> job
         model_name=active.package.manifest.name,
         model_version=active.package.manifest.version,
         model_digest=active.package.digest,
-        input_digest=digest_of(found),
+        input_digest=digest_of([*found, *lost]),
         priority=active.route.priority,
         refusal=made.refusal,
+    )
+    # What was purged or damaged still belongs to the series: work that was done with it stands, and no new
+    # work may pass off the rest of the images as all of them.
+    if lost and not jobs.known(tx, work):
+        return replace(work, refusal=_incomplete(len(lost), len(found) + len(lost)))
+    return work
+
+
+def _incomplete(lost: int, total: int) -> str:
+    return (
+        f"{lost} of the series' {total} images are no longer on the box;"
+        " send the whole series again to have it analysed"
     )

@@ -80,6 +80,11 @@ def open_job(tx: Tx, work: Work, *, at: float) -> int:
     return int(found)
 
 
+def known(tx: Tx, work: Work) -> bool:
+    """Say whether a piece of work was asked for before."""
+    return tx.execute(sa.select(jobs.c.id).where(*_same_work(work)).limit(1)).first() is not None
+
+
 def _same_work(work: Work | Job) -> list[sa.ColumnElement[bool]]:
     return [
         jobs.c.study_uid == work.study_uid,

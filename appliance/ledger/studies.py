@@ -90,6 +90,17 @@ def instances_of(tx: Tx, study_uid: str, series_uid: str | None = None) -> list[
     return [as_instance(row) for row in tx.execute(query)]
 
 
+def lost_of(tx: Tx, study_uid: str, series_uid: str) -> list[Instance]:
+    """Return the current instances of a series whose bytes are purged or not to be trusted."""
+    query = sa.select(instances).where(
+        instances.c.study_uid == study_uid,
+        instances.c.series_uid == series_uid,
+        instances.c.current,
+        instances.c.state != InstanceState.STUDY,
+    )
+    return [as_instance(row) for row in tx.execute(query)]
+
+
 def count_of(tx: Tx, study_uid: str) -> int:
     """Return how many current instances of a study are kept."""
     query = sa.select(sa.func.count()).select_from(instances)

@@ -17,7 +17,7 @@ from appliance.assemble.ready import Gathering, judge
 from appliance.core.clock import HeldClock
 from appliance.core.config import Assembly, Route
 from appliance.core.words import StudyState, Verdict
-from appliance.ledger import arrivals, counts, decisions, events, jobs, studies
+from appliance.ledger import arrivals, counts, custody, decisions, events, jobs, studies
 from appliance.ledger.engine import Ledger
 from appliance.routes.expression import compile_condition
 from appliance.routes.table import ActiveRoute
@@ -293,6 +293,31 @@ class TestDecide:
         bench.arrive(Modality="SR", SeriesInstanceUID="1.2.3.0.1.99")
         _, second = self.decided(bench, route("ct", 'Modality == "CT"'))
         assert second.job_id == first.job_id
+
+    def purge(self, bench: Bench) -> None:
+        with bench.ledger.write() as tx:
+            custody.purge(tx, studies.instances_of(tx, STUDY), at=bench.clock.now())
+
+    def test_a_late_dose_report_of_a_purged_study_does_not_repeat_the_work(self, bench: Bench):
+        bench.arrive()
+        (first,) = self.decided(bench, route("ct", 'Modality == "CT"'))
+        self.purge(bench)
+        bench.arrive(Modality="SR", SeriesInstanceUID="1.2.3.0.1.99")
+        _, second = self.decided(bench, route("ct", 'Modality == "CT"'))
+        assert second.job_id == first.job_id
+
+    def test_a_late_image_of_a_purged_series_is_not_analysed_as_if_it_were_all(self, bench: Bench):
+        bench.arrive()
+        self.decided(bench, route("ct", 'Modality == "CT"'))
+        self.purge(bench)
+        bench.arrive()
+        late = self.decided(bench, route("ct", 'Modality == "CT"'))[-1]
+        assert late.verdict is Verdict.NOT_ELIGIBLE
+        assert late.reason.startswith("1 of the series' 2 images are no longer on the box")
+        with bench.ledger.read() as tx:
+            job = jobs.find(tx, late.job_id or 0)
+        assert job is not None
+        assert job.refusal == late.reason
 
     def test_a_duplicate_changes_nothing(self, bench: Bench):
         bench.arrive(SOPInstanceUID="1.2.7")
