@@ -42,6 +42,8 @@ class Limits:
     tickets_waiting_max: int = 1_000
 
     delivery_batch_max: int = 200
+    # The objects of a batch are in memory together, and so are those of every other peer.
+    delivery_batch_bytes_max: int = 256 * 2**20
     delivery_lease_seconds: float = 300.0
     delivery_backoff_seconds: float = 5.0
     delivery_backoff_seconds_max: float = 900.0

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
 from appliance.core.limits import Limits
-from appliance.core.words import DeliveryState
+from appliance.core.words import DeliveryState, StudyState
 from appliance.ledger import events
 from appliance.ledger.engine import Tx
 from appliance.ledger.results import ResultObject, as_object
 from appliance.ledger.states import DELIVERY
-from appliance.ledger.tables import deliveries, objects, results
+from appliance.ledger.tables import deliveries, objects, results, studies
 
 _WAITING = (DeliveryState.PENDING, DeliveryState.LATER)
 
@@ -58,24 +58,37 @@ def _joined() -> sa.Select[Any]:
     )
 
 
+def _due(at: float) -> list[sa.ColumnElement[bool]]:
+    """What may be sent now: nothing of a study that is held, whatever was made before it was (F35)."""
+    held = (
+        sa.select(deliveries.c.id)
+        .join(objects, objects.c.id == deliveries.c.object_id)
+        .join(results, results.c.id == objects.c.result_id)
+        .join(studies, studies.c.study_uid == results.c.study_uid)
+        .where(studies.c.state == StudyState.HELD)
+    )
+    return [deliveries.c.state.in_(_WAITING), deliveries.c.due_at <= at, deliveries.c.id.not_in(held)]
+
+
 def peers_due(tx: Tx, *, at: float) -> list[str]:
     """Return the peers that something is due for now."""
-    query = sa.select(deliveries.c.peer).where(deliveries.c.state.in_(_WAITING), deliveries.c.due_at <= at)
-    return sorted(tx.execute(query.distinct()).scalars())
+    return sorted(tx.execute(sa.select(deliveries.c.peer).where(*_due(at)).distinct()).scalars())
 
 
 def take(tx: Tx, peer: str, *, at: float, limits: Limits) -> list[Parcel]:
     """Take the oldest deliveries due at a peer for one association; they are SENDING until settled."""
     due = (
-        sa.select(deliveries.c.id)
-        .where(deliveries.c.peer == peer, deliveries.c.state.in_(_WAITING), deliveries.c.due_at <= at)
+        sa.select(deliveries.c.id, objects.c.length)
+        .join(objects, objects.c.id == deliveries.c.object_id)
+        .where(deliveries.c.peer == peer, *_due(at))
         .order_by(deliveries.c.id)
         .limit(limits.delivery_batch_max)
     )
+    chosen = _within(tx.execute(due), limits.delivery_batch_bytes_max)
     # Another courier may have chosen the same rows; only those this statement changed are ours.
     taken = tx.execute(
         sa.update(deliveries)
-        .where(deliveries.c.id.in_(list(tx.execute(due).scalars())), deliveries.c.state.in_(_WAITING))
+        .where(deliveries.c.id.in_(chosen), deliveries.c.state.in_(_WAITING))
         .values(
             state=DeliveryState.SENDING,
             attempts=deliveries.c.attempts + 1,
@@ -93,6 +106,25 @@ def take(tx: Tx, peer: str, *, at: float, limits: Limits) -> list[Parcel]:
         .order_by(deliveries.c.id)
     )
     return [_parcel(row) for row in tx.execute(query)]
+
+
+def _within(rows: Iterable[Any], bytes_max: int) -> list[int]:
+    """Return the first rows that are together no longer than a bound; at least one."""
+    chosen: list[int] = []
+    total = 0
+    for row in rows:
+        total += row.length
+        if chosen and total > bytes_max:
+            break
+        chosen.append(row.id)
+    return chosen
+
+
+def prolong(tx: Tx, parcels: Iterable[Parcel], *, at: float, limits: Limits) -> None:
+    """Keep what is still to be sent of a batch: a destination may be slow without the courier being dead."""
+    waiting = deliveries.c.id.in_([parcel.id for parcel in parcels])
+    query = sa.update(deliveries).where(waiting, deliveries.c.state == DeliveryState.SENDING)
+    tx.execute(query.values(lease_until=at + limits.delivery_lease_seconds))
 
 
 def _parcel(row: Any) -> Parcel:

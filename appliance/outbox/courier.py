@@ -43,11 +43,24 @@ class Courier:
             if parcel is None:
                 _log.error("courier.unasked", peer=peer.name)
                 continue
-            self._settle(parcel, sent)
+            self._settle(parcel, sent, behind=parcels.values())
             accepted += sent.outcome == "accepted"
         if outgoing:
             _log.info("courier.batch", peer=peer.name, objects=len(outgoing), accepted=accepted)
         return accepted
+
+    def give_up(self, peer_name: str) -> int:
+        """End what is due at a peer that the configuration no longer names; a person settles it (P6).
+
+        Returns how many deliveries. Put back, the peer gets them when the person sends them again.
+        """
+        now = self._ledger.clock.now()
+        with self._ledger.write() as tx:
+            taken = deliveries.take(tx, peer_name, at=now, limits=self._limits)
+            for parcel in taken:
+                deliveries.dead(tx, parcel, status=None, word="courier.unknown_peer", at=now)
+        _log.error("courier.unknown_peer", peer=peer_name, objects=len(taken))
+        return len(taken)
 
     def _load(self, parcel: Parcel) -> Outgoing | None:
         """Read an object's frozen bytes; one whose bytes changed is never sent (P5)."""
@@ -70,10 +83,11 @@ class Courier:
             data=data,
         )
 
-    def _settle(self, parcel: Parcel, sent: Sent) -> None:
+    def _settle(self, parcel: Parcel, sent: Sent, *, behind: Iterable[Parcel]) -> None:
         now = self._ledger.clock.now()
         refused = sent.outcome == "refused"
         with self._ledger.write() as tx:
+            deliveries.prolong(tx, behind, at=now, limits=self._limits)
             if sent.outcome == "accepted":
                 deliveries.accepted(tx, parcel, status=sent.status, word=sent.word, at=now)
             elif refused and parcel.refusals + 1 >= self._limits.refusals_max:

@@ -66,6 +66,6 @@ class _Round:
             due = deliveries.peers_due(tx, at=self._stage.ledger.clock.now())
         for name in due:
             if name not in self._peers:
-                _log.error("courier.unknown_peer", peer=name)
+                self._courier.give_up(name)
             elif name not in self._running:
                 self._running[name] = self._pool.submit(self._courier.deliver, self._peers[name])

@@ -11,7 +11,7 @@ from appliance.core.clock import HeldClock
 from appliance.core.config import Peer
 from appliance.core.limits import Limits
 from appliance.core.words import DeliveryState, JobState, Outcome
-from appliance.ledger import arrivals, deliveries, jobs, results
+from appliance.ledger import arrivals, deliveries, jobs, results, studies
 from appliance.ledger.engine import Ledger
 from appliance.ledger.results import Ending, Result, ResultObject
 from appliance.outbox.courier import Courier
@@ -180,6 +180,50 @@ def test_a_refusal_is_asked_again_and_then_a_person_must_look(office: Office, cl
     with office.ledger.write() as tx:
         assert deliveries.settle(tx, [dead.id], by="somebody", send_again=True, at=clock.now()) == 1
     office.answers.clear()
+    assert office.courier.deliver(PACS) == 1
+
+
+def test_a_slow_peer_is_not_taken_for_a_dead_courier(office: Office, clock: HeldClock):
+    office.fill("1.1", "1.2", "1.3")
+
+    def slowly(_peer, objects):
+        for item in objects:
+            clock.advance(0.6 * LIMITS.delivery_lease_seconds)
+            with office.ledger.write() as tx:
+                deliveries.release_dead(tx, at=clock.now(), everything=False)
+            yield sent(item.sop_instance_uid)
+
+    assert Courier(office.ledger, office.spool, slowly, LIMITS).deliver(PACS) == 3
+    assert set(office.states().values()) == {DeliveryState.ACCEPTED}
+
+
+def test_a_batch_is_bounded_in_bytes_and_one_object_always_goes(office: Office):
+    office.fill("1.1", "1.2", "1.3")
+    for bytes_max, objects in ((2 * len(b"object 1.1"), 2), (1, 1)):
+        limits = Limits(delivery_batch_bytes_max=bytes_max)
+        Courier(office.ledger, office.spool, office._send, limits).deliver(PACS)
+        assert len(office.batches.pop()) == objects
+
+
+def test_what_waits_for_a_peer_that_is_gone_is_for_a_person_to_settle(office: Office):
+    office.fill("1.1")
+    assert office.courier.give_up("pacs") == 1
+    assert (office.only().state, office.only().word) == (DeliveryState.DEAD, "courier.unknown_peer")
+    with office.ledger.read() as tx:
+        assert deliveries.peers_due(tx, at=office.ledger.clock.now()) == []
+
+
+def test_nothing_of_a_held_study_is_sent_until_it_is_released(office: Office, clock: HeldClock):
+    office.fill("1.1")
+    with office.ledger.write() as tx:
+        study = studies.find(tx, "1.9")
+        assert study is not None
+        assert studies.hold(tx, study, reason="two patients", at=clock.now())
+        assert deliveries.peers_due(tx, at=clock.now()) == []
+    assert office.courier.deliver(PACS) == 0
+    assert office.batches == []
+    with office.ledger.write() as tx:
+        assert studies.release(tx, "1.9", at=clock.now())
     assert office.courier.deliver(PACS) == 1
 
 
