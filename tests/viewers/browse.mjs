@@ -1,0 +1,156 @@
+// Open series after series of a PACS in the OHIF viewer, in a headless browser, and write down what is seen.
+//
+// usage: node browse.mjs PLAN.json       The plan is written by tests/viewers/browser.py.
+// For each step NAME of the plan: NAME.json (what was seen, see `look`), NAME.png (the whole page), and
+// NAME-canvas.png (the image area alone, without the shapes on it). It judges nothing.
+
+import { createRequire } from "node:module";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+const plan = JSON.parse(readFileSync(process.argv[2], "utf8"));
+const { chromium } = createRequire(import.meta.url)(plan.playwright);
+
+const LOAD_MS_MAX = 60_000;
+const APPEAR_MS_MAX = 20_000;
+const TOUCH_AFTER_MS = 4_000;
+const CLICK_MS_MAX = 10_000;
+const LOOK_EVERY_MS = 250;
+const CALM_LOOKS = 4;
+
+// Runs in the page. `world` holds where three points of the canvas lie in the patient, in mm, as the viewer
+// itself maps them: (0, 0), (100, 0) and (0, 100) in CSS pixels.
+function look() {
+  const seen = { text: document.body.innerText, shapes: [], page: null, world: null, image: null, canvas: null };
+  const drawn = ["circle", "ellipse", "line", "path", "polyline", "polygon", "rect"];
+  const layer = document.querySelector("svg.svg-layer");
+  if (layer) {
+    const from = layer.getBoundingClientRect();
+    for (const one of layer.querySelectorAll(drawn.join(","))) {
+      const at = one.getBoundingClientRect();
+      // Markers and filters are defined in the layer as well, but have no size on the screen.
+      if (at.width + at.height > 1 && !one.closest("defs"))
+        seen.shapes.push({
+          kind: one.tagName,
+          left: at.left - from.left, top: at.top - from.top,
+          right: at.right - from.left, bottom: at.bottom - from.top,
+        });
+    }
+    seen.words = [...layer.querySelectorAll("text")].map((one) => one.textContent);
+  }
+  seen.asked = [...document.querySelectorAll("button")].some((one) => one.innerText === "Yes");
+  const pane = document.querySelector('[data-cy="viewport-pane"]');
+  seen.page = pane ? pane.innerText : null;
+  const shown = window.cornerstone?.getEnabledElements?.()[0]?.viewport;
+  if (shown) {
+    try {
+      seen.world = [[0, 0], [100, 0], [0, 100]].map((point) => [...shown.canvasToWorld(point)]);
+      seen.image = shown.getCurrentImageId?.() ?? null;
+      seen.canvas = shown.getCanvas().toDataURL("image/png");
+      seen.size = [shown.element.clientWidth, shown.element.clientHeight];
+    } catch (error) {
+      seen.trouble = String(error);
+    }
+  }
+  return seen;
+}
+
+const pause = (ms) => new Promise((done) => setTimeout(done, ms));
+
+// Look until what was hoped for is there and has stopped moving; after APPEAR_MS_MAX take what there is.
+async function lookUntil(page, hoped, ms = APPEAR_MS_MAX) {
+  const end = Date.now() + ms;
+  let [last, calm, seen] = ["", 0, null];
+  while (Date.now() < end && calm < CALM_LOOKS) {
+    seen = await page.evaluate(look);
+    const now = JSON.stringify(seen);
+    calm = now === last && hoped(seen) ? calm + 1 : 0;
+    last = now;
+    await pause(LOOK_EVERY_MS);
+  }
+  return seen;
+}
+
+// The viewer at times has a shape but does not draw it before the image is drawn again (seen in one of three
+// openings of a point). Do what a reader does: scroll one image on and back.
+async function touchIfBare(page, hoped) {
+  if (hoped(await lookUntil(page, hoped, TOUCH_AFTER_MS))) return false;
+  const box = await page.locator("canvas").first().boundingBox();
+  await page.mouse.move(box.x + box.width / 2, box.y + box.height / 2);
+  for (const way of [100, -100]) {
+    await page.mouse.wheel(0, way);
+    await lookUntil(page, () => true, TOUCH_AFTER_MS);
+  }
+  return true;
+}
+
+async function open(page, step) {
+  await page.goto(`${plan.base}/viewer?StudyInstanceUIDs=${step.study_uid}`, { timeout: LOAD_MS_MAX });
+  await page.locator("canvas").first().waitFor({ timeout: LOAD_MS_MAX });
+  const before = await lookUntil(page, (seen) => seen.image !== null);
+  const numbered = `[data-cy^="study-browser-thumbnail"][data-series="${step.series_number}"]`;
+  const thumbnail = page.locator(numbered).filter({ hasText: step.series }).first();
+  await thumbnail.waitFor({ timeout: LOAD_MS_MAX });
+  await thumbnail.scrollIntoViewIfNeeded();
+  await thumbnail.dblclick({ timeout: CLICK_MS_MAX });
+  return before;
+}
+
+const yes = (page) => page.getByRole("button", { name: "Yes", exact: true }).first();
+
+const HOPES = {
+  shapes: () => (seen) => seen.shapes.length > 0,
+  page: (step) => (seen) => (seen.page ?? "").includes(step.words),
+  image: (_, before) => (seen) => seen.image !== null && seen.image !== before.image,
+  prompt: () => (seen) => seen.asked,
+};
+
+async function walk(page, step) {
+  const before = await open(page, step);
+  const hoped = HOPES[step.hope](step, before);
+  const seen = { touched: step.hope === "shapes" && (await touchIfBare(page, hoped)) };
+  seen.open = await lookUntil(page, hoped);
+  await keep(page, step.name, seen.open);
+  if (step.panel) {
+    await yes(page).click({ timeout: CLICK_MS_MAX });
+    await lookUntil(page, () => true);
+    const tab = page.locator(`[data-cy^="${step.panel}"][data-cy$="-btn"]`).first();
+    if (await tab.count()) await tab.click({ timeout: CLICK_MS_MAX });
+    seen.loaded = await lookUntil(page, () => true);
+    await keep(page, `${step.name}-loaded`, seen.loaded);
+  }
+  return seen;
+}
+
+async function keep(page, name, seen) {
+  await page.screenshot({ path: join(plan.out, `${name}.png`) });
+  if (seen.canvas) writeFileSync(join(plan.out, `${name}-canvas.png`), Buffer.from(seen.canvas.split(",")[1], "base64"));
+  delete seen.canvas;
+}
+
+const quiet = ["--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
+const software = ["--no-sandbox", "--disable-gpu", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"];
+const context = await chromium.launchPersistentContext(plan.profile, {
+  executablePath: plan.chromium, headless: true, viewport: { width: 1400, height: 850 }, args: [...quiet, ...software],
+});
+// The viewer greets a new reader with a tour that takes every click.
+await context.addInitScript(() => localStorage.setItem("shownTours", '["basicViewerTour"]'));
+for (const step of plan.steps) {
+  const page = await context.newPage();
+  const said = [];
+  page.on("pageerror", (error) => said.push(error.message));
+  page.on("console", (line) => line.type() === "error" && said.push(line.text()));
+  let seen = {};
+  const start = Date.now();
+  try {
+    seen = await walk(page, step);
+  } catch (error) {
+    seen.fault = error.message;
+    await page.screenshot({ path: join(plan.out, `${step.name}-fault.png`) }).catch(() => {});
+  }
+  seen.said = said;
+  seen.seconds = (Date.now() - start) / 1000;
+  writeFileSync(join(plan.out, `${step.name}.json`), JSON.stringify(seen, null, 1));
+  await page.close();
+}
+await context.close();
