@@ -58,6 +58,8 @@ LABEL = Label(output="sr", title="sr")
 _SR_CLASSES = "1.2.840.10008.5.1.4.1.1.88."
 # Ten significant digits: more than any measurement has, and always a valid DS.
 _VALUE_FORMAT = ".10g"
+# OHIF 3.13.2 puts "L: ", "W: " and nothing at all in the place of exactly these meanings: "L: : 25.27 mm".
+_OTHERWISE = {"Long Axis": "Long axis", "Short Axis": "Short axis", "Length": "length"}
 _LIBRARY_KEYWORDS = (
     "Rows", "Columns", "PixelSpacing", "SliceThickness", "ImagePositionPatient", "ImageOrientationPatient",
 )  # fmt: skip
@@ -110,7 +112,7 @@ def observation_context(context: ResultContext) -> ObservationContext:
     who = context.provenance
     device = DeviceObserverIdentifyingAttributes(
         uid=who.device_uid,
-        name=wording.plain(f"{who.product} at {who.site_name}"),
+        name=wording.plain(wording.at_site(who.product, who)),
         manufacturer_name=wording.plain(who.manufacturer),
         model_name=wording.plain(f"{who.product} {who.product_version}"),
     )
@@ -195,6 +197,7 @@ def _shown_name(found: Measurement, named: str) -> CodedConcept:
     """
     name = coding.concept(found.name)
     meaning = wording.derived_name(found) + named
+    meaning = _OTHERWISE.get(meaning, meaning)
     return CodedConcept(name.value, name.scheme_designator, wording.long_string(meaning))
 
 

@@ -135,11 +135,16 @@ def notice_heading(notice: Notice) -> str:
     return f"NOT ANALYSED ({notice.kind}). This is not a negative result."
 
 
+def at_site(what: str, who: Provenance) -> str:
+    """Add where it stands; `readside analyse` has no site."""
+    return f"{what} at {who.site_name}" if who.site_name else what
+
+
 def made_by(context: ResultContext) -> list[str]:
     """Say which product, model, engine and box made the result (P7); what is not known is left out."""
     who = context.provenance
     lines = [
-        f"{who.product} {who.product_version} ({who.manufacturer}) at {who.site_name}",
+        at_site(f"{who.product} {who.product_version} ({who.manufacturer})", who),
         f"Model: {who.model_name} {who.model_version}, {who.model_digest}",
         f"Route: {context.route}; run {context.run}",
     ]

@@ -223,7 +223,7 @@ def test_a_lesion_is_a_rectangle_in_the_group_and_under_each_number():
         values = [float(n.MeasuredValueSequence[0].NumericValue) for n in numbers(group)]
         assert values == [pytest.approx(m.value) for m in found.measurements]
         meanings = [n.ConceptNameCodeSequence[0].CodeMeaning for n in numbers(group)]
-        assert meanings == ["Volume", "Long Axis", "Probability"]
+        assert meanings == ["Volume", "Long axis", "Probability"]
 
 
 def test_what_is_withheld_is_said_in_words_and_never_as_a_number():
@@ -316,3 +316,9 @@ def test_the_library_that_wrote_it_reads_it_back():
     content = MeasurementReport.from_sequence([document])
     found = content.get_volumetric_roi_measurement_groups()
     assert [group.tracking_identifier for group in found] == ["lesion 1", "lesion 2"]
+
+
+def test_the_observer_without_a_site_has_its_own_name_only():
+    who = replace(context().provenance, site_name="")
+    made = report(lesions(series().volume), provenance=who)
+    assert "Readside" in {item.get("TextValue") for item in walk(made)}

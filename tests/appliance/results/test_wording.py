@@ -87,3 +87,9 @@ def test_empty_words_of_a_provenance_are_left_out():
     who = replace(context().provenance, engine="", intended_use="")
     lines = wording.made_by(replace(context(), provenance=who))
     assert not any(line.startswith(("Engine", "Intended use")) for line in lines)
+
+
+def test_without_a_site_no_place_is_named():
+    who = replace(context().provenance, site_name="")
+    lines = wording.made_by(replace(context(), provenance=who))
+    assert lines[0] == "Readside 0.1.0 (Readside project)"
