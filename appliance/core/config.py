@@ -8,12 +8,21 @@ and names.
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Sequence, Set
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 DEFAULT_PATH = Path("/etc/readside/site.toml")
 
@@ -26,6 +35,14 @@ Seconds = Annotated[float, Field(gt=0, le=7 * 86400)]
 Output = Literal["sr", "seg", "gsps", "sc", "text-sr", "pdf"]
 Right = Literal["store", "query"]
 EngineName = Literal["tensorrt", "cuda", "openvino", "cpu"]
+
+
+# Names that the design keeps for what later versions bring; asking for one now is a fault of its own kind.
+RESERVED = frozenset(
+    {"registry", "dicom.tls", "inference.devices", "inference.memory_gib", "inference.kserve"}
+)
+# A socket's address holds 107 bytes on Linux; the box's sockets lie in `run/` under the storage root.
+ROOT_BYTES_MAX = 90
 
 
 class ConfigError(Exception):
@@ -82,6 +99,18 @@ class Storage(Section):
     root: Path
     floor_gib: Annotated[float, Field(ge=0)] = 5.0
     retain_days: Annotated[float, Field(gt=0)] = 7.0
+
+    @field_validator("root")
+    @classmethod
+    def _root_fits(cls, root: Path) -> Path:
+        if not root.is_absolute():
+            raise ValueError("storage.root: must be an absolute path")
+        length = len(os.fsencode(root))
+        if length > ROOT_BYTES_MAX:
+            raise ValueError(
+                f"storage.root: is {length} bytes long, at most {ROOT_BYTES_MAX} leave room for sockets"
+            )
+        return root
 
     @property
     def floor_bytes(self) -> int:
@@ -286,7 +315,8 @@ def _sentences(fault: Any, tree: dict[str, Any]) -> list[str]:
     if fault["type"] == "value_error":
         return str(fault["ctx"]["error"]).splitlines()
     if fault["type"] == "extra_forbidden":
-        return [f"{where}: this key is not known"]
+        reserved = where.split(".")[0] in RESERVED or where in RESERVED
+        return [f"{where}: {'is not in this version' if reserved else 'this key is not known'}"]
     if fault["type"] == "missing":
         return [f"{where}: must be given"]
     return [f"{where}: {fault['msg']}"]

@@ -225,3 +225,22 @@ def test_a_file_that_cannot_be_used_is_one_fault(tmp_path, content, fault):
         config.load(path)
     (said,) = caught.value.faults
     assert said.startswith(f"{path}: {fault}")
+
+
+@pytest.mark.parametrize(
+    ("tree", "where"),
+    [({"registry": {"url": "x"}}, "registry"), ({"inference": {"memory_gib": 4}}, "inference.memory_gib")],
+)
+def test_a_reserved_name_is_told_apart_from_an_unknown_one(tree, where):
+    with pytest.raises(ConfigError) as refused:
+        config.parse({"site": {"name": "x"}, "storage": {"root": "/var/lib/x"}} | tree)
+    assert refused.value.faults == [f"{where}: is not in this version"]
+
+
+@pytest.mark.parametrize(
+    ("root", "says"), [("var/lib", "absolute path"), ("/" + "x" * 90, "91 bytes long, at most 90")]
+)
+def test_a_root_that_cannot_hold_the_box_is_a_fault(root, says):
+    with pytest.raises(ConfigError) as refused:
+        config.parse({"site": {"name": "x"}, "storage": {"root": root}})
+    assert [fault for fault in refused.value.faults if says in fault]
