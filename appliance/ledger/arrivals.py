@@ -108,9 +108,11 @@ def _touch(tx: Tx, instance: Instance, at: float) -> None:
 
 def _extend(tx: Tx, study_uid: str, at: float) -> None:
     here = sa.update(studies).where(studies.c.study_uid == study_uid)
+    # Why it is held stays until it is judged anew: nothing of it may leave in between.
+    reason = sa.case((studies.c.state == StudyState.HELD, studies.c.reason))
     reopened = tx.execute(
         here.where(studies.c.state != StudyState.GATHERING).values(
-            state=StudyState.GATHERING, reason=None, gathering_since=at, last_at=at
+            state=StudyState.GATHERING, reason=reason, gathering_since=at, last_at=at
         )
     ).rowcount
     if reopened:

@@ -59,13 +59,17 @@ def _joined() -> sa.Select[Any]:
 
 
 def _due(at: float) -> list[sa.ColumnElement[bool]]:
-    """What may be sent now: nothing of a study that is held, whatever was made before it was (F35)."""
+    """What may be sent now: nothing of a study that is held, or was and is not judged anew yet (F35)."""
+    doubted = sa.or_(
+        studies.c.state == StudyState.HELD,
+        sa.and_(studies.c.state == StudyState.GATHERING, studies.c.reason.is_not(None)),
+    )
     held = (
         sa.select(deliveries.c.id)
         .join(objects, objects.c.id == deliveries.c.object_id)
         .join(results, results.c.id == objects.c.result_id)
         .join(studies, studies.c.study_uid == results.c.study_uid)
-        .where(studies.c.state == StudyState.HELD)
+        .where(doubted)
     )
     return [deliveries.c.state.in_(_WAITING), deliveries.c.due_at <= at, deliveries.c.id.not_in(held)]
 

@@ -159,11 +159,14 @@ def hold(tx: Tx, study: Study, *, reason: str, at: float) -> bool:
 
 
 def release(tx: Tx, study_uid: str, *, at: float) -> bool:
-    """Let a held study gather again, so that it is judged anew; say whether it was held."""
+    """Let a held study gather again, so that it is judged anew; say whether it was held.
+
+    It keeps its reason until then, which keeps its deliveries back.
+    """
     done = tx.execute(
         sa.update(studies)
         .where(studies.c.study_uid == study_uid, studies.c.state == StudyState.HELD)
-        .values(state=StudyState.GATHERING, reason=None, gathering_since=at)
+        .values(state=StudyState.GATHERING, gathering_since=at)
     ).rowcount
     if done:
         events.add(tx, "assemble.released", at=at, study_uid=study_uid)

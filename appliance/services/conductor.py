@@ -116,5 +116,10 @@ def _start_confirming(stage: Stage, config: Config) -> threading.Thread | None:
 
 def _confirm(stage: Stage, confirmer: Confirmer) -> None:
     pause = min(stage.limits.poll_seconds, 0.5)
-    while not stage.stopping.wait(pause):
-        confirmer.turn()
+    try:
+        while not stage.stopping.wait(pause):
+            confirmer.turn()
+    # A thread that died silently would leave every study to its quiet time: the service must start anew.
+    except Exception as error:  # noqa: BLE001 - the thread's main loop
+        _log.critical("conductor.fault", error=type(error).__name__, where=log.where(error))
+        stage.fault()

@@ -223,7 +223,18 @@ def test_nothing_of_a_held_study_is_sent_until_it_is_released(office: Office, cl
     assert office.courier.deliver(PACS) == 0
     assert office.batches == []
     with office.ledger.write() as tx:
+        arrivals.add(tx, making.instance(9, study="1.9"), calling_ae="PACS", at=clock.now())
+    assert office.courier.deliver(PACS) == 0
+    with office.ledger.write() as tx:
+        study = studies.find(tx, "1.9")
+        assert study is not None
+        assert studies.hold(tx, study, reason="two patients", at=clock.now())
         assert studies.release(tx, "1.9", at=clock.now())
+    assert office.courier.deliver(PACS) == 0
+    with office.ledger.write() as tx:
+        study = studies.find(tx, "1.9")
+        assert study is not None
+        assert studies.ready(tx, study, content_digest="c", instance_count=2, reason="quiet", at=clock.now())
     assert office.courier.deliver(PACS) == 1
 
 
