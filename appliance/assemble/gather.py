@@ -49,7 +49,7 @@ class Gatherer:
                 for s in studies.in_state(tx, StudyState.GATHERING)
             ]
         became_ready = sum(self._look_at(one, now) for one in gathering)
-        self.next_due_at = min((next_due(one, self._assembly) for one in gathering), default=math.inf)
+        self.next_due_at = min((next_due(one, self._assembly, now) for one in gathering), default=math.inf)
         return became_ready
 
     def _look_at(self, gathering: Gathering, now: float) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -48,12 +49,15 @@ def judge(gathering: Gathering, assembly: Assembly, now: float) -> str | None:
     return None
 
 
-def next_due(gathering: Gathering, assembly: Assembly) -> float:
-    """Return the earliest moment, in epoch seconds, at which there may be something to do for a study."""
+def next_due(gathering: Gathering, assembly: Assembly, now: float) -> float:
+    """Return the earliest moment after `now`, in epoch seconds, at which a study may have something to do.
+
+    What is due already was done, or waits for something else: an answer, an arrival, the deadline.
+    """
     study = gathering.study
     dues = [study.last_at + assembly.quiet_seconds, study.gathering_since + assembly.deadline_seconds]
     dues += [s.last_at + assembly.series_quiet_seconds for s in gathering.series if s.complete_at is None]
-    return min(dues)
+    return min((due for due in dues if due > now), default=math.inf)
 
 
 def ask_due(study: Study, assembly: Assembly, now: float) -> bool:

@@ -65,8 +65,11 @@ def _run_service(name: ServiceName, config: Config) -> int:
         raise
     # A traceback may quote what was being handled; the log gets the kind and the places, never the message.
     except Exception as error:  # noqa: BLE001 - the service's last line of defence
-        places = log.where(error)
-        log.get("services").critical("service.fault", error=type(error).__name__, where=places)
+        # What the system says (address in use, no space, no permission) is its own fixed text.
+        said = error.strerror if isinstance(error, OSError) else None
+        log.get("services").critical(
+            "service.fault", error=type(error).__name__, reason=said, where=log.where(error)
+        )
         return FAULT_EXIT
 
 

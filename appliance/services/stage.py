@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from appliance.core.limits import DEFAULT, Limits
 from appliance.disk.durable import make_folder
 from appliance.ledger import services
 from appliance.ledger.engine import Ledger, open_ledger
+from appliance.ledger.reading import LedgerFault
 
 _log = log.get("services")
 _LOOK_SECONDS = 1.0
@@ -112,5 +113,6 @@ def _beat(stage: Stage) -> None:
             stage.stop()
         elif stage.ledger.clock.elapsed() - beaten_at >= stage.limits.heartbeat_seconds:
             beaten_at = stage.ledger.clock.elapsed()
-            with stage.ledger.write() as tx:
+            # A ledger without room for a beat is no reason to stop looking whether the supervisor lives.
+            with suppress(LedgerFault), stage.ledger.write() as tx:
                 services.beat(tx, stage.name, at=stage.ledger.clock.now())

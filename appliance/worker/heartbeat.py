@@ -11,6 +11,7 @@ from appliance.core.limits import Limits
 from appliance.ledger import jobs
 from appliance.ledger.engine import Ledger
 from appliance.ledger.jobs import Job
+from appliance.ledger.reading import LedgerFault
 
 _log = log.get("worker")
 
@@ -25,14 +26,22 @@ class Heartbeat:
 
     def _run(self) -> None:
         while not self._stop.wait(self._limits.heartbeat_seconds):
-            with self._ledger.write() as tx:
-                mine = jobs.prolong(
-                    tx, self._job, at=self._ledger.clock.now(), seconds=self._limits.lease_seconds
-                )
+            try:
+                mine = self._prolong()
+            except LedgerFault as fault:
+                # A full disk may have room again before the lease runs out; a dead thread would not notice.
+                _log.error("ledger.fault", job=self._job.id, error=type(fault).__name__)
+                continue
             if not mine:
                 # The work goes on and is thrown away at its end: a stale attempt cannot record anything.
                 _log.warning("queue.stale_lease", job=self._job.id)
                 return
+
+    def _prolong(self) -> bool:
+        with self._ledger.write() as tx:
+            return jobs.prolong(
+                tx, self._job, at=self._ledger.clock.now(), seconds=self._limits.lease_seconds
+            )
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -217,6 +217,13 @@ class TestCount:
         assert bench.gatherer.turn() == 1
         assert "1 of 3 instances are here" in (bench.study().reason or "")
 
+    def test_a_study_that_waits_for_more_than_quiet_keeps_nobody_awake(self, bench: Bench):
+        bench.arrive()
+        bench.clock.advance(61)
+        self.confirm(bench, 3)
+        assert bench.gatherer.turn() == 0
+        assert bench.gatherer.next_due_at == bench.study().gathering_since + 600
+
     @pytest.mark.parametrize("answer", [None, 0])
     def test_a_peer_that_does_not_say_leaves_the_quiet_time(self, bench: Bench, answer):
         bench.arrive()

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import sqlalchemy as sa
 
+from appliance.cli import box
+from appliance.core.clock import Clock
 from appliance.core.limits import Limits
 from appliance.services.run import Child, Supervisor
-from appliance.services.stage import AnotherRuns, _only_one
+from appliance.services.stage import FAULT_EXIT, AnotherRuns, Stage, _beat, _only_one
 
 SECONDS_MAX = 20.0
 
@@ -137,3 +142,30 @@ def test_a_fault_of_a_service_names_places_and_no_data(tmp_path: Path):
     line = json.loads(done.stdout.splitlines()[-1])
     assert (line["event"], line["error"]) == ("service.fault", "ValueError")
     assert any("fail" in place for place in line["where"])
+
+
+def test_a_service_on_a_full_disk_still_sees_that_its_supervisor_is_gone(monkeypatch):
+    class Full:
+        clock = Clock()
+
+        def write(self):
+            raise sa.exc.OperationalError("UPDATE services", {}, Exception("database or disk is full"))
+
+    parents = iter([1, *[1] * 5])
+    monkeypatch.setattr("appliance.services.stage._LOOK_SECONDS", 0.01)
+    monkeypatch.setattr("appliance.services.stage.os.getppid", lambda: next(parents, 2))
+    stage = Stage("worker", None, Full(), Limits(heartbeat_seconds=0.01))  # type: ignore[arg-type]
+    _beat(stage)
+    assert stage.stopping.is_set()
+
+
+def test_what_the_system_said_of_a_fault_is_told_and_nothing_else(monkeypatch, capsys):
+    def taken(_config):
+        raise OSError(errno.EADDRINUSE, "Address already in use", "DOE^JANE")
+
+    monkeypatch.setattr(box.importlib, "import_module", lambda _name: SimpleNamespace(run=taken))
+    monkeypatch.setattr(box.log, "configure", lambda _name: None)
+    assert box._run_service(box.ServiceName.LISTENER, None) == FAULT_EXIT  # type: ignore[arg-type]
+    said = capsys.readouterr().out
+    assert "Address already in use" in said
+    assert "DOE" not in said
