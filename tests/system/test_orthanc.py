@@ -116,6 +116,7 @@ def test_a_pacs_that_sends_the_results_back_starts_nothing_anew(tmp_path: Path, 
     until(
         lambda: len(hospital.results(study.study_uid)) >= 4, seconds=QUIET_SECONDS, what="results in Orthanc"
     )
+    settled(box, study.study_uid)
     made = len(hospital.results(study.study_uid))
     # Every result comes back to the box as an image of the study would.
     until(lambda: sum(spooled(box).values()) == len(study.hu) + made, seconds=QUIET_SECONDS, what="the echo")
