@@ -7,6 +7,7 @@ A value that cannot be read is left out; it never stops a study.
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from pydicom import config
 from pydicom.datadict import dictionary_VM
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 
 from appliance.core import log
 
@@ -25,6 +26,11 @@ _VALUES_MAX = 64
 _WHOLE = frozenset({"IS", "US", "SS", "UL", "SL", "SV", "UV"})
 _DECIMAL = frozenset({"DS", "FL", "FD"})
 _TEXT = frozenset({"AE", "AS", "CS", "DA", "DT", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UR", "UT"})
+# What pydicom raises for bytes that were sound enough to keep; one odd image must not stop the conductor.
+_UNREADABLE = (
+    InvalidDicomError, BytesLengthException, OSError, EOFError, ValueError, TypeError, LookupError,
+    ArithmeticError, AttributeError, NotImplementedError, RecursionError, struct.error,
+)  # fmt: skip
 config.settings.reading_validation_mode = config.IGNORE
 
 
@@ -39,7 +45,7 @@ def read_attributes(path: Path) -> dict[str, Any]:
         try:
             element = header[tag]
             value = _value(element)
-        except (ValueError, TypeError, KeyError, OverflowError, NotImplementedError, AttributeError):
+        except _UNREADABLE:
             continue
         if element.keyword and value is not None:
             found[element.keyword] = value
@@ -50,7 +56,7 @@ def read_header(path: Path) -> Dataset:
     """Return a spool file's header without pixels; an empty one where it cannot be read."""
     try:
         return pydicom.dcmread(path, stop_before_pixels=True)
-    except (InvalidDicomError, OSError, EOFError, NotImplementedError) as error:
+    except _UNREADABLE as error:
         _log.warning("assemble.header_unreadable", error=type(error).__name__)
         return Dataset()
 

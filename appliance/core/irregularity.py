@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean, median
+from statistics import fmean, median_low
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,8 @@ def usual_gap(gaps_mm: Sequence[float], tolerance: Tolerance) -> float | None:
     """
     if not gaps_mm:
         return None
-    middle = median(gaps_mm)
+    # One of the gaps themselves: between two that differ much lies none that is near.
+    middle = median_low(gaps_mm)
     return fmean(gap for gap in gaps_mm if abs(gap - middle) <= tolerance.gap_share_max * middle)
 
 

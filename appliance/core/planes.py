@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 Triple = tuple[float, float, float]
 
 DEFAULT_TOLERANCE = Tolerance()
+# Nothing of a patient lies a kilometre away; longer numbers would overflow what is reckoned with them.
+_LENGTH_MM_MAX = 1e6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +107,8 @@ def _slice(*, position: Any, orientation: Any, spacing: Any, size: tuple[Any, An
     where, axes, distances = _floats(position, 3), _floats(orientation, 6), _floats(spacing, 2)
     rows, columns = (int(side) if isinstance(side, int) else 0 for side in size)
     if where is None or axes is None or distances is None or min(rows, columns, *distances) <= 0:
+        return None
+    if max(map(abs, (*where, *distances))) > _LENGTH_MM_MAX or max(map(abs, axes)) > 2:
         return None
     row, column = np.array(axes[:3]), np.array(axes[3:])
     if max(abs(row @ row - 1), abs(column @ column - 1), abs(row @ column)) > 0.02:

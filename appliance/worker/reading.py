@@ -10,6 +10,7 @@ from io import BytesIO
 from typing import Protocol
 
 from pydicom import Dataset, config
+from pydicom.errors import BytesLengthException
 from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag
 
@@ -20,6 +21,10 @@ from appliance.worker.pixels import EXPLICIT_VR_BIG_ENDIAN, IMPLICIT_VR_LITTLE_E
 # A header with an odd value is still a header; what is taken from it is checked where it is used.
 config.settings.reading_validation_mode = config.IGNORE
 
+_UNREADABLE = (
+    BytesLengthException, ValueError, LookupError, EOFError, NotImplementedError, RecursionError,
+    struct.error,
+)  # fmt: skip
 _FLOAT_PIXEL_DATA = 0x7FE00008
 _PIXEL_DATA = 0x7FE00010
 
@@ -49,7 +54,7 @@ def read_header(instance: Instance, reader: Reader) -> Dataset:
             instance.transfer_syntax_uid != EXPLICIT_VR_BIG_ENDIAN,
             stop_when=_at_pixels,
         )
-    except (ValueError, KeyError, EOFError, NotImplementedError, RecursionError, struct.error) as error:
+    except _UNREADABLE as error:
         raise DecodeError(
             "decode.header", f"The header of an image cannot be read ({type(error).__name__})."
         ) from error

@@ -22,7 +22,7 @@ from appliance.ledger.engine import Ledger
 from appliance.routes.expression import compile_condition
 from appliance.routes.table import ActiveRoute
 from appliance.spool.keeper import Row, instance_of, write_rows
-from appliance.spool.record import Record
+from appliance.spool.record import Record, encode
 from appliance.spool.store import Spool
 from tests.appliance import making
 
@@ -384,3 +384,21 @@ def test_judge_never_reads_a_clock(bench: Bench):
     now = bench.clock.now()
     assert judge(gathering, ASSEMBLY, now) is None
     assert judge(gathering, ASSEMBLY, now + 60) is not None
+
+
+@pytest.mark.parametrize(
+    ("odd", "rows"),
+    [
+        (b"\x08\0\x05\0CS\6\0ab\0cd ", None),
+        (b"\x08\0\x18\0UI\x02\x001\0\x28\0\x02\0US\3\0\1\2\3", 2),
+    ],
+    ids=["a NUL in the character set", "half a number"],
+)
+def test_an_odd_header_that_was_kept_stops_nobody(bench: Bench, odd: bytes, rows):
+    path = bench.spool.root / "odd.dcm"
+    record = Record(
+        sop_class_uid=making.CT, sop_instance_uid="1.2", transfer_syntax_uid=making.EXPLICIT_LE,
+        calling_ae="PACS", received_at=1.0, length=1, digest="sha256:0",
+    )  # fmt: skip
+    path.write_bytes(encode(record) + odd + b"\x28\0\x10\0US\2\0\2\0")
+    assert read_attributes(path).get("Rows") == rows

@@ -292,3 +292,22 @@ def test_the_phantom_is_regular(shared_studies: Path) -> None:
     found = measure(real(shared_studies / "ct-phantom-5mm"))
     assert (found.slices, found.regular, found.gantry_tilt_degrees) == (28, True, 0.0)
     assert found.slice_spacing_mm == pytest.approx(5.0)
+
+
+@pytest.mark.parametrize("heights_mm", [(0, 1, 101), (0, 5, 55), (0, 1, 101, 102, 202)])
+def test_gaps_of_which_none_is_near_the_middle_are_uneven_and_nothing_worse(heights_mm):
+    geometry = measure(stack([float(height) for height in heights_mm]))
+    assert not geometry.regular
+    assert geometry.irregularity
+
+
+@pytest.mark.parametrize("far", [1e300, -1.7e308])
+def test_a_place_beyond_every_patient_is_no_place(far):
+    facts = {
+        "ImagePositionPatient": [far, 0.0, 0.0],
+        "ImageOrientationPatient": [1.0, 0.0, 0.0, 0.0, 1.0, 0.0],
+        "PixelSpacing": [1.0, 1.0],
+        "Rows": 2,
+        "Columns": 2,
+    }
+    assert slice_geometry(facts) is None
