@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -127,6 +128,7 @@ def browse(address: str, steps: Sequence[Step], folder: Path) -> dict[str, Seen]
     command = [need("node"), str(Path(__file__).with_name("browse.mjs")), str(path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS_MAX, check=False)
     assert done.returncode == 0, done.stderr
+    shutil.rmtree(folder / "profile", ignore_errors=True)
     return {step.name: _read(step.name, folder) for step in steps}
 
 

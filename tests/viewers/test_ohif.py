@@ -17,7 +17,7 @@ from tests.viewers.studies import BANDS, LESION, Example
 pytestmark = pytest.mark.timeout(600)
 
 # The model works on a grid of its own, of about one pixel here, so its edge may be off by one; the viewer's
-# line is a third of a pixel wide. A slip of two pixels, or of one slice, fails.
+# line is a third of a pixel wide.
 LESION_PIXELS = 1.5
 # The bands are exact, and the outline runs along pixel edges, thinned by half a pixel.
 BAND_PIXELS = 0.75
@@ -100,7 +100,7 @@ def test_a_lesion_is_framed_where_it_lies(walk: Walk):
 def test_a_lesions_numbers_are_drawn_beside_it(walk: Walk):
     words = " ".join(walk.seen[f"found {LESION} report"].open.words)
     assert "Volume: 7." in words
-    assert " mL" in words
+    assert "Long axis: 2" in words, "not the viewer's shorthand"
     assert "Probability: " in words
 
 
@@ -139,7 +139,7 @@ def test_the_overlay_of_bands_lies_on_them_and_is_listed(walk: Walk):
     example, look = walk.examples["found"], walk.seen[f"found {BANDS} overlay"].loaded
     assert look is not None
     hu = example.study.hu[slice_shown(example, look)]
-    assert dice(coloured(example, look), (hu >= 300) | ((hu >= 50) & (hu < 90))) >= 0.95
+    assert dice(coloured(example, look), (hu >= 300) | ((hu >= 50) & (hu < 90))) >= 0.99
     assert "bone" in look.text.split("Segmentations")[1]
     assert "dense-soft" in look.text.split("Segmentations")[1]
 
