@@ -55,8 +55,11 @@ class Condition:
 
     def ask(self, facts: Mapping[str, Any]) -> Answer:
         """Say whether the condition holds for a series; a missing attribute is null."""
-        value = self._compiled.eval(data={name: facts.get(name) for name in self.names})
-        plain = value.plain_value()
+        try:
+            plain = self._compiled.eval(data={name: facts.get(name) for name in self.names}).plain_value()
+        except RuntimeError:
+            # The library cannot take a value, text that is no Unicode say: that is no answer, and no fault.
+            plain = None
         if plain is True:
             return Answer(holds=True, reason="the condition holds")
         if plain is False:

@@ -57,6 +57,10 @@ def test_things_of_different_kinds_are_no_match_and_no_crash():
     assert "different kinds" in answer.reason
 
 
+def test_text_that_is_no_unicode_is_no_match_and_no_crash():
+    assert not compile_condition('SeriesDescription == "a"').ask({"SeriesDescription": "a\ud800"}).holds
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
