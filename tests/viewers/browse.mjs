@@ -98,6 +98,8 @@ async function open(page, step) {
 
 const yes = (page) => page.getByRole("button", { name: "Yes", exact: true }).first();
 
+const listed = (seen) => !seen.asked && /Measurements \(\d+\)|Segmentations/.test(seen.text);
+
 const HOPES = {
   shapes: () => (seen) => seen.shapes.length > 0,
   page: (step) => (seen) => (seen.page ?? "").includes(step.words),
@@ -116,7 +118,7 @@ async function walk(page, step) {
     await lookUntil(page, () => true);
     const tab = page.locator(`[data-cy^="${step.panel}"][data-cy$="-btn"]`).first();
     if (await tab.count()) await tab.click({ timeout: CLICK_MS_MAX });
-    seen.loaded = await lookUntil(page, () => true);
+    seen.loaded = await lookUntil(page, listed);
     await keep(page, `${step.name}-loaded`, seen.loaded);
   }
   return seen;
