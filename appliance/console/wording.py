@@ -109,6 +109,7 @@ _EVENTS: Mapping[str, tuple[str, Tone]] = {
         "An image came again with other content; the newer one counts (revision {revision}).",
         Tone.WARN,
     ),
+    "receive.came_back": ("An earlier version of an image came again and counts once more.", Tone.PLAIN),
     "receive.restored": ("An image came again whose bytes the box had given up.", Tone.PLAIN),
     "receive.refused": ("An image was refused: {reason}.", Tone.BAD),
     "route.decided": ("Route {route}: {verdict}.", Tone.PLAIN),

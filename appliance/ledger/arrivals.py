@@ -23,6 +23,7 @@ class Arrived(StrEnum):
     CHANGED = "receive.changed"
     RESTORED = "receive.restored"
     RECORDED = "receive.recorded"
+    CAME_BACK = "receive.came_back"
 
 
 def add(tx: Tx, instance: Instance, *, calling_ae: str, at: float) -> Arrived:
@@ -30,6 +31,7 @@ def add(tx: Tx, instance: Instance, *, calling_ae: str, at: float) -> Arrived:
 
     The same bytes again are a duplicate: counted, nothing else.
     Other bytes under a known UID are a new revision; the older one stays, no longer current.
+    Bytes of an older revision that come back make it current again, where they lie already.
     Bytes whose former copy was purged or quarantined take that row's place.
     The very file that a row names already is nothing new: a sweep was faster than the process that kept it.
     """
@@ -76,6 +78,8 @@ def _again(tx: Tx, row: Any, instance: Instance, at: float) -> Arrived:
             return Arrived.RECORDED
         tx.execute(here.values(copies=instances.c.copies + 1))
         return Arrived.DUPLICATE
+    if row.state == InstanceState.STUDY:
+        return _come_back(tx, row, instance, at)
     tx.execute(sa.update(instances).where(*_same_uid(instance)).values(current=False))
     tx.execute(
         here.values(
@@ -86,9 +90,26 @@ def _again(tx: Tx, row: Any, instance: Instance, at: float) -> Arrived:
             received_at=at,
         )
     )
-    arrived = Arrived.CHANGED if row.state == InstanceState.STUDY else Arrived.RESTORED
-    events.add(tx, arrived, at=at, study_uid=instance.study_uid, revision=row.revision)
-    return arrived
+    events.add(tx, Arrived.RESTORED, at=at, study_uid=instance.study_uid, revision=row.revision)
+    return Arrived.RESTORED
+
+
+def _come_back(tx: Tx, row: Any, instance: Instance, at: float) -> Arrived:
+    """Make an older revision current, unless this copy of it is itself older than what came since.
+
+    Such a copy is one whose file a crash left behind; it says nothing about what the sender means now.
+    """
+    newest = tx.execute(
+        sa.select(sa.func.max(instances.c.received_at)).where(*_same_uid(instance))
+    ).scalar_one()
+    here = sa.update(instances).where(instances.c.id == row.id)
+    if at <= newest:
+        tx.execute(here.values(copies=instances.c.copies + 1))
+        return Arrived.DUPLICATE
+    tx.execute(sa.update(instances).where(*_same_uid(instance)).values(current=False))
+    tx.execute(here.values(current=True, copies=instances.c.copies + 1, received_at=at))
+    events.add(tx, Arrived.CAME_BACK, at=at, study_uid=instance.study_uid, revision=row.revision)
+    return Arrived.CAME_BACK
 
 
 def _touch(tx: Tx, instance: Instance, at: float) -> None:

@@ -92,7 +92,7 @@ def write_rows(ledger: Ledger, spool: Spool, rows: Sequence[Row]) -> list[arriva
     with ledger.write() as tx:
         came = [arrivals.add(tx, row.instance, calling_ae=row.calling_ae, at=row.received_at) for row in rows]
     for row, arrived in zip(rows, came, strict=True):
-        if arrived is arrivals.Arrived.DUPLICATE:
+        if arrived in (arrivals.Arrived.DUPLICATE, arrivals.Arrived.CAME_BACK):
             spool.remove(row.instance.location)
     return came
 

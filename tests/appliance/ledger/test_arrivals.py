@@ -68,10 +68,21 @@ def test_the_first_bytes_may_come_back_after_a_change(ledger):
     first, second = given.instance(), given.instance(content="b")
     add(ledger, first)
     add(ledger, second)
-    assert add(ledger, first, at=given.NOW + 9) is Arrived.CHANGED
+    copy = given.instance(file="in/copy")
+    assert add(ledger, copy, at=given.NOW + 9) is Arrived.CAME_BACK
     with ledger.read() as tx:
-        assert studies.instances_of(tx, given.STUDY) == [first]
+        assert studies.instances_of(tx, given.STUDY) == [first], "where they lie already"
         assert counts.count(tx).kept == 2
+
+
+def test_a_copy_older_than_what_came_since_changes_nothing(ledger):
+    add(ledger, given.instance(), at=given.NOW)
+    second = given.instance(content="b")
+    add(ledger, second, at=given.NOW + 5)
+    leftover = given.instance(file="in/leftover")
+    assert add(ledger, leftover, at=given.NOW + 3) is Arrived.DUPLICATE
+    with ledger.read() as tx:
+        assert studies.instances_of(tx, given.STUDY) == [second]
 
 
 @pytest.mark.parametrize("lost", ["purged", "quarantined"])

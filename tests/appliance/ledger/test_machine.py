@@ -93,9 +93,11 @@ class Way(RuleBasedStateMachine):
             assert was is Arrived.DUPLICATE
             self.duplicates += 1
             return
-        assert was is (Arrived.CHANGED if number in study.holds else Arrived.KEPT)
+        came_back = (number, content) in study.ever
+        changed = Arrived.CAME_BACK if came_back else Arrived.CHANGED
+        assert was is (changed if number in study.holds else Arrived.KEPT)
         # Bytes that come back take their own row again; it counts them once more.
-        self.duplicates += (number, content) in study.ever
+        self.duplicates += came_back
         study.holds[number] = content
         study.ever.add((number, content))
         study.state = StudyState.GATHERING

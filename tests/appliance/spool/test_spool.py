@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pydicom
 import pytest
@@ -27,6 +29,7 @@ from appliance.spool.sweep import sweep
 from appliance.spool.verify import damaged
 from dicom_node.errors import Refusal
 from dicom_node.limits import Limits as WireLimits
+from dicom_node.receive import Arrival
 from dicom_node.status import Status
 from tests.appliance import making
 
@@ -216,6 +219,37 @@ def test_rows_that_a_crash_cost_are_made_from_the_files(ledger: Ledger, tmp_path
     assert (swept.completed, swept.quarantined, swept.missing) == (3, 0, 0)
     assert {after.spool.read(i) for i in after.kept()} == {one.data for one in arrived}
     assert after.sweep().completed == 0
+
+
+def test_versions_that_take_turns_leave_one_file_each_and_the_last_one_counts(box: Box, clock: HeldClock):
+    one, other = (making.arrival(SOPInstanceUID="1.2.9", PatientSex=sex) for sex in "MF")
+    rows = []
+    for arrived in (one, other, one, other):
+        clock.advance(1)
+        rows.append(box.keeper._written(arrived))
+        write_rows(box.ledger, box.spool, rows[-1:])
+    assert len(list(box.spool.names())) == 2
+    # A copy that a crash left behind says nothing about what the sender means now.
+    leftover = box.spool.root / rows[2].instance.location.file
+    with box.spool.begin() as writing:
+        writing.write(one.data)
+        kept = writing.commit(replace(RECORD, **whole(one, rows[2].received_at)))
+    assert not leftover.exists()
+    assert box.sweep().duplicates == 1
+    assert not box.spool.path(kept).exists()
+    with box.ledger.read() as tx:
+        (current,) = studies.instances_of(tx, "1.2.3.0.1")
+    assert box.spool.read(current.location) == other.data
+
+
+def whole(arrived: Arrival, at: float) -> dict[str, Any]:
+    """What a record says of an arrival."""
+    return {
+        "sop_instance_uid": arrived.header.sop_instance_uid,
+        "received_at": at,
+        "length": len(arrived.data),
+        "digest": f"sha256:{hashlib.sha256(arrived.data).hexdigest()}",
+    }
 
 
 def test_a_row_that_a_sweep_made_first_costs_no_bytes(ledger: Ledger, tmp_path: Path, clock: HeldClock):
