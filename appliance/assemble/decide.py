@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from appliance.assemble.gather import digest_of
+from appliance.assemble.spare import spared
 from appliance.core import log
 from appliance.core.words import StudyState, Verdict, short
 from appliance.ledger import decisions, jobs, studies
@@ -27,7 +28,11 @@ class Decider:
         """Decide every ready study; return the jobs that were opened or stand already."""
         with self._ledger.read() as tx:
             ready = studies.in_state(tx, StudyState.READY)
-        return [job for study in ready for job in self._decide(study)]
+        nothing: list[int] = []
+        return [job for study in ready for job in spared(self._ledger, study, self._work_of(study), nothing)]
+
+    def _work_of(self, study: studies.Study) -> Callable[[], list[int]]:
+        return lambda: self._decide(study)
 
     def _decide(self, study: studies.Study) -> list[int]:
         with self._ledger.write() as tx:

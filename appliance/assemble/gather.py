@@ -9,6 +9,7 @@ from typing import Any
 
 from appliance.assemble.attributes import read_attributes, read_header
 from appliance.assemble.ready import Gathering, judge, next_due, quiet_series
+from appliance.assemble.spare import spared
 from appliance.core import log
 from appliance.core.config import Assembly
 from appliance.core.geometry import facts_for_routes
@@ -48,9 +49,12 @@ class Gatherer:
                 )
                 for s in studies.in_state(tx, StudyState.GATHERING)
             ]
-        became_ready = sum(self._look_at(one, now) for one in gathering)
+        became_ready = sum(self._spared(one, now) for one in gathering)
         self.next_due_at = min((next_due(one, self._assembly, now) for one in gathering), default=math.inf)
         return became_ready
+
+    def _spared(self, gathering: Gathering, now: float) -> bool:
+        return spared(self._ledger, gathering.study, lambda: self._look_at(gathering, now), otherwise=False)
 
     def _look_at(self, gathering: Gathering, now: float) -> bool:
         for series in quiet_series(gathering, self._assembly, now):

@@ -126,6 +126,7 @@ _EVENTS: Mapping[str, tuple[str, Tone]] = {
     "courier.coerced": ("The {output} was accepted by {peer} with a warning ({status}).", Tone.GOOD),
     "courier.later": ("The {output} could not be sent to {peer}; it is tried again.", Tone.WARN),
     "courier.refused": ("The {output} was refused by {peer} ({status}).", Tone.BAD),
+    "courier.unknown_peer": ("The {output} is for a peer that is no longer in the configuration.", Tone.BAD),
     "courier.no_context": ("{peer} does not take this kind of object: {output}.", Tone.BAD),
     "courier.again": ("{by} asked to send the {output} to {peer} once more.", Tone.PLAIN),
     "courier.settled": ("{by} ended the delivery of the {output} to {peer}.", Tone.PLAIN),

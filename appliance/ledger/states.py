@@ -8,7 +8,7 @@ from appliance.core.words import DeliveryState, JobState, StudyState
 
 STUDY: Mapping[StudyState, frozenset[StudyState]] = {
     StudyState.GATHERING: frozenset({StudyState.READY, StudyState.HELD}),
-    StudyState.READY: frozenset({StudyState.DECIDED, StudyState.GATHERING}),
+    StudyState.READY: frozenset({StudyState.DECIDED, StudyState.GATHERING, StudyState.HELD}),
     StudyState.DECIDED: frozenset({StudyState.CLOSED, StudyState.GATHERING}),
     # A late instance reopens the study.
     StudyState.CLOSED: frozenset({StudyState.GATHERING}),

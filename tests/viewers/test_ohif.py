@@ -14,7 +14,8 @@ from tests.viewers.browser import Look, Shape
 from tests.viewers.conftest import Walk
 from tests.viewers.studies import BANDS, LESION, Example
 
-pytestmark = pytest.mark.timeout(600)
+# Two to four minutes of a software-drawn browser: run by command, `scripts/test --long tests/viewers`.
+pytestmark = [pytest.mark.timeout(600), pytest.mark.long]
 
 # The model works on a grid of its own, of about one pixel here, so its edge may be off by one; the viewer's
 # line is a third of a pixel wide.

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from appliance.assemble import decide as decide_module
+from appliance.assemble import gather as gather_module
 from appliance.assemble.attributes import read_attributes
 from appliance.assemble.confirm import Confirmer
 from appliance.assemble.decide import Decider
@@ -250,6 +251,31 @@ def test_the_digest_does_not_depend_on_order_and_does_on_content():
     assert digest_of(found) != digest_of([*found[:4], making.instance(4, digest="b")])
 
 
+def fails_for(study_uid: str, real):
+    def call(*arguments, **options):
+        if any(getattr(one, "study_uid", None) == study_uid for one in arguments[0]):
+            raise ZeroDivisionError("patient P1")
+        return real(*arguments, **options)
+
+    return call
+
+
+def test_one_odd_study_is_held_and_the_others_go_on(bench: Bench, monkeypatch):
+    bench.arrive(StudyInstanceUID="1.2.3.0.66")
+    bench.arrive()
+    bench.clock.advance(60)
+    real = gather_module.series_facts
+    monkeypatch.setattr(gather_module, "series_facts", fails_for("1.2.3.0.66", real))
+    assert bench.gatherer.turn() == 1
+    assert bench.study().state is StudyState.READY
+    with bench.ledger.read() as tx:
+        odd = studies.find(tx, "1.2.3.0.66")
+    assert odd is not None
+    assert odd.state is StudyState.HELD
+    assert "unforeseen ZeroDivisionError" in (odd.reason or "")
+    assert "P1" not in (odd.reason or "")
+
+
 @pytest.mark.usefixtures("any_geometry")
 class TestDecide:
     """Every route decides every content once."""
@@ -268,6 +294,12 @@ class TestDecide:
         assert [(d.route, d.verdict) for d in made] == [("ct", Verdict.RUN), ("mr", Verdict.NO_MATCH)]
         assert all(d.reason and len(d.series) == 1 for d in made)
         assert bench.study().state is StudyState.DECIDED
+
+    def test_a_study_that_cannot_be_decided_is_held(self, bench: Bench, monkeypatch):
+        monkeypatch.setattr(decide_module, "check_geometry", lambda *_: 1 / 0)
+        bench.arrive()
+        assert self.decided(bench, route("ct", 'Modality == "CT"')) == []
+        assert bench.study().state is StudyState.HELD
 
     def test_a_site_without_routes_decides_too(self, bench: Bench):
         bench.arrive()

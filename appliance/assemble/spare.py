@@ -1,0 +1,42 @@
+"""One odd study must not stop the others: what nobody foresaw holds that study, visibly, and nothing else."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from typing import TypeVar
+
+from appliance.core import log
+from appliance.core.words import short
+from appliance.ledger import studies
+from appliance.ledger.engine import Ledger
+from appliance.ledger.reading import LedgerFault
+from appliance.ledger.studies import Study
+
+_log = log.get("assemble")
+T = TypeVar("T")
+
+
+def spared(ledger: Ledger, study: Study, work: Callable[[], T], otherwise: T) -> T:
+    """Do a study's work; if it fails in a way that nobody foresaw, hold the study and go on with `otherwise`.
+
+    Raises:
+        LedgerFault: the ledger itself failed; that is no study's fault.
+    """
+    try:
+        return work()
+    except LedgerFault:
+        raise
+    except Exception as error:  # noqa: BLE001 - the conductor's main loop
+        incident, kind = secrets.token_hex(4), type(error).__name__
+        _log.error(
+            "assemble.fault",
+            study=short(study.study_uid),
+            incident=incident,
+            error=kind,
+            where=log.where(error),
+        )
+        reason = f"an unforeseen {kind} while it was judged, incident {incident}; report it, then retry"
+        with ledger.write() as tx:
+            studies.hold(tx, study, reason=reason, at=ledger.clock.now())
+        return otherwise
