@@ -163,8 +163,8 @@ def test_what_the_system_said_of_a_fault_is_told_and_nothing_else(monkeypatch, c
     def taken(_config):
         raise OSError(errno.EADDRINUSE, "Address already in use", "DOE^JANE")
 
-    monkeypatch.setattr(box.importlib, "import_module", lambda _name: SimpleNamespace(run=taken))
-    monkeypatch.setattr(box.log, "configure", lambda _name: None)
+    monkeypatch.setattr("appliance.cli.box.importlib.import_module", lambda _name: SimpleNamespace(run=taken))
+    monkeypatch.setattr("appliance.cli.box.log.configure", lambda _name: None)
     assert box._run_service(box.ServiceName.LISTENER, None) == FAULT_EXIT  # type: ignore[arg-type]
     said = capsys.readouterr().out
     assert "Address already in use" in said
