@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import json
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 import sqlalchemy as sa
 
 from appliance.cli import box
+from appliance.core import log
 from appliance.core.clock import Clock
 from appliance.core.limits import Limits
 from appliance.services.run import Child, Supervisor
@@ -163,8 +165,8 @@ def test_what_the_system_said_of_a_fault_is_told_and_nothing_else(monkeypatch, c
     def taken(_config):
         raise OSError(errno.EADDRINUSE, "Address already in use", "DOE^JANE")
 
-    monkeypatch.setattr("appliance.cli.box.importlib.import_module", lambda _name: SimpleNamespace(run=taken))
-    monkeypatch.setattr("appliance.cli.box.log.configure", lambda _name: None)
+    monkeypatch.setattr(log, "configure", lambda _name: None)
+    monkeypatch.setattr(importlib, "import_module", lambda _name: SimpleNamespace(run=taken))
     assert box._run_service(box.ServiceName.LISTENER, None) == FAULT_EXIT  # type: ignore[arg-type]
     said = capsys.readouterr().out
     assert "Address already in use" in said
