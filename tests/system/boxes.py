@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +129,12 @@ def settled(box: Box, study_uid: str, *, results: int = 1, seconds: float = 60.0
 
 def spooled(box: Box) -> Counter[bytes]:
     """Return every data set that lies in the spool, read as any DICOM tool would, and how often."""
-    return Counter(data_set_of(path) for path in (box.config.storage.root / "kept").glob("?/*.dcm"))
+    found: Counter[bytes] = Counter()
+    for path in (box.config.storage.root / "kept").glob("?/*.dcm"):
+        # A second copy goes as soon as its row shows that the box had it: it may go while we look.
+        with suppress(FileNotFoundError):
+            found[data_set_of(path)] += 1
+    return found
 
 
 def log_of(box: Box) -> list[dict[str, Any]]:
