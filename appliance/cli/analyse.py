@@ -26,8 +26,7 @@ from appliance.results.context import EncodedObject, Notice, NoticeKind, ResultC
 from appliance.results.encode import encode, encode_notice
 from appliance.routes.expression import compile_condition
 from appliance.routes.match import Candidate, Match, match
-from appliance.spool.record import Record
-from appliance.spool.record import encode as encode_head
+from appliance.spool.record import as_file
 from appliance.worker.folder import FolderContent, instances_from_folder
 from appliance.worker.provenance import Maker, provenance_for
 from appliance.worker.run import AnalysisFailed, NotEligible, analyse_series, read_header
@@ -184,16 +183,15 @@ def _write(target: Path, made: Sequence[EncodedObject]) -> list[dict[str, str]]:
     written: list[dict[str, str]] = []
     for item in made:
         path = target / f"{item.output}-{item.sop_instance_uid.rsplit('.', 1)[-1][-12:]}.dcm"
-        record = Record(
+        file = as_file(
+            item.data,
             sop_class_uid=item.sop_class_uid,
             sop_instance_uid=item.sop_instance_uid,
             transfer_syntax_uid=item.transfer_syntax_uid,
             calling_ae="READSIDE",
-            received_at=0.0,
-            length=len(item.data),
-            digest="",
+            at=0.0,
         )
-        path.write_bytes(encode_head(record) + item.data)
+        path.write_bytes(file)
         written.append(
             {
                 "path": str(path),

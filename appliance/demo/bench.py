@@ -25,7 +25,7 @@ from appliance.core import log
 from appliance.demo.box import BOX_AE, Box, SiteShape, free_ports
 from appliance.demo.pacs import StandInPacs
 from appliance.demo.study import MadeStudy
-from appliance.spool.record import Record, encode
+from appliance.spool.record import as_file
 from dicom_node.send import Outgoing
 from models import phantom
 
@@ -89,18 +89,15 @@ def real(folder: Path) -> Load:
 
 
 def _write(path: Path, item: Outgoing) -> int:
-    head = encode(
-        Record(
-            sop_class_uid=item.sop_class_uid,
-            sop_instance_uid=item.sop_instance_uid,
-            transfer_syntax_uid=item.transfer_syntax_uid,
-            calling_ae=_PACS_AE,
-            received_at=0.0,
-            length=len(item.data),
-            digest="",
-        )
+    file = as_file(
+        item.data,
+        sop_class_uid=item.sop_class_uid,
+        sop_instance_uid=item.sop_instance_uid,
+        transfer_syntax_uid=item.transfer_syntax_uid,
+        calling_ae=_PACS_AE,
+        at=0.0,
     )
-    path.write_bytes(head + item.data)
+    path.write_bytes(file)
     return len(item.data)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from appliance.spool.record import HEAD_BYTES, Record, encode
+from appliance.spool.record import as_file
 from dicom_node.limits import Limits
 from dicom_node.listener import Listener
 from dicom_node.receive import Arrival
@@ -74,19 +74,15 @@ class StandInPacs:
         digest = hashlib.sha256(arrival.data).hexdigest()
         with self._lock:
             path = self.folder / f"{len(self.journal):05d}.dcm"
-            head = encode(
-                Record(
-                    sop_class_uid=header.sop_class_uid,
-                    sop_instance_uid=header.sop_instance_uid,
-                    transfer_syntax_uid=header.transfer_syntax_uid,
-                    calling_ae=arrival.calling_ae,
-                    received_at=time.time(),
-                    length=len(arrival.data),
-                    digest=f"sha256:{digest}",
-                )
+            file = as_file(
+                arrival.data,
+                sop_class_uid=header.sop_class_uid,
+                sop_instance_uid=header.sop_instance_uid,
+                transfer_syntax_uid=header.transfer_syntax_uid,
+                calling_ae=arrival.calling_ae,
+                at=time.time(),
             )
-            assert len(head) == HEAD_BYTES
-            path.write_bytes(head + arrival.data)
+            path.write_bytes(file)
             self.journal.append(
                 Came(
                     sop_instance_uid=header.sop_instance_uid,

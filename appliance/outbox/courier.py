@@ -6,7 +6,6 @@ Sending twice does no harm: the UIDs are the same.
 
 from __future__ import annotations
 
-import hashlib
 import random
 from collections.abc import Callable, Iterable, Sequence
 
@@ -16,6 +15,7 @@ from appliance.core.limits import DEFAULT, Limits
 from appliance.ledger import deliveries
 from appliance.ledger.deliveries import Parcel
 from appliance.ledger.engine import Ledger
+from appliance.spool.record import digest_of
 from appliance.spool.store import Spool
 from dicom_node.send import Outgoing, Sent
 
@@ -69,7 +69,7 @@ class Courier:
             data = self._spool.read(item.location)
         except OSError:
             data = b""
-        if f"sha256:{hashlib.sha256(data).hexdigest()}" != item.digest:
+        if digest_of(data) != item.digest:
             _log.critical("disk.digest_mismatch", delivery=parcel.id)
             with self._ledger.write() as tx:
                 deliveries.dead(

@@ -8,6 +8,7 @@ The head has a fixed size; the data set behind it lies exactly as it came.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import struct
 from dataclasses import dataclass
@@ -62,6 +63,33 @@ def encode(record: Record) -> bytes:
     head = _PREFIX + _element(0x0000, b"UL", struct.pack("<I", len(elements))) + elements
     assert len(head) == HEAD_BYTES
     return head
+
+
+def digest_of(data: bytes | memoryview) -> str:
+    """Return the SHA-256 of bytes as `sha256:` and hexadecimal digits, as the ledger holds it."""
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def as_file(
+    data: bytes,
+    *,
+    sop_class_uid: str,
+    sop_instance_uid: str,
+    transfer_syntax_uid: str,
+    calling_ae: str,
+    at: float,
+) -> bytes:
+    """Return an encoded data set as a whole DICOM file, with this box's record in front (PS3.10 7.1)."""
+    record = Record(
+        sop_class_uid=sop_class_uid,
+        sop_instance_uid=sop_instance_uid,
+        transfer_syntax_uid=transfer_syntax_uid,
+        calling_ae=calling_ae,
+        received_at=at,
+        length=len(data),
+        digest=digest_of(data),
+    )
+    return encode(record) + data
 
 
 def decode(head: bytes) -> Record:

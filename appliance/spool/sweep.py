@@ -8,7 +8,6 @@ Must run before anything is received; nothing else may write the area meanwhile.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from dataclasses import dataclass
 
@@ -19,7 +18,7 @@ from appliance.disk.durable import make_folder, remove_file, sync_folder
 from appliance.ledger import arrivals, custody, events
 from appliance.ledger.engine import Ledger
 from appliance.spool.keeper import Row, instance_of, write_rows
-from appliance.spool.record import HEAD_BYTES, RecordFault, decode
+from appliance.spool.record import HEAD_BYTES, RecordFault, decode, digest_of
 from appliance.spool.store import Spool
 from dicom_node.errors import Refusal
 from dicom_node.limits import Limits as WireLimits
@@ -78,7 +77,7 @@ def _row_of(spool: Spool, wire: WireLimits, name: str) -> Row:
     whole = (spool.root / name).read_bytes()
     record = decode(whole[:HEAD_BYTES])
     data = whole[HEAD_BYTES:]
-    digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+    digest = digest_of(data)
     if (len(data), digest) != (record.length, record.digest):
         raise RecordFault("the bytes are not those that were kept")
     header = inspect(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from appliance.core.instance import Instance
+from appliance.spool.record import digest_of
 from appliance.spool.store import Spool
 
 _THREADS = 2
@@ -24,4 +24,4 @@ def _is_sound(spool: Spool, instance: Instance) -> bool:
         data = spool.read(instance.location)
     except OSError:
         return False
-    return f"sha256:{hashlib.sha256(data).hexdigest()}" == instance.digest
+    return digest_of(data) == instance.digest

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 
 from appliance.core.config import Config, Peer
@@ -10,7 +9,7 @@ from appliance.core.words import Outcome
 from appliance.disk.durable import remove_file
 from appliance.ledger.results import ResultObject
 from appliance.results.context import EncodedObject
-from appliance.spool.record import Record
+from appliance.spool.record import Record, digest_of
 from appliance.spool.store import Spool
 
 # What a reader must be told even by a peer that did not ask for pages of text: silence is never a negative
@@ -28,7 +27,7 @@ def freeze(spool: Spool, made: Sequence[EncodedObject], *, ae_title: str, at: fl
 
 
 def _freeze_one(spool: Spool, item: EncodedObject, ae_title: str, at: float) -> ResultObject:
-    digest = f"sha256:{hashlib.sha256(item.data).hexdigest()}"
+    digest = digest_of(item.data)
     record = Record(
         sop_class_uid=item.sop_class_uid,
         sop_instance_uid=item.sop_instance_uid,

@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from appliance.ledger import counts, custody, events, studies
 from appliance.ledger.arrivals import Arrived
 from appliance.ledger.engine import Ledger
 from appliance.spool.keeper import RowWriter, SpoolKeeper, write_rows
-from appliance.spool.record import HEAD_BYTES, Record, RecordFault, decode, encode
+from appliance.spool.record import HEAD_BYTES, Record, RecordFault, as_file, decode, digest_of, encode
 from appliance.spool.retain import purge_old
 from appliance.spool.store import Spool
 from appliance.spool.sweep import sweep
@@ -376,3 +377,18 @@ def test_every_kept_instance_is_in_one_place(box: Box):
     box.kept()
     counted = count(box)
     assert counted.kept == counted.in_studies + counted.quarantined + counted.purged
+
+
+def test_a_data_set_as_a_file_tells_of_its_own_bytes():
+    arrived = making.arrival()
+    file = as_file(
+        arrived.data,
+        sop_class_uid=arrived.header.sop_class_uid,
+        sop_instance_uid=arrived.header.sop_instance_uid,
+        transfer_syntax_uid=making.EXPLICIT_LE,
+        calling_ae="PACS",
+        at=1.5,
+    )
+    told = decode(file)
+    assert (told.length, told.digest) == (len(arrived.data), digest_of(file[HEAD_BYTES:]))
+    assert pydicom.dcmread(BytesIO(file)).SOPInstanceUID == arrived.header.sop_instance_uid
