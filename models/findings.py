@@ -133,6 +133,67 @@ class Lesion:
         return mask
 
 
+class Verdict(StrEnum):
+    """Say on which side of a label's threshold its probability lies."""
+
+    PRESENT = "present"
+    ABSENT = "absent"
+    ABSTAINED = "abstained"
+    """In the band around the threshold where the author does not trust the model."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classification:
+    """Hold what a model says about one label of the whole series or image.
+
+    Attributes:
+        label: as in the manifest.
+        finding: what it is, coded.
+        probability: the model's own, 0-1.
+        threshold: from which probability on it counts as present.
+        verdict: which side of it.
+    """
+
+    label: str
+    finding: Code
+    probability: float
+    threshold: float
+    verdict: Verdict
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detection:
+    """Hold one box the model draws by itself.
+
+    Attributes:
+        label: "1", "2", ... from the largest probability down; the Tracking Identifier of the result.
+        kind: label of the manifest.
+        finding: what it is, coded.
+        probability: the model's own, 0-1.
+        slice_index: z on the source grid where the box is to be shown.
+        slice_range: the slices of the source grid it reaches over; one slice for a 2D box.
+        box: (top, left, bottom, right) on the source grid in pixels, counted from the upper left corner of
+            the upper left pixel, as Graphic Data (0070,0022) is (PS3.3 C.18.6.1.2).
+        measurements: probability, sides.
+    """
+
+    label: str
+    kind: str
+    finding: Code
+    probability: float
+    slice_index: int
+    slice_range: range
+    box: tuple[float, float, float, float]
+    measurements: tuple[Measurement, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Hold the maker to a box that encloses something on a slice it reaches over."""
+        top, left, bottom, right = self.box
+        assert top < bottom, "a box has a height"
+        assert left < right, "a box has a width"
+        assert self.slice_index in self.slice_range, "a box is shown on one of its slices"
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Findings:
     """Hold everything one run of one model says about one series.
@@ -143,6 +204,8 @@ class Findings:
         segments: masks to be written, in the order of their numbers.
         measurements: numbers of the whole series or of a label; those of a lesion lie in the lesion.
         lesions: largest first.
+        detections: boxes, most probable first.
+        classifications: one per label the model answers for, in the manifest's order, absent ones too.
         withheld: what was not measured, with reasons.
         details: numbers for the record (threshold, grid), not for the reader; JSON values.
     """
@@ -152,12 +215,14 @@ class Findings:
     segments: tuple[Segment, ...] = ()
     measurements: tuple[Measurement, ...] = ()
     lesions: tuple[Lesion, ...] = ()
+    detections: tuple[Detection, ...] = ()
+    classifications: tuple[Classification, ...] = ()
     withheld: tuple[Withheld, ...] = ()
     details: Mapping[str, float | str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Hold the maker to an outcome that agrees with what is listed."""
-        if self.lesions:
+        if self.lesions or self.detections:
             assert self.outcome in (Outcome.FINDING, Outcome.ABSTAINED), (
-                "lesions belong to a claim or its doubt"
+                "lesions and boxes belong to a claim or its doubt"
             )

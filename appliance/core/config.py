@@ -34,13 +34,14 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=7 * 86400)]
 Output = Literal["sr", "seg", "gsps", "sc", "text-sr", "pdf"]
 Right = Literal["store", "query"]
-EngineName = Literal["tensorrt", "cuda", "openvino", "cpu"]
+EngineName = Literal["tensorrt", "cuda", "openvino", "cpu", "kserve"]
+Server = Annotated[str, StringConstraints(pattern=r"^(http|grpc)://[^/\s:]+:\d{1,5}$")]
+# More than one device is one box each for now: the key stays a list, and one entry is taken.
+Devices = Annotated[tuple[Annotated[int, Field(ge=0, le=63)], ...], Field(min_length=1, max_length=1)]
 
 
 # Names that the design keeps for what later versions bring; asking for one now is a fault of its own kind.
-RESERVED = frozenset(
-    {"registry", "dicom.tls", "inference.devices", "inference.memory_gib", "inference.kserve"}
-)
+RESERVED = frozenset({"registry", "dicom.tls"})
 # A socket's address holds 107 bytes on Linux; the box's sockets lie in `run/` under the storage root.
 ROOT_BYTES_MAX = 90
 
@@ -136,10 +137,26 @@ class Assembly(Section):
 
 
 class Inference(Section):
-    """[inference]: which engines to try, best first, and how many threads one may use (0: all cores)."""
+    """[inference]: which engines to try, best first, on which device, and how much they may take.
+
+    Attributes:
+        threads: of one call on the processor; 0 takes every core.
+        devices: CUDA ordinals.
+        memory_gib: of all loaded models together; none: what there is.
+        pinned: models that stay loaded whatever else is asked for.
+        jobs_at_once: series that are worked on side by side; more than one lets a GPU batch across studies.
+        batch_wait_ms: how long a call may wait for others to join it.
+        kserve: servers of the Open Inference Protocol, http://host:port or grpc://host:port.
+    """
 
     engines: tuple[EngineName, ...] = ("cpu",)
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
+    devices: Devices = (0,)
+    memory_gib: Annotated[float, Field(gt=0)] | None = None
+    pinned: tuple[Name, ...] = ()
+    jobs_at_once: Annotated[int, Field(ge=1, le=16)] = 1
+    batch_wait_ms: Annotated[float, Field(ge=0, le=1000)] = 5.0
+    kserve: tuple[Server, ...] = ()
 
 
 class Models(Section):

@@ -6,8 +6,6 @@ A network that keeps weights in another file is refused, whoever packed it.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import platform
 import threading
@@ -21,7 +19,16 @@ from google.protobuf.message import DecodeError, Message
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as faults
 
-from appliance.inference.engine import EnginePlan, EngineProvenance, InferenceError, Probe, Tensors
+from appliance.inference.engine import (
+    BuildProgress,
+    BuildReport,
+    EnginePlan,
+    EngineProvenance,
+    InferenceError,
+    Probe,
+    Tensors,
+    key_of,
+)
 from appliance.inference.limits import InferenceLimits
 from models.package import Package
 
@@ -71,13 +78,13 @@ class OnnxRuntimeCpu:
     def plan(self, package: Package) -> EnginePlan:
         """Name the package on this runtime and this kind of machine."""
         parts = {"package": package.digest, **self.provenance().details}
-        canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"))
-        return EnginePlan(package=package, key=f"sha256:{hashlib.sha256(canonical.encode()).hexdigest()}")
+        return EnginePlan(package=package, key=key_of(parts), parts=parts)
 
-    def build(self, plan: EnginePlan, *, folder: Path) -> None:
+    def build(self, plan: EnginePlan, *, folder: Path, progress: BuildProgress | None = None) -> BuildReport:
         """Make nothing: ONNX Runtime reads the network as it is."""
+        return BuildReport()
 
-    def load(self, plan: EnginePlan) -> None:
+    def load(self, plan: EnginePlan, *, folder: Path | None = None) -> None:
         """Read the network and run it once on zeros.
 
         Raises:

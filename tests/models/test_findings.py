@@ -33,7 +33,7 @@ def test_a_lesion_is_drawn_where_it_lies() -> None:
 
 
 def test_no_finding_cannot_list_a_lesion() -> None:
-    with pytest.raises(AssertionError, match="lesions belong"):
+    with pytest.raises(AssertionError, match="lesions and boxes belong"):
         Findings(outcome=Outcome.NO_FINDING, statement="", lesions=(lesion(),))
 
 

@@ -229,7 +229,7 @@ def test_a_file_that_cannot_be_used_is_one_fault(tmp_path, content, fault):
 
 @pytest.mark.parametrize(
     ("tree", "where"),
-    [({"registry": {"url": "x"}}, "registry"), ({"inference": {"memory_gib": 4}}, "inference.memory_gib")],
+    [({"registry": {"url": "x"}}, "registry"), ({"dicom": {"ae_title": "BOX", "tls": {}}}, "dicom.tls")],
 )
 def test_a_reserved_name_is_told_apart_from_an_unknown_one(tree, where):
     with pytest.raises(ConfigError) as refused:
