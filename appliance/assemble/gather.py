@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from appliance.assemble.attributes import read_attributes, read_header
@@ -34,18 +34,31 @@ def digest_of(found: Sequence[Instance]) -> str:
 class Gatherer:
     """Looks at every gathering study once a turn."""
 
-    def __init__(self, ledger: Ledger, spool: Spool, assembly: Assembly) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        spool: Spool,
+        assembly: Assembly,
+        *,
+        listening_since: Callable[[], float] = lambda: -math.inf,
+    ) -> None:
         self._ledger, self._spool, self._assembly = ledger, spool, assembly
+        self._listening_since = listening_since
         # When the next turn may find something to do, as of the last one; arrivals only ever put it off.
         self.next_due_at = -math.inf
 
     def turn(self) -> int:
         """Take every gathering study as far as it goes now; return how many became ready."""
+        # Asked before the rows are read: a listener that dies in between has let nothing through unseen.
+        listening_since = self._listening_since()
         now = self._ledger.clock.now()
         with self._ledger.read() as tx:
             gathering = [
                 Gathering(
-                    study=s, series=studies.series_of(tx, s.study_uid), kept=studies.count_of(tx, s.study_uid)
+                    study=s,
+                    series=studies.series_of(tx, s.study_uid),
+                    kept=studies.count_of(tx, s.study_uid),
+                    listening_since=listening_since,
                 )
                 for s in studies.in_state(tx, StudyState.GATHERING)
             ]

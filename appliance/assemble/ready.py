@@ -12,19 +12,31 @@ from appliance.ledger.studies import Series, Study
 
 @dataclass(frozen=True, kw_only=True)
 class Gathering:
-    """A study that still gathers: its rows, and how many instances of it are kept."""
+    """A study that still gathers: its rows, how many instances of it are kept, and who could send more.
+
+    Attributes:
+        listening_since: since when the listener answers, in epoch seconds. Silence before that proves
+            nothing: a sender that was cut off by a restart or a power cut is still trying.
+    """
 
     study: Study
     series: Sequence[Series]
     kept: int
+    listening_since: float = -math.inf
+
+    def quiet_at(self, assembly: Assembly) -> float:
+        """Return when the study falls quiet if nothing more arrives."""
+        return max(self.study.last_at, self.listening_since) + assembly.quiet_seconds
+
+    def series_quiet_at(self, series: Series, assembly: Assembly) -> float:
+        """Return when one of its series falls quiet if nothing more arrives for it."""
+        return max(series.last_at, self.listening_since) + assembly.series_quiet_seconds
 
 
 def quiet_series(gathering: Gathering, assembly: Assembly, now: float) -> list[Series]:
     """Return the series that fell quiet and were not measured yet."""
     return [
-        s
-        for s in gathering.series
-        if s.complete_at is None and now >= s.last_at + assembly.series_quiet_seconds
+        s for s in gathering.series if s.complete_at is None and now >= gathering.series_quiet_at(s, assembly)
     ]
 
 
@@ -43,8 +55,8 @@ def judge(gathering: Gathering, assembly: Assembly, now: float) -> str | None:
         return f"the deadline of {assembly.deadline_seconds:g} s passed{_missing(gathering)}"
     if _count_says_more(gathering):
         return None
-    quiet = now >= study.last_at + assembly.quiet_seconds
-    if quiet and all(now >= s.last_at + assembly.series_quiet_seconds for s in gathering.series):
+    quiet = now >= gathering.quiet_at(assembly)
+    if quiet and all(now >= gathering.series_quiet_at(s, assembly) for s in gathering.series):
         return f"nothing arrived for {assembly.quiet_seconds:g} s"
     return None
 
@@ -54,9 +66,8 @@ def next_due(gathering: Gathering, assembly: Assembly, now: float) -> float:
 
     What is due already was done, or waits for something else: an answer, an arrival, the deadline.
     """
-    study = gathering.study
-    dues = [study.last_at + assembly.quiet_seconds, study.gathering_since + assembly.deadline_seconds]
-    dues += [s.last_at + assembly.series_quiet_seconds for s in gathering.series if s.complete_at is None]
+    dues = [gathering.quiet_at(assembly), gathering.study.gathering_since + assembly.deadline_seconds]
+    dues += [gathering.series_quiet_at(s, assembly) for s in gathering.series if s.complete_at is None]
     return min((due for due in dues if due > now), default=math.inf)
 
 

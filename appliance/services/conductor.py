@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from contextlib import closing
 
@@ -11,10 +12,10 @@ from appliance.assemble.gather import Gatherer
 from appliance.core import log
 from appliance.core.config import Config
 from appliance.core.words import short
-from appliance.ledger import custody, deliveries, jobs
+from appliance.ledger import custody, deliveries, jobs, services
 from appliance.queue.hub import Hub
 from appliance.routes.table import compile_routes
-from appliance.services.stage import Stage, on_stage
+from appliance.services.stage import Stage, living, on_stage
 from appliance.services.wire import wire_peer
 from appliance.spool.retain import purge_old
 from appliance.spool.store import Spool
@@ -48,7 +49,9 @@ class Conductor:
     def __init__(self, stage: Stage, config: Config) -> None:
         self._stage, self._config = stage, config
         self._spool = Spool(config.storage.root)
-        self._gatherer = Gatherer(stage.ledger, self._spool, config.assembly)
+        self._gatherer = Gatherer(
+            stage.ledger, self._spool, config.assembly, listening_since=self._listening_since
+        )
         self._decider = Decider(stage.ledger, compile_routes(config))
         self._tidied_at: float | None = None
 
@@ -68,6 +71,13 @@ class Conductor:
         )
         due_in = self._gatherer.next_due_at - self._stage.ledger.clock.now()
         return min(max(due_in, 0.0), poll)
+
+    def _listening_since(self) -> float:
+        """Return since when the listener answers; for ever in the future while it is down."""
+        pid = living(self._config.run_dir, "listener")
+        with self._stage.ledger.read() as tx:
+            rows = [one for one in services.everyone(tx) if one.name == "listener" and one.pid == pid]
+        return rows[0].started_at if rows else math.inf
 
     def _take_back(self) -> None:
         ledger, now = self._stage.ledger, self._stage.ledger.clock.now()

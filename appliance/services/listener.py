@@ -47,7 +47,10 @@ def _listen(stage: Stage, config: Config) -> int:
         on_refused=_Refusals(stage).note,
     )
     rows.start()
-    _log.info("listener.listening", port=listener.start(), ae_title=config.dicom.ae_title)
+    port = listener.start()
+    # Said again: a study's silence counts only from here on, and the sweep before may have taken long.
+    stage.up(port=port)
+    _log.info("listener.listening", port=port, ae_title=config.dicom.ae_title)
     stage.stopping.wait()
     if stage.faulty.is_set():
         # What is in memory may not be trusted; bytes that were acknowledged are on disk, and the sweep

@@ -41,6 +41,11 @@ class Stage:
     stopping: threading.Event = field(default_factory=threading.Event)
     faulty: threading.Event = field(default_factory=threading.Event)
 
+    def up(self, **detail: str | int) -> None:
+        """Note in the ledger that the service is up since now."""
+        with self.ledger.write() as tx:
+            services.started(tx, self.name, pid=os.getpid(), at=self.ledger.clock.now(), detail=detail)
+
     def stop(self) -> None:
         """Ask the service to end."""
         self.stopping.set()
@@ -69,8 +74,7 @@ def _staged(name: str, config: Config, detail: dict[str, str | int]) -> Iterator
     stage = Stage(name=name, config=config, ledger=ledger)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stage.stop())
-    with ledger.write() as tx:
-        services.started(tx, name, pid=os.getpid(), at=ledger.clock.now(), detail=detail)
+    stage.up(**detail)
     beat = threading.Thread(target=_beat, args=(stage,), name="beat", daemon=True)
     beat.start()
     _log.info("service.started", pid=os.getpid(), **detail)
@@ -100,7 +104,23 @@ def _only_one(run_dir: Path, name: str) -> Iterator[None]:
                 if time.monotonic() > deadline:
                     raise AnotherRuns(f"another {name} of this box runs and does not end") from None
                 time.sleep(_LOCK_LOOK_SECONDS)
+        handle.truncate(0)
+        handle.write(str(os.getpid()))
+        handle.flush()
         yield
+
+
+def living(run_dir: Path, name: str) -> int | None:
+    """Return the process id of this service on this machine; none when no process of it lives."""
+    try:
+        with (run_dir / f"{name}.lock").open("r") as handle:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return None
+    except BlockingIOError:
+        written = (run_dir / f"{name}.lock").read_text(encoding="ascii").strip()
+        return int(written) if written.isdigit() else None
+    return None
 
 
 def _beat(stage: Stage) -> None:

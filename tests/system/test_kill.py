@@ -30,6 +30,7 @@ from tests.system.waiting import until
 
 pytestmark = pytest.mark.timeout(240)
 SHAPE = (16, 192, 192)
+QUIET_SECONDS = 2.5
 SERVICES = ("listener", "conductor", "worker", "courier", "console")
 PHASES = ("receive", "assembly", "analysis", "delivery")
 SUPERVISOR = "supervisor"
@@ -165,7 +166,8 @@ class Passage:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Box, Pacs]]:
     folder = tmp_path_factory.mktemp("kill")
     pacs = SlowPacs(folder / "pacs", PACS_AE, peers=["READSIDE"])
-    box = make_box(folder / "site", pacs_port=pacs.start())
+    # Long enough for a sender to come back on a slow machine, once the listener answers again.
+    box = make_box(folder / "site", pacs_port=pacs.start(), quiet_seconds=QUIET_SECONDS)
     try:
         with running(box):
             yield box, pacs
@@ -206,6 +208,20 @@ def test_a_killed_service_loses_nothing(passage: Callable[..., Passage], victim:
         if going.hit:
             return
     pytest.fail("three kills came too late to tell anything")
+
+
+def test_a_study_cut_off_by_a_power_cut_is_not_taken_for_complete(passage: Callable[..., Passage]) -> None:
+    going = passage(SUPERVISOR, "receive", 99)
+    objects = list(going.study.instances())
+    half = objects[: len(objects) // 2]
+    going._send(half)
+    going.box.kill()
+    time.sleep(QUIET_SECONDS + 0.5)  # longer than the quiet time: only the box's own silence has passed
+    going.box.start()
+    going.phase = "resend"
+    until(lambda: going._send_rest(objects), seconds=60, what="every image acknowledged")
+    settled(going.box, going.study.study_uid, seconds=120)
+    going._judge_pacs()
 
 
 @pytest.mark.long

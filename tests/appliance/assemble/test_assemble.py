@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from pathlib import Path
 from types import SimpleNamespace
@@ -38,7 +39,8 @@ class Bench:
     def __init__(self, ledger: Ledger, root: Path, clock: HeldClock, assembly: Assembly = ASSEMBLY) -> None:
         self.ledger, self.clock, self.assembly = ledger, clock, assembly
         self.spool = Spool(root)
-        self.gatherer = Gatherer(ledger, self.spool, assembly)
+        self.listening_since = -math.inf
+        self.gatherer = Gatherer(ledger, self.spool, assembly, listening_since=lambda: self.listening_since)
 
     def arrive(self, **changes) -> None:
         """Keep one slice now."""
@@ -115,6 +117,26 @@ def test_quiet_time_outlives_a_restart(bench: Bench, tmp_path: Path):
     bench.clock.advance(60)
     reborn = Bench(bench.ledger, tmp_path / "root", bench.clock)
     assert reborn.gatherer.turn() == 1
+
+
+def test_silence_counts_only_while_somebody_listens(bench: Bench):
+    bench.arrive()
+    bench.listening_since = math.inf
+    bench.clock.advance(300)
+    assert bench.gatherer.turn() == 0
+    bench.listening_since = bench.clock.now()
+    bench.clock.advance(59)
+    assert bench.gatherer.turn() == 0
+    assert bench.gatherer.next_due_at == bench.listening_since + 60
+    bench.clock.advance(1)
+    assert bench.gatherer.turn() == 1
+
+
+def test_a_box_that_cannot_listen_still_meets_the_deadline(bench: Bench):
+    bench.arrive()
+    bench.listening_since = math.inf
+    bench.clock.advance(600)
+    assert bench.gatherer.turn() == 1
 
 
 def test_a_study_that_never_falls_quiet_meets_its_deadline(bench: Bench):

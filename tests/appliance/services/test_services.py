@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import importlib
 import json
+import os
 import subprocess
 import sys
 import time
@@ -19,7 +20,7 @@ from appliance.core import log
 from appliance.core.clock import Clock
 from appliance.core.limits import Limits
 from appliance.services.run import Child, Supervisor
-from appliance.services.stage import FAULT_EXIT, AnotherRuns, Stage, _beat, _only_one
+from appliance.services.stage import FAULT_EXIT, AnotherRuns, Stage, _beat, _only_one, living
 
 SECONDS_MAX = 20.0
 
@@ -62,6 +63,15 @@ def test_a_killed_process_holds_nothing_up(holder, tmp_path: Path):
     holder.kill()
     with _only_one(tmp_path, "worker"):
         pass
+
+
+def test_who_lives_is_told_by_the_kernel_and_not_by_what_was_written(holder, tmp_path: Path):
+    assert living(tmp_path, "worker") == holder.pid
+    assert living(tmp_path, "courier") is None
+    holder.kill()
+    until(lambda: living(tmp_path, "worker") is None)
+    with _only_one(tmp_path, "worker"):
+        assert living(tmp_path, "worker") == os.getpid()
 
 
 def test_another_service_is_not_waited_for(holder, tmp_path: Path):
