@@ -18,7 +18,7 @@ import pytest
 from appliance.core.words import JobState
 from appliance.demo.box import Box
 from appliance.demo.study import MadeStudy
-from appliance.ledger import jobs
+from appliance.ledger import events, jobs, services
 from dicom_node.limits import Limits as WireLimits
 from dicom_node.receive import Arrival
 from dicom_node.send import Outgoing, send
@@ -218,10 +218,26 @@ def test_a_study_cut_off_by_a_power_cut_is_not_taken_for_complete(passage: Calla
     going.box.kill()
     time.sleep(QUIET_SECONDS + 0.5)  # longer than the quiet time: only the box's own silence has passed
     going.box.start()
-    going.phase = "resend"
+    until(
+        lambda: all(_up(going.box, name) for name in ("listener", "conductor")),
+        seconds=60,
+        what="the listener and the conductor are back",
+    )
+    time.sleep(0.8)  # a turn or more of the conductor, and well within the quiet time
     until(lambda: going._send_rest(objects), seconds=60, what="every image acknowledged")
     settled(going.box, going.study.study_uid, seconds=120)
     going._judge_pacs()
+    with going.box.ledger.read() as tx:
+        timeline = events.of_study(tx, going.study.study_uid)
+    complete = [event.detail["instances"] for event in timeline if event.word == "assemble.ready"]
+    assert complete == [len(objects)], "half a study was never taken for a whole one"
+
+
+def _up(box: Box, name: str) -> bool:
+    """Say whether the process that lives now has noted its start."""
+    pid = service_pid(box, name)
+    with box.ledger.read() as tx:
+        return pid is not None and any(one.pid == pid for one in services.everyone(tx) if one.name == name)
 
 
 @pytest.mark.long
