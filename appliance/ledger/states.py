@@ -3,8 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import StrEnum
 
 from appliance.core.words import DeliveryState, JobState, StudyState
+
+
+class VersionState(StrEnum):
+    """Where an installed version of a model stands."""
+
+    FETCHED = "FETCHED"
+    BUILDING = "BUILDING"
+    VERIFYING = "VERIFYING"
+    ACTIVE = "ACTIVE"
+    REJECTED = "REJECTED"
+    RETIRED = "RETIRED"
+
 
 STUDY: Mapping[StudyState, frozenset[StudyState]] = {
     StudyState.GATHERING: frozenset({StudyState.READY, StudyState.HELD}),
@@ -35,12 +48,29 @@ DELIVERY: Mapping[DeliveryState, frozenset[DeliveryState]] = {
     DeliveryState.SETTLED: frozenset(),
 }
 
+VERSION: Mapping[VersionState, frozenset[VersionState]] = {
+    # A row begins here, or as REJECTED when the package itself was refused.
+    VersionState.FETCHED: frozenset({VersionState.BUILDING, VersionState.RETIRED}),
+    # Back to where it was, FETCHED or RETIRED: the command was interrupted, or it served before and failed.
+    VersionState.BUILDING: frozenset(
+        {VersionState.VERIFYING, VersionState.REJECTED, VersionState.FETCHED, VersionState.RETIRED}
+    ),
+    VersionState.VERIFYING: frozenset(
+        {VersionState.ACTIVE, VersionState.REJECTED, VersionState.FETCHED, VersionState.RETIRED}
+    ),
+    VersionState.ACTIVE: frozenset({VersionState.RETIRED}),
+    # Installed once more: whatever refused it may have changed.
+    VersionState.REJECTED: frozenset({VersionState.FETCHED}),
+    VersionState.RETIRED: frozenset({VersionState.BUILDING, VersionState.FETCHED}),
+}
+
 
 def diagram(
     name: str,
     table: Mapping[StudyState, frozenset[StudyState]]
     | Mapping[JobState, frozenset[JobState]]
-    | Mapping[DeliveryState, frozenset[DeliveryState]],
+    | Mapping[DeliveryState, frozenset[DeliveryState]]
+    | Mapping[VersionState, frozenset[VersionState]],
 ) -> str:
     """Draw a table as a Mermaid state diagram."""
     lines = ["```mermaid", "stateDiagram-v2"]

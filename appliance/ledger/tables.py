@@ -37,6 +37,10 @@ def _refer(name: str, to: str, *, nullable: bool = False) -> sa.Column[int]:
     return sa.Column(name, sa.BigInteger, sa.ForeignKey(f"{to}.id"), nullable=nullable, index=True)
 
 
+def _unique_where(name: str, *columns: str, where: str) -> sa.Index:
+    return sa.Index(name, *columns, unique=True, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
+
+
 # One row for every distinct instance that was acknowledged. `current` is false once other bytes came under
 # its UID.
 instances = sa.Table(
@@ -228,6 +232,33 @@ deliveries = sa.Table(
     _text("settled_by", nullable=True),
     sa.UniqueConstraint("object_id", "peer", name="uq_deliveries_object"),
     sa.Index("ix_deliveries_state", "state", "due_at"),
+)
+
+# One row for every model package that was brought to this box by a command, with what came of it.
+# A version number means one digest for ever; only what was rejected may come again with other bytes.
+model_versions = sa.Table(
+    "model_versions",
+    metadata,
+    _id(),
+    _text("name"),
+    _text("version"),
+    # Nothing where the package could not even be opened.
+    _text("digest", nullable=True),
+    _text("state"),
+    _text("source"),
+    # What was checked on this device, with which engine, and why it was refused.
+    sa.Column("evidence", sa.JSON, nullable=False),
+    # What served this name until this version was activated: where a rollback goes.
+    _text("former_digest", nullable=True),
+    # Counts the changes of the row; the sum over all rows tells whether anything changed.
+    sa.Column("moves", sa.Integer, nullable=False),
+    _time("fetched_at"),
+    _time("changed_at"),
+    _time("activated_at", nullable=True),
+    _time("removed_at", nullable=True),
+    sa.UniqueConstraint("name", "version", "digest", name="uq_model_versions_digest"),
+    _unique_where("uq_model_versions_active", "name", where="state = 'ACTIVE'"),
+    _unique_where("uq_model_versions_version", "name", "version", where="state <> 'REJECTED'"),
 )
 
 # The timeline: what happened to a study and to the box, in words, without patient data.

@@ -41,6 +41,17 @@ def test_an_empty_database_becomes_a_ledger_once(empty_url):
     second.close()
 
 
+def test_an_older_schema_is_brought_up_to_date_with_what_it_holds(ledger, ledger_url):
+    with ledger.write() as tx:
+        given.kept(tx, 1)
+        tx.execute(sa.text("DROP TABLE model_versions"))
+        tx.execute(sa.text("UPDATE alembic_version SET version_num = '0001'"))
+    open_ledger(ledger_url).close()
+    with ledger.read() as tx:
+        assert compare_metadata(MigrationContext.configure(tx), metadata) == []
+        assert studies.count_of(tx, given.STUDY) == 1
+
+
 def test_a_newer_schema_is_refused_and_left_alone(ledger, ledger_url):
     with ledger.write() as tx:
         tx.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))

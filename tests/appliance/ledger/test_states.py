@@ -10,10 +10,15 @@ import pytest
 
 from appliance.core.words import DeliveryState, JobState, StudyState
 from appliance.ledger import deliveries, jobs, studies
-from appliance.ledger.states import DELIVERY, JOB, STUDY, diagram
+from appliance.ledger.states import DELIVERY, JOB, STUDY, VERSION, VersionState, diagram
 from tests.appliance.ledger import given
 
-TABLES: dict[Any, Any] = {StudyState: STUDY, JobState: JOB, DeliveryState: DELIVERY}
+TABLES: dict[Any, Any] = {
+    StudyState: STUDY,
+    JobState: JOB,
+    DeliveryState: DELIVERY,
+    VersionState: VERSION,
+}
 
 
 @pytest.mark.parametrize("states", TABLES)
@@ -77,9 +82,10 @@ def test_only_a_waiting_delivery_is_taken(ledger, state):
     assert given.parcels(ledger, "archive", at=given.NOW + 1e6) == []
 
 
-@pytest.mark.parametrize(
-    ("name", "states"), [("Study", StudyState), ("Job", JobState), ("Delivery", DeliveryState)]
-)
+NAMES = {"Study": StudyState, "Job": JobState, "Delivery": DeliveryState, "Model version": VersionState}
+
+
+@pytest.mark.parametrize(("name", "states"), NAMES.items())
 def test_the_diagram_shows_every_move_and_no_other(name, states):
     drawn = diagram(name, TABLES[states])
     moves = {(a, b) for a, b in re.findall(r"^    (\w+) --> (\w+)$", drawn, re.MULTILINE)}
@@ -92,5 +98,5 @@ def test_the_drawn_page_is_up_to_date():
     if not page.exists():
         pytest.skip("docs/states.md is not written yet")
     text = page.read_text(encoding="utf-8")
-    for name, table in (("Study", STUDY), ("Job", JOB), ("Delivery", DELIVERY)):
-        assert diagram(name, table).strip() in text
+    for name, states in NAMES.items():
+        assert diagram(name, TABLES[states]).strip() in text
