@@ -16,9 +16,10 @@ from models.manifest import Manifest
 from models.operations.components import Components
 from models.operations.grid import Grid, lay
 from models.operations.intensity import IntensityStep, Resample, apply_all
-from models.operations.label_maps import LabelMapReader
+from models.operations.label_maps import LabelMapReader, LabelStatistics, WriteSegments
 from models.operations.part import Part, Scene
 from models.operations.patches import Infer, Progress, Sliding, slide
+from models.operations.statistics import StatisticsStep
 from models.package import Package
 from models.tensors import FloatArray, LabelArray, Volume
 
@@ -52,8 +53,8 @@ def analyse(package: Package, volume: Volume, infer: Infer, *, progress: Progres
     reasons = check_geometry(manifest, facts_of(volume)) + _unit_reasons(manifest, volume)
     if reasons:
         raise NotAccepted(reasons)
-    scene = Scene(volume=volume, labels=manifest.output.labels)
-    if manifest.output.kind == "labels":
+    scene = Scene(volume=volume, labels=manifest.answers[0].labels)
+    if manifest.answers[0].kind == "labels":
         return _joined(_read_label_maps(manifest, scene, infer, progress))
     return _joined(_read_field(manifest, scene, infer, progress))
 
@@ -125,7 +126,9 @@ def _unit_reasons(manifest: Manifest, volume: Volume) -> list[str]:
 
 def _read_label_maps(manifest: Manifest, scene: Scene, infer: Infer, progress: Progress | None) -> list[Part]:
     """Stream the slices through the network into every step."""
-    readers = [step.begin(scene) for step in manifest.interpret if not isinstance(step, Components)]
+    readers = [
+        step.begin(scene) for step in manifest.interpret if isinstance(step, LabelStatistics | WriteSegments)
+    ]
     steps = _intensity_steps(manifest)[0]
     volume = scene.volume
     for first in range(0, len(volume.voxels), manifest.input.batch):
@@ -147,7 +150,7 @@ def _infer_labels(manifest: Manifest, slices: FloatArray, infer: Infer) -> Label
     answer = _call(manifest, slices[:, None], infer)
     if answer.shape != (len(slices), 1, *slices.shape[1:]):
         raise AnswerError(f"the network answered with shape {answer.shape} for {len(slices)} slices")
-    known = [0, *(label.value for label in manifest.output.labels)]
+    known = [0, *(label.value for label in manifest.answers[0].labels)]
     if int(answer.max()) > max(known) or int(answer.min()) < 0:
         raise AnswerError("the network answered with a label its manifest does not know")
     return np.asarray(answer[:, 0], dtype=np.uint8)
@@ -164,7 +167,7 @@ def _read_field(manifest: Manifest, scene: Scene, infer: Infer, progress: Progre
         batch=manifest.input.batch,
         pad_value=manifest.input.pad_value,
     )
-    channels = 1 + max(label.value for label in manifest.output.labels)
+    channels = 1 + max(label.value for label in manifest.answers[0].labels)
     probability = slide(
         field, sliding, lambda batch: _infer_field(manifest, batch, infer, channels), progress=progress
     )
@@ -189,7 +192,7 @@ def _intensity_steps(manifest: Manifest) -> tuple[tuple[IntensityStep, ...], tup
     for step in manifest.prepare:
         if isinstance(step, Resample):
             current = after
-        else:
+        elif not isinstance(step, StatisticsStep):
             current.append(step)
     return tuple(before), tuple(after)
 
@@ -206,9 +209,9 @@ def _infer_field(manifest: Manifest, batch: FloatArray, infer: Infer, channels: 
 def _call(manifest: Manifest, batch: FloatArray, infer: Infer) -> Any:
     given = np.ascontiguousarray(batch, dtype=manifest.input.dtype)
     answers = infer({manifest.input.tensor: given})
-    if manifest.output.tensor not in answers:
-        raise AnswerError(f"the network gave no output named {manifest.output.tensor!r}")
-    return answers[manifest.output.tensor]
+    if manifest.answers[0].tensor not in answers:
+        raise AnswerError(f"the network gave no output named {manifest.answers[0].tensor!r}")
+    return answers[manifest.answers[0].tensor]
 
 
 def _joined(parts: list[Part]) -> Findings:

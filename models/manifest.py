@@ -13,16 +13,19 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 
 from models.labels import Text
+from models.manifest_draft import Draft, candidates
 from models.manifest_faults import in_words
-from models.manifest_rules import Draft, disagreements
+from models.manifest_outputs import Output
+from models.manifest_rules import disagreements
 from models.manifest_sections import (
     Accepts,
+    Channel,
     Input,
     InterpretStep,
-    Output,
     PrepareStep,
     Resources,
     Tolerances,
+    Variant,
 )
 from models.operations.strict import Strict
 
@@ -31,7 +34,7 @@ MANIFEST_BYTES_MAX = 1_000_000
 
 
 class Manifest(Strict):
-    """Hold a whole manifest."""
+    """Hold a whole manifest. One of `output` and `outputs` is given; `answers` is whichever it is."""
 
     format: Literal[1]
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}[a-z0-9]$")]
@@ -44,15 +47,27 @@ class Manifest(Strict):
     accepts: Accepts
     input: Input
     prepare: tuple[PrepareStep, ...] = ()
-    output: Output
+    channels: tuple[Channel, ...] = ()
+    output: Output | None = None
+    outputs: tuple[Output, ...] = ()
     interpret: Annotated[tuple[InterpretStep, ...], Field(min_length=1)]
     tolerances: Tolerances = Tolerances()
     resources: Resources
+    variant: Variant | None = None
 
     @property
-    def outputs(self) -> frozenset[str]:
-        """Give the steps' names, for those who ask whether the model segments."""
+    def answers(self) -> tuple[Output, ...]:
+        """Give every output of the network that is read."""
+        return self.outputs if self.output is None else (self.output,)
+
+    @property
+    def steps(self) -> frozenset[str]:
+        """Give the interpreting steps' names, for those who ask whether the model segments."""
         return frozenset(step.step for step in self.interpret)
+
+    def read_by(self, step: InterpretStep) -> Output:
+        """Give the output that an interpreting step reads."""
+        return candidates(step, self.answers)[0]
 
 
 class ManifestError(ValueError):
@@ -103,13 +118,18 @@ def _faults(raw: Mapping[str, Any]) -> list[str]:
         Manifest.model_validate(raw)
     except ValidationError as error:
         faults += in_words(error)
+    single = _section(Output, raw, "output")
+    several = _section(tuple[Output, ...], raw, "outputs")
     return faults + disagreements(
         Draft(
+            task=raw.get("task") if isinstance(raw.get("task"), str) else None,
             accepts=_section(Accepts, raw, "accepts"),
             input=_section(Input, raw, "input"),
             prepare=_section(tuple[PrepareStep, ...], raw, "prepare", ()),
-            output=_section(Output, raw, "output"),
+            channels=_section(tuple[Channel, ...], raw, "channels", ()),
+            outputs=several if single is None else (single,),
             interpret=_section(tuple[InterpretStep, ...], raw, "interpret"),
+            given=tuple(key for key in ("output", "outputs") if key in raw),
         )
     )
 

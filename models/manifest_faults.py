@@ -22,6 +22,9 @@ _WORDS: dict[str, _Words] = {
     ),
     "string_too_short": lambda context, given: "is empty",
     "string_too_long": lambda context, given: f"is longer than {context['max_length']} characters",
+    "too_long": lambda context, given: (
+        f"has {context['actual_length']} entries; at most {context['max_length']} are read"
+    ),
     "too_short": lambda context, given: (
         f"has {context['actual_length']} entries; at least {context['min_length']} are needed"
     ),
@@ -55,8 +58,10 @@ def _what(fault: ErrorDetails) -> str:
 def _place(fault: ErrorDetails) -> str:
     """Write where it is: entries counted from 1, without the tag pydantic puts behind a step's number."""
     parts = list(fault["loc"])
-    if parts and parts[0] in _STEP_LISTS and len(parts) > 2 and isinstance(parts[1], int):
-        del parts[2]
+    for at, part in enumerate(parts[:-2]):
+        if part in _STEP_LISTS and isinstance(parts[at + 1], int):
+            del parts[at + 2]
+            break
     written = ""
     for part in parts:
         written += f"[{part + 1}]" if isinstance(part, int) else f".{part}"

@@ -1,21 +1,40 @@
-"""The sections of a manifest, each right or wrong by itself; how they must agree is in `manifest_rules`."""
+"""The sections of a manifest, each right or wrong by itself; how they must agree is in `manifest_rules`.
+
+What a network answers is in `manifest_outputs`.
+"""
 
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from models.labels import Label, Text
+from models.labels import Name, Text
+from models.operations.class_map import ClassMap
+from models.operations.classify import Classify
 from models.operations.components import Components
+from models.operations.detect import Detect
 from models.operations.grid import Orientation
-from models.operations.intensity import Clip, FillPadding, Resample, Scale
+from models.operations.intensity import Clip, FillPadding, IntensityStep, Normalise, Resample, Scale, Window
 from models.operations.label_maps import LabelStatistics, WriteSegments
+from models.operations.measure import Measure
+from models.operations.statistics import PercentileWindow, StatisticsStep, ZScore
 from models.operations.strict import Strict
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+Side = Annotated[int, Field(ge=1, le=8192)]
 Share = Annotated[float, Field(ge=0, le=1)]
-PrepareStep = Annotated[FillPadding | Clip | Scale | Resample, Field(discriminator="step")]
-InterpretStep = Annotated[LabelStatistics | WriteSegments | Components, Field(discriminator="step")]
+ChannelStep = Annotated[
+    Clip | Scale | Window | Normalise | ZScore | PercentileWindow, Field(discriminator="step")
+]
+PrepareStep = Annotated[
+    FillPadding | Clip | Scale | Window | Normalise | ZScore | PercentileWindow | Resample,
+    Field(discriminator="step"),
+]
+InterpretStep = Annotated[
+    LabelStatistics | WriteSegments | Components | Classify | Measure | Detect | ClassMap,
+    Field(discriminator="step"),
+]
+ValueStep = IntensityStep | StatisticsStep
 
 
 class Accepts(Strict):
@@ -40,60 +59,78 @@ class Accepts(Strict):
 
 
 class Input(Strict):
-    """Say what the network is fed.
+    """Say what the network is fed; c is 1, or the number of `[[channels]]`.
 
     Attributes:
         tensor: name of the graph's input.
-        layout: "slice": (n, 1, y, x), slice by slice; "patch": (n, 1, *patch), slid over the grid;
-            "volume": (1, 1, z, y, x), all at once.
+        layout: "slice": (n, c, y, x), slice by slice as it is; "image": (n, c, *size), each slice or
+            radiograph resized; "patch": (n, c, *patch), slid over the grid; "volume": (1, c, z, y, x), all at
+            once.
         orientation: "source" as the series lies, else which way the axes grow (x, y, z).
-        units: of the voxel values before the prepare steps.
+        units: of the voxel values before the prepare steps: "HU", or "" where they have none (MR, CR, DX).
         spacing_mm: (z, y, x) of the network's grid; none: the series' own.
-        batch: slices or patches per call.
+        batch: slices, images or patches per call.
         patch, overlap, pad_value: for "patch": its shape (z, y, x), the share shared with the neighbour, and
             the prepared value beyond the edge.
+        size: for "image": (rows, columns) the network is fed; for "volume": (z, y, x) it is resized to.
+        fit: for "image": "stretch" each axis to `size`, or keep the shape and "pad" with `pad_value`.
     """
 
     tensor: Text
-    layout: Literal["slice", "patch", "volume"]
+    layout: Literal["slice", "image", "patch", "volume"]
     orientation: Orientation
     dtype: Literal["float32", "float16"] = "float32"
-    units: Literal["HU"]
+    units: Literal["HU", ""]
     spacing_mm: tuple[Positive, Positive, Positive] | None = None
     batch: Annotated[int, Field(ge=1, le=64)] = 1
-    patch: tuple[Count, Count, Count] | None = None
+    patch: tuple[Side, Side, Side] | None = None
     overlap: Annotated[float, Field(ge=0, lt=1)] = 0.0
     pad_value: float = 0.0
+    size: Annotated[tuple[Side, ...], Field(min_length=2, max_length=3)] | None = None
+    fit: Literal["stretch", "pad"] = "stretch"
 
 
-class Output(Strict):
-    """Say what the network answers.
+class Channel(Strict):
+    """Say how one channel of the input is made from what the prepare steps gave."""
 
-    Attributes:
-        tensor: name of the graph's output.
-        kind: "labels": one number per voxel; "probability": one channel per label, 0-1.
-        labels: their meaning.
-    """
-
-    tensor: Text
-    kind: Literal["labels", "probability"]
-    dtype: Literal["uint8", "int32", "int64", "float32", "float16"]
-    labels: Annotated[tuple[Label, ...], Field(min_length=1, max_length=255)]
+    name: Name
+    prepare: tuple[ChannelStep, ...] = ()
 
 
 class Tolerances(Strict):
     """Say how far an engine may be from the recorded answer and still be the same model.
 
-    A number may differ by `absolute` or by `relative` times itself, whichever is more; a mask must reach
-    `dice_min`.
+    Attributes:
+        absolute, relative: a number may differ by `absolute` or by `relative` times itself, the larger.
+        dice_min: overlap a mask must reach.
+        volume_change_max: share a volume may change by; none: volumes are numbers like others.
+        probability_difference_max: how far a probability may move; none: it is a number like others.
+        box_iou_min: overlap that makes two boxes the same.
     """
 
     absolute: Annotated[float, Field(ge=0)] = 1e-4
     relative: Annotated[float, Field(ge=0)] = 1e-4
     dice_min: Share = 0.999
+    volume_change_max: Share | None = None
+    probability_difference_max: Share | None = None
+    box_iou_min: Share = 0.99
 
 
 class Resources(Strict):
     """Say what one running copy needs beside the series itself."""
 
     memory_mib: Count
+
+
+class Variant(Strict):
+    """Say which package this one was made from by reducing its precision.
+
+    Attributes:
+        of: digest of that package.
+        precision: what was done to the graph.
+        tool: name and version of what did it.
+    """
+
+    of: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+    precision: Literal["fp16", "int8-qdq", "int8-qdq-symmetric"]
+    tool: Text

@@ -54,7 +54,9 @@ def _tensor_faults(model: ModelProto, manifest: Manifest) -> Iterator[str]:
     rank = RANKS[manifest.input.layout]
     yield from _one(inputs, manifest.input.tensor, side="input", dtype=manifest.input.dtype, rank=rank)
     outputs = list(model.graph.output)
-    yield from _one(outputs, manifest.output.tensor, side="output", dtype=manifest.output.dtype, rank=rank)
+    yield from _one(
+        outputs, manifest.answers[0].tensor, side="output", dtype=manifest.answers[0].dtype, rank=rank
+    )
     for value in inputs:
         if value.name != manifest.input.tensor:
             yield f"has the input {value.name!r}, which the manifest does not feed"

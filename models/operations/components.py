@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from models import codes
 from models.findings import Code, Lesion, Measurement, Outcome
-from models.labels import Label
+from models.labels import Label, Name
 from models.operations.grid import Grid
 from models.operations.label_maps import segment_of
 from models.operations.part import Part, Scene
@@ -34,6 +34,7 @@ class Components(Strict):
     """Report connected regions of one channel as lesions.
 
     Attributes:
+        output: name of the output it reads; may be left out where only one fits.
         label: which label of the output.
         threshold: probability from which a voxel belongs to a region.
         abstain: [low, high): when no region reaches `high` and something reaches `low`, the model abstains,
@@ -43,12 +44,13 @@ class Components(Strict):
     """
 
     step: Literal["components"]
+    output: Name | None = None
     label: str
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
     abstain: tuple[Share, Share] | None = None
     volume_ml_min: Annotated[float, Field(ge=0)] = 0.0
     lesions_max: Annotated[int, Field(ge=1, le=1000)] = 100
-    reads: ClassVar[str] = "probability"
+    reads: ClassVar[tuple[str, ...]] = ("probability", "classes")
 
     def interpret(self, field: FloatArray, laid: Grid, scene: Scene) -> Part:
         """Find the regions of `field`, (channels, z, y, x) on the grid `laid`."""

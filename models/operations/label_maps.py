@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from models import codes
 from models.findings import Measurement, Segment, Withheld
-from models.labels import Label
+from models.labels import Label, Name
+from models.operations.band import Threshold
 from models.operations.part import Part, Scene
 from models.operations.strict import Strict
 from models.tensors import LabelArray, Volume
@@ -34,10 +35,11 @@ class LabelStatistics(Strict):
     """Measure volume (mL), mean and standard deviation of the voxel values of each label."""
 
     step: Literal["label-statistics"]
+    output: Name | None = None
     measure: tuple[Quantity, ...] = ("volume", "mean", "standard-deviation")
     deviation: Literal["population", "sample"] = "population"
     labels: tuple[str, ...] | None = None
-    reads: ClassVar[str] = "labels"
+    reads: ClassVar[tuple[str, ...]] = ("labels", "classes")
 
     def begin(self, scene: Scene) -> LabelMapReader:
         """Start counting."""
@@ -45,11 +47,16 @@ class LabelStatistics(Strict):
 
 
 class WriteSegments(Strict):
-    """Keep the mask of each named label as a segment, numbered in that order."""
+    """Keep the mask of each named label as a segment, numbered in that order.
+
+    `threshold`: for kind "probability": from which probability a voxel belongs to a label.
+    """
 
     step: Literal["segments"]
+    output: Name | None = None
     labels: tuple[str, ...]
-    reads: ClassVar[str] = "labels"
+    threshold: Threshold = 0.5
+    reads: ClassVar[tuple[str, ...]] = ("labels", "classes", "probability")
 
     def begin(self, scene: Scene) -> LabelMapReader:
         """Start collecting."""
@@ -143,6 +150,8 @@ class _Masks:
 
 def segment_of(label: Label, number: int, mask: npt.NDArray[np.bool_]) -> Segment:
     """Make the segment of a label: mask bool, (z, y, x), on the source grid."""
+    assert label.category is not None, "the manifest's rules ask for it"
+    assert label.colour_rgb is not None, "the manifest's rules ask for it"
     return Segment(
         label=label.name,
         number=number,

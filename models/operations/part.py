@@ -2,17 +2,18 @@
 
 from dataclasses import dataclass, field
 
-from models.findings import Lesion, Measurement, Outcome, Segment, Withheld
-from models.labels import Label
+from models.findings import Classification, Detection, Lesion, Measurement, Outcome, Segment, Withheld
+from models.labels import Label, Quantity
 from models.tensors import Volume
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Scene:
-    """Hold what every step may look at: the series and the labels of the manifest."""
+    """Hold what every step may look at: the series, and what the output it reads can say."""
 
     volume: Volume
     labels: tuple[Label, ...]
+    quantities: tuple[Quantity, ...] = ()
 
     def chosen(self, names: tuple[str, ...] | None) -> tuple[Label, ...]:
         """Give the labels of `names` in that order; all of them for None."""
@@ -31,5 +32,7 @@ class Part:
     segments: tuple[Segment, ...] = ()
     measurements: tuple[Measurement, ...] = ()
     lesions: tuple[Lesion, ...] = ()
+    detections: tuple[Detection, ...] = ()
+    classifications: tuple[Classification, ...] = ()
     withheld: tuple[Withheld, ...] = ()
     details: dict[str, float | str] = field(default_factory=dict)

@@ -49,7 +49,7 @@ def engine(package: Package) -> Infer:
     options = onnxruntime.SessionOptions()
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = onnxruntime.InferenceSession(package.onnx_path(), options, providers=["CPUExecutionProvider"])
-    name = package.manifest.output.tensor
+    name = package.manifest.answers[0].tensor
 
     def infer(given: Mapping[str, npt.NDArray[Any]]) -> Mapping[str, npt.NDArray[Any]]:
         return {name: session.run([name], dict(given))[0]}
