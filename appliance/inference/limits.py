@@ -13,8 +13,62 @@ class InferenceLimits:
         threads_max: threads of one call; 0 takes every core the process may use.
         golden_seconds_max: all golden cases of one package together, on this device.
         warm_up_side: length of an axis that the network leaves open, in the call that warms it up.
+        build_seconds_max: one build of one engine, in its child process.
+        build_memory_bytes_max: resident memory of that child and all it started.
+        build_folder_bytes_max: what a build may write.
+        probe_seconds_max: one question to a device's library, in a child process.
+        store_engines_kept: built engines that stay on disk for one model and one kind of engine, the newest.
+        store_bytes_max: all built engines together; the oldest go first.
+        store_wait_seconds_max: how long one process waits for another that writes to the store.
+        sidecar_bytes_max: what is written beside a built engine.
+        reference_bytes_max: answers of the reference kept on disk for one package.
+        crashes_max: crashes of one built engine, after which it is not tried again.
+        crash_memory_seconds: how long a crash counts.
+        crashes_wait_seconds_max: how long one process waits for another that writes the record of crashes.
+        profile_batch_max: largest batch an engine is built for, unless the manifest asks for more.
+        profile_side_min, profile_side, profile_side_max: length of an axis of a picture that neither network
+            nor manifest fixes, for an engine that is built for shapes: at least, as a rule, at most.
+        profile_volume_side, profile_volume_side_max: the same for a volume that is fed whole.
+        workspace_bytes_max: scratch memory on the device that a builder may plan with.
+        builder_lines_max: lines of a builder's log that are kept, the last ones.
+        telling_lines_max: how many of them an error or a report quotes.
+        kserve_connect_seconds_max: until a remote server has taken a connection.
+        kserve_control_seconds_max: one question about a remote server or a model on it.
+        kserve_load_seconds_max: until a remote server has loaded a model that it was asked to load.
+        kserve_passed_over_seconds: how long a remote server that failed is not asked again.
+        kserve_refused_tries_max: connections tried for one call while nobody listens; nothing was sent yet.
+        kserve_refused_wait_seconds: between two of them.
+        kserve_answer_bytes_max: one answer of a remote server.
     """
 
     threads_max: int = 0
     golden_seconds_max: float = 600.0
     warm_up_side: int = 64
+    build_seconds_max: float = 3600.0
+    build_memory_bytes_max: int = 16 * 2**30
+    build_folder_bytes_max: int = 16 * 2**30
+    probe_seconds_max: float = 60.0
+    store_engines_kept: int = 3
+    store_bytes_max: int = 64 * 2**30
+    store_wait_seconds_max: float = 3700.0
+    sidecar_bytes_max: int = 4 * 2**20
+    reference_bytes_max: int = 256 * 2**20
+    crashes_max: int = 2
+    crash_memory_seconds: float = 7 * 86400.0
+    crashes_wait_seconds_max: float = 10.0
+    profile_batch_max: int = 8
+    profile_side_min: int = 16
+    profile_side: int = 512
+    profile_side_max: int = 1024
+    profile_volume_side: int = 128
+    profile_volume_side_max: int = 512
+    workspace_bytes_max: int = 4 * 2**30
+    builder_lines_max: int = 500
+    telling_lines_max: int = 6
+    kserve_connect_seconds_max: float = 2.0
+    kserve_control_seconds_max: float = 10.0
+    kserve_load_seconds_max: float = 120.0
+    kserve_passed_over_seconds: float = 30.0
+    kserve_refused_tries_max: int = 3
+    kserve_refused_wait_seconds: float = 0.25
+    kserve_answer_bytes_max: int = 2**31 - 1

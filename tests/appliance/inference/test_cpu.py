@@ -13,6 +13,7 @@ from onnx import helper
 from appliance.inference.cpu import OnnxRuntimeCpu
 from appliance.inference.engine import Engine, InferenceError
 from appliance.inference.limits import InferenceLimits
+from appliance.inference.onnx_session import options_of
 from models.package import Package
 from tests.appliance.inference.given import bands, doubling, network, package_of, reaching_out, slow
 
@@ -105,5 +106,5 @@ def test_provenance_names_the_runtime_and_its_version():
 
 
 def test_idle_threads_do_not_spin():
-    options = OnnxRuntimeCpu()._options()
+    options = options_of(InferenceLimits())
     assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
