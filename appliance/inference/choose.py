@@ -1,80 +1,142 @@
 """Open the best engine that can serve a model here, and say which better ones were passed over, and why.
 
 Stepping down is allowed and never silent: the sentence goes into the result itself.
+Promises: an engine that must be built first never keeps a study waiting; the next best serves until it has
+been built, loaded and judged, and only then may it take over.
 """
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from appliance.inference.cpu import OnnxRuntimeCpu
-from appliance.inference.engine import Engine, InferenceError
+from appliance.inference.engine import BuildProgress, Engine, InferenceError
 from appliance.inference.gate import GoldenGate
+from appliance.inference.life import Life, NotBuilt
 from appliance.inference.limits import InferenceLimits
+from appliance.inference.makers import MAKERS, Maker, Makers
+from appliance.inference.settings import EngineSettings
 from models.package import Package
 
-Makers = Mapping[str, Callable[[InferenceLimits], Engine]]
+__all__ = ["MAKERS", "Maker", "Makers", "Opened", "Upgrade", "open_engine", "open_now"]
 
-MAKERS: Makers = {"cpu": OnnxRuntimeCpu}
-NOT_IN_THIS_VERSION = frozenset({"tensorrt", "cuda", "openvino", "kserve"})
+_BEING_BUILT = "is being built, and takes over when it has been checked."
+
+Upgrade = Callable[[], tuple[Engine | None, str | None]]
+"""Do the slow part: build, load and judge the better engines, best first.
+
+Returns the one that may take over, loaded, and its sentence; or None, with the sentence that from now on
+holds for the engine that serves already. Never raises InferenceError.
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """A loaded engine, why no better one runs, and how a better one may be had later, if there is one."""
+
+    engine: Engine
+    stepped_down: str | None
+    upgrade: Upgrade | None = None
 
 
 def open_engine(
     package: Package,
     wanted: Sequence[str],
     *,
-    limits: InferenceLimits | None = None,
+    settings: EngineSettings | None = None,
     gate: GoldenGate | None = None,
     makers: Makers = MAKERS,
+    limits: InferenceLimits | None = None,
+    progress: BuildProgress | None = None,
 ) -> tuple[Engine, str | None]:
-    """Load the first wanted engine that agrees with the model's golden cases.
+    """Load the first wanted engine that agrees with the model's golden cases; builds it first where it must.
 
     Returns it, and a sentence on the engines that were passed over; None when the first one serves.
-    A `gate` that lives longer than the call remembers its verdicts.
+    A `gate` that lives longer than the call remembers its verdicts. `limits` stands for plain settings.
 
     Raises:
         InferenceError: inference.no_engine, none of the wanted engines can serve; every reason is given.
     """
-    limits = limits or InferenceLimits()
-    gate = gate or GoldenGate(limits=limits)
-    passed_over: list[str] = []
+    settings = settings or EngineSettings(limits=limits or InferenceLimits())
+    life = _life(package, settings, gate, makers, progress)
+    opened = _first(life, wanted, may_build=True)
+    return opened.engine, opened.stepped_down
+
+
+def open_now(
+    package: Package,
+    wanted: Sequence[str],
+    *,
+    settings: EngineSettings,
+    gate: GoldenGate | None = None,
+    makers: Makers = MAKERS,
+    progress: BuildProgress | None = None,
+) -> Opened:
+    """Load the first wanted engine that can serve without being built, and offer the better ones for later.
+
+    When every engine must be built first, the first is built now: nothing could serve before.
+
+    Raises:
+        InferenceError: inference.no_engine, none of the wanted engines can serve; every reason is given.
+    """
+    life = _life(package, settings, gate, makers, progress)
+    try:
+        return _first(life, wanted, may_build=False)
+    except InferenceError:
+        return _first(life, wanted, may_build=True)
+
+
+def _life(
+    package: Package,
+    settings: EngineSettings,
+    gate: GoldenGate | None,
+    makers: Makers,
+    progress: BuildProgress | None,
+) -> Life:
+    gate = gate or GoldenGate(limits=settings.limits)
+    return Life(package=package, settings=settings, gate=gate, makers=makers, progress=progress)
+
+
+def _first(life: Life, wanted: Sequence[str], *, may_build: bool) -> Opened:
+    passed_over: dict[str, str] = {}
+    to_build: list[str] = []
     for name in wanted:
         try:
-            engine = _serving(name, package, limits, gate, makers)
+            engine = life.serving(name, may_build=may_build)
+        except NotBuilt:
+            to_build.append(name)
+            passed_over[name] = _BEING_BUILT
         except InferenceError as error:
-            passed_over.append(f"{name}: {error.sentence}")
-            continue
-        return engine, _stepped_down(engine, passed_over)
-    reasons = " ".join(passed_over) or "No engine is configured."
+            passed_over[name] = error.sentence
+        else:
+            upgrade = _upgrade(life, to_build, passed_over, engine) if to_build else None
+            return Opened(engine=engine, stepped_down=_stepped_down(engine, passed_over), upgrade=upgrade)
+    reasons = _listed(passed_over) or "No engine is configured."
     raise InferenceError("inference.no_engine", f"No engine can run the model here. {reasons}")
 
 
-def _serving(
-    name: str, package: Package, limits: InferenceLimits, gate: GoldenGate, makers: Makers
-) -> Engine:
-    if name not in makers:
-        known = name in NOT_IN_THIS_VERSION
-        what = "is not part of this version." if known else "is not an engine this version knows."
-        raise InferenceError("inference.no_engine", what)
-    engine = makers[name](limits)
-    probe = engine.probe()
-    if not probe.ok:
-        raise InferenceError("inference.no_engine", f"{probe.reason}.")
-    plan = engine.plan(package)
-    try:
-        with tempfile.TemporaryDirectory(prefix="readside-build-") as folder:
-            engine.build(plan, folder=Path(folder))
-            engine.load(plan)
-        gate.admit(package, engine)
-    except InferenceError:
-        engine.unload()
-        raise
-    return engine
+def _upgrade(life: Life, to_build: Sequence[str], passed_over: dict[str, str], serving: Engine) -> Upgrade:
+    names, reasons = list(to_build), dict(passed_over)
+
+    def upgrade() -> tuple[Engine | None, str | None]:
+        for name in names:
+            try:
+                engine = life.serving(name)
+            except InferenceError as error:
+                reasons[name] = error.sentence
+                continue
+            better = list(reasons)[: list(reasons).index(name)]
+            return engine, _stepped_down(engine, {one: reasons[one] for one in better})
+        return None, _stepped_down(serving, reasons)
+
+    return upgrade
 
 
-def _stepped_down(engine: Engine, passed_over: Sequence[str]) -> str | None:
+def _listed(passed_over: dict[str, str]) -> str:
+    return " ".join(f"{name}: {why}" for name, why in passed_over.items())
+
+
+def _stepped_down(engine: Engine, passed_over: dict[str, str]) -> str | None:
     if not passed_over:
         return None
-    return f"{engine.provenance().text} was used. Passed over: {' '.join(passed_over)}"
+    return f"{engine.provenance().text} was used. Passed over: {_listed(passed_over)}"

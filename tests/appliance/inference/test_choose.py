@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from appliance.inference.choose import open_engine
+from appliance.inference.choose import MAKERS, Maker, Makers, open_engine
 from appliance.inference.cpu import OnnxRuntimeCpu
 from appliance.inference.engine import InferenceError, Probe
 from appliance.inference.gate import GoldenGate
+from appliance.inference.settings import EngineSettings
 from models.package import Package
 from tests.appliance.inference.given import bands, doubling, package_of
 
@@ -23,6 +24,9 @@ def package() -> Package:
 class Absent(OnnxRuntimeCpu):
     """An engine whose device is not there."""
 
+    def __init__(self, settings: EngineSettings) -> None:
+        super().__init__(settings.limits)
+
     def probe(self) -> Probe:
         return Probe(ok=False, reason="no device was found")
 
@@ -33,19 +37,20 @@ def test_the_wanted_engine_needs_no_excuse(package: Package):
     assert engine.memory_bytes() > 0
 
 
-def test_engines_of_later_versions_are_passed_over_and_named(package: Package):
-    engine, stepped_down = open_engine(package, ["tensorrt", "cuda", "openvino", "cpu"])
+def test_an_engine_that_is_not_installed_is_passed_over_with_what_to_do(package: Package):
+    makers: Makers = {
+        **MAKERS,
+        "other": Maker(reference="appliance.inference.not_there:Other", extra="other"),
+    }
+    engine, stepped_down = open_engine(package, ["other", "cpu"], makers=makers)
     assert stepped_down == (
         f"{engine.provenance().text} was used. Passed over: "
-        "tensorrt: is not part of this version. cuda: is not part of this version. "
-        "openvino: is not part of this version."
+        "other: is not installed here; install the extra readside[other]."
     )
 
 
 def test_an_engine_without_its_device_is_passed_over(package: Package):
-    _, stepped_down = open_engine(
-        package, ["absent", "cpu"], makers={"absent": Absent, "cpu": OnnxRuntimeCpu}
-    )
+    _, stepped_down = open_engine(package, ["absent", "cpu"], makers={**MAKERS, "absent": Absent})
     assert stepped_down is not None
     assert "absent: no device was found." in stepped_down
 
@@ -56,9 +61,9 @@ def test_an_engine_that_fails_its_golden_cases_never_serves(tmp_path: Path):
     for case in bands().golden_paths():
         (tmp_path / "golden" / case.name).write_bytes(case.read_bytes())
     with pytest.raises(InferenceError) as caught:
-        open_engine(broken, ["cuda", "cpu"])
+        open_engine(broken, ["absent", "cpu"], makers={**MAKERS, "absent": Absent})
     assert caught.value.word == "inference.no_engine"
-    assert "cuda: is not part of this version." in caught.value.sentence
+    assert "absent: no device was found." in caught.value.sentence
     assert "golden cases" in caught.value.sentence
 
 
