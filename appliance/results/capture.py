@@ -19,7 +19,7 @@ from appliance.results.context import EncodedObject, Notice, ResultContext
 from appliance.results.finish import Label, common, finish
 from appliance.results.marks import header_of, key_slices, legend, shapes, signature, where
 from appliance.results.picture import Line, RgbArray, draw, png, words_only
-from appliance.results.slices import SlicePlace, slice_places
+from appliance.results.slices import SlicePlace, is_placed, slice_places
 from appliance.results.windows import window_of
 from models.findings import Findings
 from models.tensors import DoubleArray, Volume
@@ -49,7 +49,7 @@ def findings_captures(
                 picture=picture,
                 source=sources[0],
                 seen=places[index],
-                orientation=_orientation(volume),
+                orientation=_orientation(sources[0], volume),
             )
         )
     return made
@@ -136,8 +136,14 @@ def _source_image(seen: SlicePlace) -> Dataset:
     return item
 
 
-def _orientation(volume: Volume) -> tuple[str, str]:
-    """Name where rows and columns point to (PS3.3 C.7.6.1.1.1), main direction only."""
+def _orientation(source: Dataset, volume: Volume) -> tuple[str, str] | None:
+    """Name where rows and columns point to (PS3.3 C.7.6.1.1.1), main direction only.
+
+    A radiograph says it itself, or nobody knows.
+    """
+    if not is_placed(source):
+        stated = [str(direction) for direction in source.get("PatientOrientation") or ()]
+        return (stated[0], stated[1]) if len(stated) == 2 else None
     return _direction(volume.row_cosines), _direction(volume.column_cosines)
 
 

@@ -14,7 +14,7 @@ from pydicom.sr.coding import Code as StandardCode
 
 from appliance.results.context import ResultContext
 from appliance.results.wording import long_string, plain
-from models.findings import Code
+from models.findings import Code, Verdict
 
 PRIVATE_SCHEME = "99READSIDE"
 
@@ -22,6 +22,12 @@ PRIVATE_SCHEME = "99READSIDE"
 SEARCHED = CodedConcept("images-searched", PRIVATE_SCHEME, "No finding in images searched")
 IMAGES_UNIT = CodedConcept("{images}", "UCUM", "images")
 QUALITATIVE_EVALUATIONS = CodedConcept("C0034375", "UMLS", "Qualitative Evaluations")
+
+VERDICTS = {
+    Verdict.PRESENT: CodedConcept("52101004", "SCT", "Present"),
+    Verdict.ABSENT: CodedConcept("272519000", "SCT", "Absent"),
+    Verdict.ABSTAINED: CodedConcept("82334004", "SCT", "Indeterminate"),
+}
 
 _PROCEDURES = {
     "CT": StandardCode("25045-6", "LN", "CT unspecified body region"),

@@ -16,11 +16,12 @@ from pydicom.config import disable_value_validation
 from appliance.results.capture import findings_captures, notice_capture, preview
 from appliance.results.context import EncodedObject, Notice, ResultContext
 from appliance.results.document import findings_document, notice_document
+from appliance.results.drawable import drawable
 from appliance.results.page import findings_page, notice_page
 from appliance.results.presentation import presentations
 from appliance.results.report import report
 from appliance.results.segmentation import seg_reference, segmentation
-from appliance.results.slices import slice_places
+from appliance.results.slices import is_placed, slice_places
 from appliance.results.subjects import subjects, written_segments
 from models.findings import Findings, Outcome
 from models.tensors import Volume
@@ -52,6 +53,8 @@ def encode(
     assert sources, "a result has sources"
     # Identity is carried over as it came, however it was filled in: it is not ours to judge.
     with disable_value_validation():
+        if volume is not None:
+            findings = drawable(findings, volume.shape)
         page = findings_page(context, sources=sources, findings=findings)
         rest = _with_volume(context, sources, volume, findings=findings, outputs=outputs) if volume else []
         if "pdf" in outputs:
@@ -96,7 +99,7 @@ def _with_volume(
 ) -> list[EncodedObject]:
     """Encode everything that points into the images."""
     places = slice_places(sources, volume)
-    with_seg = "seg" in outputs and bool(written_segments(findings))
+    with_seg = "seg" in outputs and is_placed(sources[0]) and bool(written_segments(findings))
     found = subjects(findings, volume.shape, with_seg=with_seg)
     made = []
     if "sr" in outputs and found:

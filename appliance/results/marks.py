@@ -85,6 +85,8 @@ def where(place: SlicePlace, *, index: int, slices: int) -> str:
         name = f"Frame {place.frame}"
     else:
         name = "Image" if place.instance_number is None else f"Image {place.instance_number}"
+    if place.position_mm is None:
+        return f"{name} ({index + 1} of {slices})" if slices > 1 else name
     return f"{name} ({index + 1} of {slices} by position), at {place.position_mm:.1f} mm along the slice axis"
 
 

@@ -37,7 +37,7 @@ _ENGLISH = CodedConcept("en", "RFC5646", "English")
 
 def findings_page(context: ResultContext, *, sources: Sequence[Dataset], findings: Findings) -> EncodedObject:
     """Encode findings as a page of text."""
-    lines = [*wording.numbers(findings), *wording.reservations(findings)]
+    lines = [*wording.verdicts(findings), *wording.numbers(findings), *wording.reservations(findings)]
     sections = [
         _section(
             codes.DCM.Conclusions, codes.DCM.Conclusion, [wording.conclusion(findings), wording.CAUTION]

@@ -40,7 +40,7 @@ from appliance.results.limits import DEFAULT
 from appliance.results.marks import header_of, legend, signature
 from appliance.results.outline import outlines
 from appliance.results.regions import Region, regions, slices_to_draw_on
-from appliance.results.slices import SlicePlace
+from appliance.results.slices import SlicePlace, has_spacing
 from appliance.results.subjects import tracking_uid
 from appliance.results.windows import Rescale, rescale_of, stored_window, window_of
 from models.findings import Findings
@@ -99,7 +99,7 @@ def presentations(
             annotations += _outlined(context, image, found=found, layers=layers)
             annotations.append(_on(image, layers[_WORDS], texts=[_caption(words)]))
         state = _state(context, label, images, annotations=annotations, layers=layers)
-        _show_as_the_images_are(state, volume)
+        _show_as_the_images_are(state, images[0].source, volume)
         made.append(finish(state, context, label, source=sources[0]))
     return made
 
@@ -299,12 +299,15 @@ def _references(images: Sequence[_Image]) -> ReferencedImageSequence:
     return ReferencedImageSequence([image.header for image in images])
 
 
-def _show_as_the_images_are(state: GrayscaleSoftcopyPresentationState, volume: Volume) -> None:
+def _show_as_the_images_are(
+    state: GrayscaleSoftcopyPresentationState, source: Dataset, volume: Volume
+) -> None:
     """Correct what the encoder takes for granted: square pixels, whole slide images, a content date."""
     for area in state.DisplayedAreaSelectionSequence:
         del area.PixelOriginInterpretation
-        del area.PresentationPixelAspectRatio
-        area.PresentationPixelSpacing = [round(mm, 6) for mm in volume.pixel_spacing_mm]
+        if has_spacing(source):
+            del area.PresentationPixelAspectRatio
+            area.PresentationPixelSpacing = [round(mm, 6) for mm in volume.pixel_spacing_mm]
     for keyword in ("ContentDate", "ContentTime"):
         state.pop(keyword, None)
     # Type 2C, and nothing here knows the side: empty, and no body part that would forbid it.

@@ -33,6 +33,7 @@ from highdicom.sr import (
     MeasurementsAndQualitativeEvaluations,
     ObservationContext,
     ObserverContext,
+    QualitativeEvaluation,
     ReferencedSegment,
     RelationshipTypeValues,
     SourceImageForRegion,
@@ -153,7 +154,9 @@ def _group(
         "measurements": _numbers(subject, slices=len(places)),
     }
     if subject.kind is Kind.ANALYSED:
-        made: Group = MeasurementsAndQualitativeEvaluations(**shared)
+        made: Group = MeasurementsAndQualitativeEvaluations(
+            **shared, qualitative_evaluations=_evaluations(subject)
+        )
     elif subject.segment is not None and seg is not None:
         segment = ReferencedSegment(
             sop_class_uid=seg.sop_class_uid,
@@ -167,6 +170,14 @@ def _group(
         made = VolumetricROIMeasurementsAndQualitativeEvaluations(referenced_regions=[region], **shared)
     _draw(made, subject, place)
     return made
+
+
+def _evaluations(subject: Subject) -> list[QualitativeEvaluation] | None:
+    """Write the model's yes or no about a label: what was asked, and whether it is there."""
+    if subject.answer is None:
+        return None
+    name, value = coding.concept(subject.answer.finding), coding.VERDICTS[subject.answer.verdict]
+    return [QualitativeEvaluation(name=name, value=value)]
 
 
 def _numbers(subject: Subject, *, slices: int) -> list[NumericItem]:
@@ -227,7 +238,12 @@ def _words(context: ResultContext, findings: Findings) -> ContainerContentItem:
     )
     box.ContentSequence = ContentSequence()
     box.ContentSequence.append(text_item(codes.DCM.Conclusion, wording.conclusion(findings)))
-    for line in [*wording.reservations(findings), wording.CAUTION, *wording.made_by(context)]:
+    for line in [
+        *wording.verdicts(findings),
+        *wording.reservations(findings),
+        wording.CAUTION,
+        *wording.made_by(context),
+    ]:
         box.ContentSequence.append(text_item(codes.DCM.Comment, line))
     return box
 

@@ -24,14 +24,14 @@ class SlicePlace:
     Attributes:
         frame: frame number from 1 in a multi-frame image; None for a single-frame one.
         instance_number: what viewers show as the image number; None when the source has none.
-        position_mm: distance along the slice normal.
+        position_mm: distance along the slice normal; None where the image has no place in the patient.
     """
 
     sop_class_uid: str
     sop_instance_uid: str
     frame: int | None
     instance_number: int | None
-    position_mm: float
+    position_mm: float | None
 
     @property
     def frames(self) -> list[int] | None:
@@ -42,6 +42,16 @@ class SlicePlace:
 def is_multiframe(source: Dataset) -> bool:
     """Say whether a header describes a multi-frame image (PS3.3 C.7.6.6)."""
     return "NumberOfFrames" in source
+
+
+def is_placed(source: Dataset) -> bool:
+    """Say whether an image has a place in the patient, which a SEG frame needs; a radiograph has none."""
+    return "FrameOfReferenceUID" in source and ("ImagePositionPatient" in source or is_multiframe(source))
+
+
+def has_spacing(source: Dataset) -> bool:
+    """Say whether an image states how large its pixels are, in the patient or at a detector."""
+    return is_multiframe(source) or "PixelSpacing" in source or "ImagerPixelSpacing" in source
 
 
 def slice_places(sources: Sequence[Dataset], volume: Volume) -> list[SlicePlace]:
@@ -56,7 +66,10 @@ def slice_places(sources: Sequence[Dataset], volume: Volume) -> list[SlicePlace]
         frames = _frames_by_position(sources[0], volume.positions)
         return [_place(sources[0], frame, float(mm)) for frame, mm in zip(frames, along, strict=True)]
     assert len(sources) == len(volume.positions), "one source per slice of the volume"
-    return [_place(source, None, float(mm)) for source, mm in zip(sources, along, strict=True)]
+    return [
+        _place(source, None, float(mm) if is_placed(source) else None)
+        for source, mm in zip(sources, along, strict=True)
+    ]
 
 
 def frame_positions(source: Dataset) -> DoubleArray | None:
@@ -80,7 +93,7 @@ def _frames_by_position(source: Dataset, positions: DoubleArray) -> list[int]:
     return [int(index) + 1 for index in nearest]
 
 
-def _place(source: Dataset, frame: int | None, position_mm: float) -> SlicePlace:
+def _place(source: Dataset, frame: int | None, position_mm: float | None) -> SlicePlace:
     number = source.get("InstanceNumber")
     return SlicePlace(
         sop_class_uid=str(source.SOPClassUID),

@@ -6,23 +6,28 @@ Never: encodes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
 
 from appliance.results.context import ResultContext
+from appliance.results.drawable import BoxRegion
 from appliance.results.limits import DEFAULT, Limits
-from appliance.results.outline import outline, rectangle
+from appliance.results.outline import box, outline, rectangle
 from appliance.results.wording import by_label, plain
-from models.findings import Code, Findings, Lesion, Measurement, Outcome, Segment
+from models.findings import Classification, Code, Findings, Lesion, Measurement, Outcome, Segment
 from models.tensors import DoubleArray
 
 WHOLE_SERIES = "whole series"
 
 # Where numbers without a region are shown: away from the anatomy, and with room for the text to the right.
 _CORNER = 0.06
+# Below one another where one image has to hold several, as a radiograph has.
+_LINE = 0.12
+_DOWN_MAX = 0.95
 
 
 class Kind(StrEnum):
@@ -46,6 +51,7 @@ class Subject:
         slice_index: the slice of the volume that the shape lies on.
         points: closed polyline, or one point for ANALYSED, (n, 2), (column, row) in SCOORD pixels.
         segment: the segment to refer to in the SEG; None where the shape itself is the region.
+        answer: the model's yes or no about a label; None where the subject is none.
     """
 
     kind: Kind
@@ -55,6 +61,7 @@ class Subject:
     points: DoubleArray
     measurements: tuple[Measurement, ...]
     segment: Segment | None = None
+    answer: Classification | None = None
 
 
 def tracking_uid(context: ResultContext, kind: Kind, name: str) -> str:
@@ -96,17 +103,22 @@ def subjects(
             found.append(_segment(segment, own, outlined=with_seg and bool(own), limits=limits))
     if findings.outcome is Outcome.NO_FINDING and not numbers and not found:
         numbers = {None: []}
-    return found + list(_analysed(list(numbers.items()), shape))
+    answers = {answer.label: answer for answer in findings.classifications}
+    return found + list(_analysed(list(numbers.items()), shape, answers))
 
 
 def _lesion(lesion: Lesion, shape: tuple[int, int, int]) -> Subject:
-    plane = lesion.plane(lesion.slice_index, rows=shape[1], columns=shape[2])
+    if isinstance(lesion, BoxRegion):
+        top, left, bottom, right = lesion.edges
+        points = box(left, top, right, bottom)
+    else:
+        points = rectangle(lesion.plane(lesion.slice_index, rows=shape[1], columns=shape[2]))
     return Subject(
         kind=Kind.LESION,
         name=plain(f"{lesion.segment} {lesion.label}"),
         finding=lesion.finding,
         slice_index=lesion.slice_index,
-        points=rectangle(plane),
+        points=points,
         measurements=lesion.measurements,
     )
 
@@ -128,15 +140,22 @@ def _segment(
 
 
 def _analysed(
-    groups: Sequence[tuple[str | None, Sequence[Measurement]]], shape: tuple[int, int, int]
+    groups: Sequence[tuple[str | None, Sequence[Measurement]]],
+    shape: tuple[int, int, int],
+    answers: Mapping[str, Classification],
 ) -> Iterator[Subject]:
     slices, rows, columns = shape
+    on_slice: Counter[int] = Counter()
     for place, (label, measurements) in enumerate(groups, start=1):
+        index = slices * place // (len(groups) + 1)
+        down = min(_CORNER + _LINE * on_slice[index], _DOWN_MAX)
+        on_slice[index] += 1
         yield Subject(
             kind=Kind.ANALYSED,
             name=plain(label or WHOLE_SERIES),
             finding=next((m.finding for m in measurements if m.finding), None),
-            slice_index=slices * place // (len(groups) + 1),
-            points=np.array([(columns * _CORNER, rows * _CORNER)]),
+            slice_index=index,
+            points=np.array([(columns * _CORNER, rows * down)]),
             measurements=tuple(measurements),
+            answer=answers.get(label) if label is not None else None,
         )

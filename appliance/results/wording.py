@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from appliance.results.context import Notice, Provenance, ResultContext
 from appliance.results.limits import DEFAULT, Limits
-from models.findings import Findings, Lesion, Measurement, Withheld
+from models.findings import Findings, Lesion, Measurement, Verdict, Withheld
 
 NOT_PRIMARY = "not for primary diagnosis"
 CAUTION = "NOT FOR PRIMARY DIAGNOSIS. Made by software; not verified by a person."
@@ -23,6 +23,11 @@ _PLAIN = {
     0x2265: ">=", 0x2264: "<=", 0x00B5: "u", 0x03BC: "u", 0x2013: "-", 0x2014: "-",
     0x2019: "'", 0x201C: '"', 0x201D: '"', 0x00D7: "x",
 }  # fmt: skip
+_VERDICTS = {
+    Verdict.PRESENT: "present",
+    Verdict.ABSENT: "absent",
+    Verdict.ABSTAINED: "undecided, too close to the threshold",
+}
 _SHORT = {"standard deviation": "SD"}
 _TITLES = {
     "sr": "AI report",
@@ -110,6 +115,17 @@ def numbers(findings: Findings, *, limits: Limits = DEFAULT) -> list[str]:
     return lines
 
 
+def verdicts(findings: Findings) -> list[str]:
+    """Say in words what the model answers about each label, absent ones too."""
+    return [
+        plain(
+            f"{found.finding.meaning} ({found.label}): {_VERDICTS[found.verdict]}, "
+            f"probability {number(found.probability)}, threshold {number(found.threshold)}"
+        )
+        for found in findings.classifications
+    ]
+
+
 def withheld(item: Withheld) -> str:
     """Say in words what was not measured, and why."""
     subject = f"{item.segment}, " if item.segment else ""
@@ -126,7 +142,7 @@ def reservations(findings: Findings, *, limits: Limits = DEFAULT) -> list[str]:
     lines = [withheld(item) for item in findings.withheld]
     more = len(findings.lesions) - limits.lesion_groups_max
     if more > 0:
-        lines.append(f"{more} more lesions, smaller than the listed ones, are not listed one by one.")
+        lines.append(f"{more} more lesions, smaller or less probable, are not listed one by one.")
     return lines
 
 

@@ -16,17 +16,29 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.filebase import DicomFileLike
 from pydicom.filereader import read_dataset
 from pydicom.filewriter import write_file_meta_info
-from pydicom.uid import UID, EnhancedCTImageStorage
+from pydicom.uid import UID, DigitalXRayImageStorageForPresentation, EnhancedCTImageStorage
 from scipy import ndimage
 
 from appliance.results.context import EncodedObject, Provenance, ResultContext
-from models.findings import Code, Findings, Lesion, Measurement, Outcome, Segment, Withheld
+from models.findings import (
+    Classification,
+    Code,
+    Detection,
+    Findings,
+    Lesion,
+    Measurement,
+    Outcome,
+    Segment,
+    Verdict,
+    Withheld,
+)
 from models.tensors import BoolArray, Volume
 
 TISSUE = Code(value="85756007", scheme="SCT", meaning="Tissue")
 BONE = Code(value="3138006", scheme="SCT", meaning="Bone")
 FAT = Code(value="55603005", scheme="SCT", meaning="Fat")
 ABNORMAL = Code(value="49755003", scheme="SCT", meaning="Morphologically Abnormal Structure")
+FOREIGN = Code(value="19227008", scheme="SCT", meaning="Foreign body")
 LESION = Code(value="52988006", scheme="SCT", meaning="Lesion")
 PRIVATE = Code(value="spongy", scheme="99READSIDE", meaning="Spongy tissue")
 VOLUME = Code(value="118565006", scheme="SCT", meaning="Volume")
@@ -175,6 +187,74 @@ def lesions(volume: Volume) -> Findings:
         statement="2 dense lesions were marked.",
         segments=(segment("lesion", 1, whole, LESION, (255, 80, 60), category=ABNORMAL),),
         lesions=tuple(lesion(str(i), part) for i, part in enumerate(parts, start=1)),
+    )
+
+
+def radiograph(*, spacing: bool = True) -> Series:
+    """Make a radiograph as `encode` gets it: one image without a place in the patient."""
+    header = ct_header()
+    for keyword in (
+        "ImagePositionPatient", "ImageOrientationPatient", "FrameOfReferenceUID", "PixelSpacing",
+        "PositionReferenceIndicator", "SliceThickness", "SliceLocation", "RescaleSlope", "RescaleIntercept",
+    ):  # fmt: skip
+        header.pop(keyword, None)
+    header.SOPClassUID = DigitalXRayImageStorageForPresentation
+    header.SOPInstanceUID = UID("1.2.826.0.1.3680043.10.99999.900")
+    header.Modality, header.Rows, header.Columns, header.InstanceNumber = "DX", 60, 50, 1
+    header.PatientOrientation = ["L", "F"]
+    if spacing:
+        header.ImagerPixelSpacing = [0.2, 0.2]
+    noise = np.random.default_rng(7).normal(1000, 90, (1, 60, 50))
+    volume = Volume(
+        voxels=noise.astype(np.float32),
+        valid=np.ones((1, 60, 50), dtype=np.bool_),
+        positions=np.zeros((1, 3)),
+        row_cosines=np.array([1.0, 0.0, 0.0]),
+        column_cosines=np.array([0.0, 1.0, 0.0]),
+        pixel_spacing_mm=(0.2, 0.2) if spacing else (1.0, 1.0),
+        slice_spacing_mm=0.0,
+        regular=True,
+        modality="DX",
+        units="",
+    )
+    return Series(sources=[header], volume=volume)
+
+
+def boxes(index: int = 0) -> Findings:
+    """Make findings as a detection model does: two boxes, the likelier first."""
+    edges = [(10.25, 20.5, 22.75, 31.0), (40.0, 5.4, 47.2, 9.9)]
+    return Findings(
+        outcome=Outcome.FINDING,
+        statement="2 nodules were marked.",
+        detections=tuple(
+            Detection(
+                label=str(number),
+                kind="nodule",
+                finding=LESION,
+                probability=probability,
+                slice_index=index,
+                slice_range=range(index, index + 1),
+                box=edge,
+            )
+            for number, (edge, probability) in enumerate(zip(edges, (0.91, 0.62), strict=True), start=1)
+        ),
+    )
+
+
+def answers() -> Findings:
+    """Make findings as a classification model does: one label present, one absent, one undecided."""
+    said = [
+        ("marker", 0.97, Verdict.PRESENT),
+        ("tube", 0.02, Verdict.ABSENT),
+        ("clip", 0.5, Verdict.ABSTAINED),
+    ]
+    return Findings(
+        outcome=Outcome.FINDING,
+        statement="A marker is present.",
+        classifications=tuple(
+            Classification(label=label, finding=FOREIGN, probability=p, threshold=0.5, verdict=verdict)
+            for label, p, verdict in said
+        ),
     )
 
 

@@ -14,13 +14,16 @@ from appliance.results.context import Reference
 from appliance.results.encode import encode
 from models.findings import Findings, Lesion
 from tests.appliance.results.given import (
+    answers,
     bands,
+    boxes,
     context,
     lesion,
     lesions,
     multiframe,
     nothing,
     only,
+    radiograph,
     read,
     series,
 )
@@ -322,3 +325,60 @@ def test_the_observer_without_a_site_has_its_own_name_only():
     who = replace(context().provenance, site_name="")
     made = report(lesions(series().volume), provenance=who)
     assert "Readside" in {item.get("TextValue") for item in walk(made)}
+
+
+def test_a_box_is_drawn_where_it_lies_and_hydrates():
+    document = report(boxes(index=3))
+    assert_viewers_show_it(document)
+    group = named(document)["nodule 1"]
+    top, left, bottom, right = boxes().detections[0].box
+    expected = [(left, top), (right, top), (right, bottom), (left, bottom), (left, top)]
+    for shape in (c for c in walk(group) if c.ValueType == "SCOORD"):
+        assert np.allclose(points(shape), expected, atol=1e-4)
+    assert float(numbers(group)[0].MeasuredValueSequence[0].NumericValue) == pytest.approx(0.91)
+
+
+def test_a_box_on_a_radiograph_points_at_its_one_image():
+    made = radiograph()
+    document = report(boxes(), made)
+    assert_viewers_show_it(document)
+    images = {
+        c.ReferencedSOPSequence[0].ReferencedSOPInstanceUID for c in walk(document) if c.ValueType == "IMAGE"
+    }
+    assert images == {made.sources[0].SOPInstanceUID}
+
+
+def test_every_label_has_its_answer_in_code_number_and_words():
+    document = report(answers(), radiograph())
+    assert_viewers_show_it(document)
+    said = {}
+    for name, group in named(document).items():
+        answer = children(group, "19227008")[0].ConceptCodeSequence[0]
+        value = float(numbers(group)[0].MeasuredValueSequence[0].NumericValue)
+        said[name] = (answer.CodeMeaning, value, bool(children(group, "121071")))
+    # Only what is present may stand there as a finding.
+    assert said == {
+        "marker": ("Present", 0.97, True),
+        "tube": ("Absent", 0.02, False),
+        "clip": ("Indeterminate", 0.5, False),
+    }
+    assert "Foreign body (tube): absent, probability 0.020, threshold 0.500" in words(document)
+
+
+def test_texts_of_one_image_do_not_cover_one_another():
+    document = report(answers(), radiograph())
+    places = {
+        tuple(points(next(c for c in walk(group) if c.ValueType == "SCOORD"))[0])
+        for group in groups(document)
+    }
+    assert len({down for _, down in places}) == 3
+
+
+def test_a_box_and_a_lesion_of_one_kind_are_tracked_apart():
+    made = series()
+    both = replace(lesions(made.volume), detections=replace_kind(boxes(index=2), "lesion"))
+    assert set(named(report(both, made))) >= {"lesion 1", "lesion 2", "lesion box 1", "lesion box 2"}
+
+
+def replace_kind(findings: Findings, kind: str):
+    return tuple(replace(found, kind=kind) for found in findings.detections)

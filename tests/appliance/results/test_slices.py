@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from appliance.results.slices import slice_places
-from tests.appliance.results.given import multiframe, series
+from tests.appliance.results.given import multiframe, radiograph, series
 
 
 def test_single_frames_come_in_the_order_of_the_volume():
@@ -20,7 +20,13 @@ def test_single_frames_come_in_the_order_of_the_volume():
 def test_positions_are_measured_along_the_normal():
     made = series("oblique", slices=3)
     places = slice_places(made.sources, made.volume)
-    assert [round(place.position_mm - places[0].position_mm, 3) for place in places] == [0.0, 2.5, 5.0]
+    positions = [place.position_mm for place in places if place.position_mm is not None]
+    assert [round(position - positions[0], 3) for position in positions] == [0.0, 2.5, 5.0]
+
+
+def test_a_radiograph_has_no_position():
+    made = radiograph()
+    assert [place.position_mm for place in slice_places(made.sources, made.volume)] == [None]
 
 
 def test_frames_are_found_by_position_not_by_number():

@@ -16,13 +16,16 @@ from appliance.results.encode import encode, encode_notice
 from models.tensors import Volume
 from tests.appliance.results.given import (
     Series,
+    answers,
     bands,
+    boxes,
     context,
     ct_header,
     lesions,
     multiframe,
     nothing,
     only,
+    radiograph,
     read,
     series,
     write,
@@ -63,6 +66,23 @@ SERIES = {
 }
 
 
+RADIOGRAPHS = {"detector spacing": lambda: radiograph(), "no spacing": lambda: radiograph(spacing=False)}
+
+
+@pytest.mark.parametrize("kind", list(RADIOGRAPHS))
+def test_every_object_of_a_radiograph_is_valid(kind, tmp_path):
+    made = RADIOGRAPHS[kind]()
+    objects = [
+        item
+        for route, findings in (("boxes", boxes()), ("answers", answers()), ("nothing", nothing()))
+        for item in encode(
+            context(route=route), sources=made.sources, volume=made.volume, findings=findings, outputs=ALL
+        )
+    ]
+    assert {item.output for item in objects} == ALL - {"seg"}
+    assert_valid(objects, tmp_path)
+
+
 def results(made: Series) -> list[EncodedObject]:
     """Encode every kind of answer for one series."""
     objects = []
@@ -77,6 +97,8 @@ def results(made: Series) -> list[EncodedObject]:
         ("bands", bands(made.volume)),
         ("lesions", lesions(made.volume)),
         ("nothing", nothing()),
+        ("boxes", boxes(index=2)),
+        ("answers", answers()),
     ):
         objects += encode(
             replace(given, route=route),
