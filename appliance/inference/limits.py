@@ -39,6 +39,12 @@ class InferenceLimits:
         kserve_refused_tries_max: connections tried for one call while nobody listens; nothing was sent yet.
         kserve_refused_wait_seconds: between two of them.
         kserve_answer_bytes_max: one answer of a remote server.
+        serving_start_seconds_max: a serving child's first answer.
+        serving_end_seconds_max: a serving child that closed its line, and a call that is in the way of an end.
+        load_seconds_max: one load of one engine in its child.
+        deadline_grace_seconds: how much later than its deadline a child may answer before it is killed.
+        tensors_bytes_max: shared memory for the inputs of one call, and for its outputs.
+        output_lines_max, output_line_length_max: what a child prints that is told; all of it is counted.
     """
 
     threads_max: int = 0
@@ -72,3 +78,10 @@ class InferenceLimits:
     kserve_refused_tries_max: int = 3
     kserve_refused_wait_seconds: float = 0.25
     kserve_answer_bytes_max: int = 2**31 - 1
+    serving_start_seconds_max: float = 120.0
+    serving_end_seconds_max: float = 5.0
+    load_seconds_max: float = 600.0
+    deadline_grace_seconds: float = 2.0
+    tensors_bytes_max: int = 4 * 2**30
+    output_lines_max: int = 20
+    output_line_length_max: int = 200
