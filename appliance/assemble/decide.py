@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from appliance.assemble.gather import digest_of
 from appliance.assemble.spare import spared
@@ -12,20 +13,21 @@ from appliance.core.words import StudyState, Verdict, short
 from appliance.ledger import decisions, jobs, studies
 from appliance.ledger.engine import Ledger, Tx
 from appliance.routes.match import Candidate, Match, match
-from appliance.routes.table import ActiveRoute
+from appliance.routes.table import ActiveRoute, RouteTable
 from models.analysis import check_geometry
 
 _log = log.get("routes")
 
 
 class Decider:
-    """Holds the active routes and decides ready studies."""
+    """Asks the active routes about ready studies; a decision names the model that served when it was made."""
 
-    def __init__(self, ledger: Ledger, routes: Sequence[ActiveRoute]) -> None:
-        self._ledger, self._routes = ledger, routes
+    def __init__(self, ledger: Ledger, table: RouteTable) -> None:
+        self._ledger, self._table = ledger, table
 
     def turn(self) -> list[int]:
         """Decide every ready study; return the jobs that were opened or stand already."""
+        self._table.refresh()
         with self._ledger.read() as tx:
             ready = studies.in_state(tx, StudyState.READY)
         nothing: list[int] = []
@@ -36,11 +38,14 @@ class Decider:
 
     def _decide(self, study: studies.Study) -> list[int]:
         with self._ledger.write() as tx:
+            # Another version was activated since the look: the next turn decides with that one.
+            if not self._table.is_fresh(tx):
+                return []
             candidates = [
                 Candidate(series_uid=s.series_uid, facts=s.facts or {})
                 for s in studies.series_of(tx, study.study_uid)
             ]
-            taken = [self._ask(tx, study, active, candidates) for active in self._routes]
+            taken = [self._ask(tx, study, active, candidates) for active in self._table.routes]
             opened = decisions.record(tx, study, taken, at=self._ledger.clock.now())
         if opened is None:
             return []
@@ -51,8 +56,7 @@ class Decider:
     def _ask(
         self, tx: Tx, study: studies.Study, active: ActiveRoute, candidates: Sequence[Candidate]
     ) -> decisions.Decision:
-        manifest = active.package.manifest
-        made = match(active.when, active.accepts, lambda facts: check_geometry(manifest, facts), candidates)
+        made = match(active.when, active.accepts, _geometry(active), candidates)
         work = None if made.chosen is None else _work(tx, study, active, made)
         # The work may not be done although the route and its model would take the series.
         refused = work is not None and work.refusal is not None
@@ -65,6 +69,12 @@ class Decider:
             ],
             work=work,
         )
+
+
+def _geometry(active: ActiveRoute) -> Callable[[Mapping[str, Any]], list[str]]:
+    """Return the model's own check of a series; none for a model whose files cannot be read."""
+    package = active.model.package
+    return lambda facts: [] if package is None else check_geometry(package.manifest, facts)
 
 
 def _as_row(candidate: Candidate, chosen: bool, text: str) -> decisions.SeriesSentence:
@@ -86,9 +96,9 @@ def _work(tx: Tx, study: studies.Study, active: ActiveRoute, made: Match) -> job
         series_uid=made.chosen.series_uid,
         route=active.route.name,
         mode=active.route.mode,
-        model_name=active.package.manifest.name,
-        model_version=active.package.manifest.version,
-        model_digest=active.package.digest,
+        model_name=active.model.name,
+        model_version=active.model.version,
+        model_digest=active.model.digest,
         input_digest=digest_of([*found, *lost]),
         priority=active.route.priority,
         refusal=made.refusal,

@@ -81,7 +81,10 @@ def open_installed(root: Path, digest: str) -> Package:
     folder = installed_folder(root, digest)
     if not folder.is_dir():
         raise PackageError(["its files are not on this box"])
-    package = open_package(folder)
+    try:
+        package = open_package(folder)
+    except OSError as error:
+        raise PackageError([f"its files cannot be read: {error.strerror}"]) from error
     if package.digest != digest:
         raise PackageError([f"its files were changed: installed as {digest}, now {package.digest}"])
     return package

@@ -9,8 +9,9 @@ Never: serves another package in place of an active one whose files are gone or 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from appliance.core import log
 from appliance.core.config import Config
@@ -42,7 +43,7 @@ class Catalogue:
         self._ledger, self._root = ledger, config.storage.root
         every, self.faults = every_package(config.models.folders)
         self._standing = {package.digest: package for package in every}
-        self._serving_else = {name: _standing(package) for name, package in highest(every).items()}
+        self._serving_else = _by_name(every)
         self._installed: dict[str, Package] = {}
         self._lock = threading.Lock()
         self._mark: int | None = None
@@ -104,7 +105,6 @@ class Catalogue:
 
     def _follow(self, row: versions.Version) -> Served:
         """Return an active version as what serves; one that is unchanged is not read again."""
-        assert row.digest is not None, "only what was opened is active"
         before = self._serving.get(row.name)
         same = before is not None and (before.origin, before.digest) == (Origin.INSTALLED, row.digest)
         if before is not None and same and before.package is not None:
@@ -120,12 +120,20 @@ class Catalogue:
         return Served(**served, origin=Origin.INSTALLED, package=package)
 
 
-def _standing(package: Package) -> Served:
-    manifest = package.manifest
-    return Served(
-        name=manifest.name,
-        version=manifest.version,
-        digest=package.digest,
-        origin=origin_of(package),
-        package=package,
-    )
+def standing(folders: Sequence[Path]) -> tuple[Mapping[str, Served], list[str]]:
+    """Return what serves each name where nothing is installed, and a sentence for each unusable package."""
+    every, faults = every_package(folders)
+    return _by_name(every), faults
+
+
+def _by_name(packages: Iterable[Package]) -> dict[str, Served]:
+    return {
+        name: Served(
+            name=name,
+            version=package.manifest.version,
+            digest=package.digest,
+            origin=origin_of(package),
+            package=package,
+        )
+        for name, package in highest(packages).items()
+    }

@@ -242,8 +242,8 @@ model_versions = sa.Table(
     _id(),
     _text("name"),
     _text("version"),
-    # Nothing where the package could not even be opened.
-    _text("digest", nullable=True),
+    # Empty where the package could not even be opened.
+    _text("digest"),
     _text("state"),
     _text("source"),
     # What was checked on this device, with which engine, and why it was refused.

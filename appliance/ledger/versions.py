@@ -27,7 +27,7 @@ class Version:
     """One row of `model_versions`; times in epoch seconds.
 
     Attributes:
-        digest: "sha256:<hex>" of the package; None where it could not be opened.
+        digest: "sha256:<hex>" of the package; empty where it could not be opened.
         source: the name of the file or folder that it was installed from.
         evidence: JSON values: what was checked, on which engine, and what was refused and why.
         former_digest: what served the name until this version was activated.
@@ -38,7 +38,7 @@ class Version:
     id: int
     name: str
     version: str
-    digest: str | None
+    digest: str
     state: VersionState
     source: str
     evidence: Mapping[str, Any]
@@ -61,7 +61,7 @@ class Arrival:
 
     name: str
     version: str
-    digest: str | None
+    digest: str
     source: str
 
 
@@ -121,11 +121,11 @@ def fetched(tx: Tx, arrival: Arrival, *, evidence: Mapping[str, Any], at: float,
     Raises:
         OtherDigest: the version's number belongs to other bytes.
     """
-    assert arrival.digest is not None, "what cannot be named is not fetched"
+    assert arrival.digest, "what cannot be named is not fetched"
     taken = find(tx, arrival.name, arrival.version)
     if taken is not None and taken.state is not VersionState.REJECTED and taken.digest != arrival.digest:
-        raise OtherDigest(arrival, taken.digest or "none")
-    row = of_digest(tx, arrival.digest)
+        raise OtherDigest(arrival, taken.digest)
+    row = _known(tx, arrival)
     if row is None:
         row = _insert(tx, arrival, VersionState.FETCHED, evidence, at)
     else:
@@ -141,7 +141,7 @@ def refused(tx: Tx, arrival: Arrival, *, evidence: Mapping[str, Any], at: float,
 
     One that was here once and removed stays retired: what it did before is not undone.
     """
-    known = _unnamed(tx, arrival) if arrival.digest is None else of_digest(tx, arrival.digest)
+    known = _known(tx, arrival)
     if known is None:
         row = _insert(tx, arrival, VersionState.REJECTED, evidence, at)
     else:
@@ -210,7 +210,7 @@ def removed(tx: Tx, version: Version, *, at: float, by: str) -> Version:
     """
     if version.state in (VersionState.ACTIVE, *_CHECKING):
         raise StillNeeded(f"{version.name} {version.version} is {version.state}: retire it first")
-    waiting = waiting_jobs(tx, version.digest or "")
+    waiting = waiting_jobs(tx, version.digest)
     if waiting:
         raise StillNeeded(
             f"{waiting} jobs still wait for {version.name} {version.version}: remove it when they have ended"
@@ -242,12 +242,11 @@ def release_interrupted(tx: Tx, *, at: float) -> list[Version]:
     return back
 
 
-def _unnamed(tx: Tx, arrival: Arrival) -> Version | None:
-    """Return the refused package of this name and version that could not be opened either."""
+def _known(tx: Tx, arrival: Arrival) -> Version | None:
     query = sa.select(model_versions).where(
         model_versions.c.name == arrival.name,
         model_versions.c.version == arrival.version,
-        model_versions.c.digest.is_(None),
+        model_versions.c.digest == arrival.digest,
     )
     return next(iter(_listed(tx, query)), None)
 

@@ -1,6 +1,7 @@
-"""The routes of a configuration, compiled, each with the package of its model.
+"""The routes of a configuration, compiled, each with the model that serves it now.
 
 Everything that can be wrong with a route is found here, whole, before the box starts.
+A running box follows the versions that are activated: a route whose model changed is compiled anew.
 """
 
 from __future__ import annotations
@@ -8,10 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from appliance.core import log
 from appliance.core.config import Config, ConfigError, Route
-from appliance.core.packages import find_packages
+from appliance.core.packages import models_folder
+from appliance.ledger.catalogue import Catalogue, Served, standing
+from appliance.ledger.engine import LedgerRefused, Tx, open_ledger
 from appliance.routes.expression import Condition, ExpressionError, compile_condition
-from models.package import Package
+
+_log = log.get("routes")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,40 +26,102 @@ class ActiveRoute:
     route: Route
     when: Condition
     accepts: Condition | None
-    package: Package
+    model: Served
+
+
+class RouteTable:
+    """The compiled routes of a running box."""
+
+    def __init__(self, config: Config, catalogue: Catalogue) -> None:
+        """Compile every route.
+
+        Raises:
+            ConfigError: with a sentence for every fault of every route and package.
+        """
+        self._config, self._catalogue = config, catalogue
+        catalogue.refresh()
+        routes, faults = _compile_all(config, catalogue.serving())
+        if faults or catalogue.faults:
+            raise ConfigError([*catalogue.faults, *faults])
+        self.routes = routes
+
+    def refresh(self) -> None:
+        """Follow what was activated since the last look; a route that cannot follow stays as it was."""
+        if not self._catalogue.refresh():
+            return
+        before = {active.route.name: active for active in self.routes}
+        routes, faults = _compile_all(self._config, self._catalogue.serving())
+        for fault in faults:
+            _log.error("routes.refused", fault=fault)
+        after = {active.route.name: active for active in routes}
+        self.routes = tuple(after.get(name, active) for name, active in before.items())
+        for active in self.routes:
+            if active.model.digest != before[active.route.name].model.digest:
+                _log.info(
+                    "routes.followed",
+                    route=active.route.name,
+                    model=active.model.name,
+                    version=active.model.version,
+                )
+
+    def is_fresh(self, tx: Tx) -> bool:
+        """Say, inside a transaction, whether the routes still name what serves."""
+        return self._catalogue.is_fresh(tx)
 
 
 def compile_routes(config: Config) -> tuple[ActiveRoute, ...]:
-    """Compile every route and find its model.
+    """Compile every route as the box would at its start.
 
     Raises:
         ConfigError: with a sentence for every fault of every route and package.
     """
-    packages, faults = find_packages(config.models.folders)
+    serving, faults = _serving(config)
+    routes, more = _compile_all(config, serving)
+    if faults or more:
+        raise ConfigError([*faults, *more])
+    return routes
+
+
+def _serving(config: Config) -> tuple[Mapping[str, Served], list[str]]:
+    """Return what serves each name; the ledger is asked only where something was installed."""
+    if not any(models_folder(config.storage.root).glob("*/manifest.toml")):
+        return standing(config.models.folders)
+    try:
+        ledger = open_ledger(config.ledger_url)
+    except LedgerRefused as error:
+        raise ConfigError([str(error)]) from error
+    try:
+        catalogue = Catalogue(ledger, config)
+        return catalogue.serving(), catalogue.faults
+    finally:
+        ledger.close()
+
+
+def _compile_all(config: Config, serving: Mapping[str, Served]) -> tuple[tuple[ActiveRoute, ...], list[str]]:
     active: list[ActiveRoute] = []
+    faults: list[str] = []
     for route in config.routes:
-        found = _compile(route, packages)
+        found = _compile(route, serving)
         if isinstance(found, ActiveRoute):
             active.append(found)
         else:
             faults += found
-    if faults:
-        raise ConfigError(faults)
-    return tuple(active)
+    return tuple(active), faults
 
 
-def _compile(route: Route, packages: Mapping[str, Package]) -> ActiveRoute | Sequence[str]:
-    package = packages.get(route.model)
-    if package is None:
-        there = ", ".join(sorted(packages)) or "none"
+def _compile(route: Route, serving: Mapping[str, Served]) -> ActiveRoute | Sequence[str]:
+    model = serving.get(route.model)
+    if model is None:
+        there = ", ".join(sorted(serving)) or "none"
         return [f"routes.{route.name}.model: no package is called {route.model!r}; there are: {there}"]
     try:
         when = compile_condition(route.when)
     except ExpressionError as error:
         return [f"routes.{route.name}.when: {error}"]
-    text = package.manifest.accepts.when
+    # A model whose files are damaged is asked for all the same: its job then says so where a person sees it.
+    text = "" if model.package is None else model.package.manifest.accepts.when
     try:
         accepts = compile_condition(text) if text else None
     except ExpressionError as error:
         return [f"model {route.model}, manifest.toml, accepts.when: {error}"]
-    return ActiveRoute(route=route, when=when, accepts=accepts, package=package)
+    return ActiveRoute(route=route, when=when, accepts=accepts, model=model)

@@ -13,8 +13,9 @@ from appliance.core import log
 from appliance.core.config import Config
 from appliance.core.words import short
 from appliance.ledger import custody, deliveries, jobs, services
+from appliance.ledger.catalogue import Catalogue
 from appliance.queue.hub import Hub
-from appliance.routes.table import compile_routes
+from appliance.routes.table import RouteTable
 from appliance.services.stage import Stage, living, on_stage
 from appliance.services.wire import wire_peer
 from appliance.spool.retain import purge_old
@@ -52,7 +53,7 @@ class Conductor:
         self._gatherer = Gatherer(
             stage.ledger, self._spool, config.assembly, listening_since=self._listening_since
         )
-        self._decider = Decider(stage.ledger, compile_routes(config))
+        self._decider = Decider(stage.ledger, RouteTable(config, Catalogue(stage.ledger, config)))
         self._tidied_at: float | None = None
 
     def turn(self, hub: Hub) -> None:

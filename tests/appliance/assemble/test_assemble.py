@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
@@ -18,14 +21,17 @@ from appliance.assemble.gather import Gatherer, digest_of
 from appliance.assemble.ready import Gathering, judge
 from appliance.core.clock import HeldClock
 from appliance.core.config import Assembly, Route
+from appliance.core.packages import Origin
 from appliance.core.words import StudyState, Verdict
 from appliance.ledger import arrivals, counts, custody, decisions, events, jobs, studies
+from appliance.ledger.catalogue import Served
 from appliance.ledger.engine import Ledger
 from appliance.routes.expression import compile_condition
-from appliance.routes.table import ActiveRoute
+from appliance.routes.table import ActiveRoute, RouteTable
 from appliance.spool.keeper import Row, instance_of, write_rows
 from appliance.spool.record import Record, encode
 from appliance.spool.store import Spool
+from models.package import Package
 from tests.appliance import making
 
 STUDY = "1.2.3.0.1"
@@ -82,17 +88,26 @@ def bench(ledger: Ledger, tmp_path: Path, clock: HeldClock) -> Bench:
     return Bench(ledger, tmp_path / "root", clock)
 
 
-def package(name: str = "model", digest: str = "sha256:m1"):
-    return SimpleNamespace(manifest=SimpleNamespace(name=name, version="1.0.0"), digest=digest)
-
-
 def route(name: str, when: str, digest: str = "sha256:m1") -> ActiveRoute:
+    manifest = SimpleNamespace(name="model", version="1.0.0")
     return ActiveRoute(
         route=Route(name=name, when=when, model="model"),
         when=compile_condition(when),
         accepts=None,
-        package=package(digest=digest),
+        model=Served(
+            name="model",
+            version="1.0.0",
+            digest=digest,
+            origin=Origin.SHIPPED,
+            package=cast(Package, SimpleNamespace(manifest=manifest, digest=digest)),
+        ),
     )
+
+
+def table(routes: Sequence[ActiveRoute], *, fresh: bool = True) -> RouteTable:
+    """Routes that do not follow anything."""
+    stands = SimpleNamespace(routes=routes, refresh=lambda: None, is_fresh=lambda _tx: fresh)
+    return cast(RouteTable, stands)
 
 
 @pytest.fixture
@@ -305,7 +320,7 @@ class TestDecide:
     def decided(self, bench: Bench, *routes: ActiveRoute) -> list[decisions.Decision]:
         bench.clock.advance(60)
         bench.gatherer.turn()
-        Decider(bench.ledger, routes).turn()
+        Decider(bench.ledger, table(routes)).turn()
         with bench.ledger.read() as tx:
             assert counts.count(tx).balance == 0
             return decisions.of_study(tx, STUDY)
@@ -322,6 +337,28 @@ class TestDecide:
         bench.arrive()
         assert self.decided(bench, route("ct", 'Modality == "CT"')) == []
         assert bench.study().state is StudyState.HELD
+
+    def test_nothing_is_decided_on_a_model_that_was_replaced_since_the_look(self, bench: Bench):
+        bench.arrive()
+        bench.clock.advance(60)
+        bench.gatherer.turn()
+        one = route("ct", 'Modality == "CT"')
+        Decider(bench.ledger, table([one], fresh=False)).turn()
+        assert bench.study().state is StudyState.READY
+        (made,) = self.decided(bench, route("ct", 'Modality == "CT"', "sha256:m2"))
+        with bench.ledger.read() as tx:
+            job = jobs.find(tx, made.job_id or 0)
+        assert job is not None
+        assert job.model_digest == "sha256:m2"
+
+    def test_a_model_whose_files_are_damaged_is_asked_for_so_that_its_job_says_so(self, bench, monkeypatch):
+        monkeypatch.setattr(decide_module, "check_geometry", lambda *_: 1 / 0)
+        one = route("ct", 'Modality == "CT"')
+        damaged = replace(one, model=replace(one.model, package=None, fault="its files were changed"))
+        bench.arrive()
+        (made,) = self.decided(bench, damaged)
+        assert made.verdict is Verdict.RUN
+        assert made.job_id is not None
 
     def test_a_site_without_routes_decides_too(self, bench: Bench):
         bench.arrive()

@@ -17,7 +17,7 @@ from tests.appliance.ledger import given
 NOW = given.NOW
 
 
-def arrival(version: str = "1.0.0", digest: str | None = "sha256:a", *, name: str = "bands") -> Arrival:
+def arrival(version: str = "1.0.0", digest: str = "sha256:a", *, name: str = "bands") -> Arrival:
     return Arrival(name=name, version=version, digest=digest, source="bands.zip")
 
 
@@ -36,7 +36,7 @@ def activate(ledger: Ledger, version: Version, former: str | None = None) -> Ver
 
 def now(ledger: Ledger, version: Version) -> Version:
     with ledger.read() as tx:
-        found = versions.of_digest(tx, version.digest or "")
+        found = versions.of_digest(tx, version.digest)
     assert found is not None
     return found
 
@@ -131,7 +131,7 @@ def test_what_was_refused_may_come_again_with_the_same_or_other_bytes(ledger):
 def test_what_could_not_even_be_opened_is_one_row_however_often_it_comes(ledger):
     for fault in ("a", "b"):
         with ledger.write() as tx:
-            row = versions.refused(tx, arrival(digest=None), evidence={"faults": [fault]}, at=NOW, by="jo")
+            row = versions.refused(tx, arrival(digest=""), evidence={"faults": [fault]}, at=NOW, by="jo")
     with ledger.read() as tx:
         assert versions.everything(tx) == [row]
     assert row.evidence == {"faults": ["b"]}
