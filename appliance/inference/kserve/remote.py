@@ -1,0 +1,197 @@
+"""A model's network on a server of the Open Inference Protocol (KServe v2), Triton among them.
+
+Promises: what leaves the box is the numbers of prepared tensors and a name made of chance; a server that was
+lost in the middle has to be loaded, and proven, anew before it is used again.
+Never: unloads a model from a server, which others may use; repeats in an error what a server said.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from numpy.typing import NDArray
+
+from appliance.inference.engine import (
+    BuildProgress,
+    BuildReport,
+    EnginePlan,
+    EngineProvenance,
+    InferenceError,
+    Probe,
+    Tensors,
+    key_of,
+)
+from appliance.inference.kserve.contract import answer_differences
+from appliance.inference.kserve.offers import Offer, offer_of
+from appliance.inference.kserve.servers import NoOffer, Servers, place
+from appliance.inference.kserve.wire import Answer, Question, Trouble, Wire, WireFault
+from appliance.inference.onnx_file import OnnxFile, read_network
+from appliance.inference.settings import EngineSettings
+from models.package import Package
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Use:
+    """A server in use; `load` names this use, as the server may hold another model at the next."""
+
+    url: str
+    wire: Wire
+    offer: Offer
+    network: OnnxFile
+    load: str
+
+
+class KServe:
+    """Runs a network on the first server of the site that can; see `appliance.inference.engine.Engine`."""
+
+    name = "kserve"
+
+    def __init__(self, settings: EngineSettings) -> None:
+        self._limits = settings.limits
+        self._servers = Servers(settings.kserve_urls, settings.limits)
+        self._use: _Use | None = None
+        self._lost: str | None = None
+
+    def probe(self) -> Probe:
+        """Say whether any server is live and ready."""
+        try:
+            _, wire, _ = self._servers.first(self._ready)
+        except NoOffer as no:
+            return Probe(ok=False, reason=" ".join(no.reasons).rstrip("."))
+        wire.close()
+        return Probe(ok=True)
+
+    def plan(self, package: Package) -> EnginePlan:
+        """Name the package, and the first server that can run it; no server when none can."""
+        url, offered = "", {"server": "none"}
+        try:
+            url, wire, offer = self._servers.first(self._offer(package, read_network(package.onnx_path())))
+        except NoOffer:
+            pass
+        else:
+            wire.close()
+            offered = offer.parts
+        parts = {"package": package.digest, "url": url, **offered}
+        return EnginePlan(package=package, key=key_of(parts), parts=parts)
+
+    def build(self, plan: EnginePlan, *, folder: Path, progress: BuildProgress | None = None) -> BuildReport:
+        """Make nothing: what the server runs was made there."""
+        return BuildReport()
+
+    def load(self, plan: EnginePlan, *, folder: Path | None = None) -> None:
+        """Have the planned server ready to run the package's network.
+
+        Raises:
+            InferenceError: inference.load, it cannot; or no server could, every reason is given.
+        """
+        self.unload()
+        network = read_network(plan.package.onnx_path())
+        offered, url = self._offer(plan.package, network), plan.parts["url"]
+        try:
+            if not url:
+                # Asked again for the reasons; one that came back meanwhile is not the one that was planned.
+                self._servers.first(offered)[1].close()
+                raise NoOffer("No server could run it when it was planned.")
+            wire, offer = self._servers.ask(url, offered)
+        except NoOffer as no:
+            raise InferenceError("inference.load", " ".join(no.reasons)) from no
+        self._use = _Use(url=url, wire=wire, offer=offer, network=network, load=secrets.token_hex(4))
+
+    def infer(self, batch: Tensors, *, deadline_seconds: float) -> dict[str, NDArray[Any]]:
+        """Send a batch to the server and wait for its answer.
+
+        Raises:
+            InferenceError: inference.deadline or inference.failed. When the server was lost, every later call
+                fails until the engine is loaded anew.
+        """
+        use = self._use
+        assert use is not None, "load comes before infer"
+        if self._lost is not None:
+            raise InferenceError("inference.failed", self._lost)
+        question = Question(
+            model=use.offer.model,
+            version=use.offer.version,
+            inputs=batch,
+            outputs=[port.name for port in use.network.outputs],
+        )
+        try:
+            answer = self._asked(use.wire, question, time.monotonic() + deadline_seconds)
+        except WireFault as fault:
+            self._fail(use, fault, deadline_seconds)
+        faults = answer_differences(use.network, answer.outputs)
+        if answer.id not in ("", question.id):
+            faults.append("it is the answer to another call")
+        if faults:
+            what = f"The answer of the server {place(use.url)} is wrong: {'; '.join(faults)}."
+            raise InferenceError("inference.failed", what)
+        return dict(answer.outputs)
+
+    def memory_bytes(self) -> int:
+        """Give 0: the network lies in the server's memory."""
+        return 0
+
+    def unload(self) -> None:
+        """Hang up; the model stays on the server, which others may use."""
+        use, self._use, self._lost = self._use, None, None
+        if use is not None:
+            use.wire.close()
+
+    def provenance(self) -> EngineProvenance:
+        """Name the server, the way to it, and what runs the model there."""
+        use = self._use
+        if use is None:
+            return EngineProvenance(text="KServe v2, no server", details={"engine": self.name})
+        protocol = use.wire.protocol
+        details = {"engine": self.name, "url": use.url, "protocol": protocol, "load": use.load}
+        return EngineProvenance(
+            text=f"{use.offer.server} (KServe v2 over {protocol})", details=details | use.offer.parts
+        )
+
+    def _ready(self, wire: Wire) -> None:
+        if not wire.ready(seconds=self._limits.kserve_control_seconds_max):
+            raise NoOffer("it is not ready")
+
+    def _offer(self, package: Package, network: OnnxFile) -> Callable[[Wire], Offer]:
+        return lambda wire: offer_of(wire, package, network, limits=self._limits)
+
+    def _asked(self, wire: Wire, question: Question, until: float) -> Answer:
+        """Ask, and again a few times while nobody listens: then nothing was sent yet."""
+        for _ in range(self._limits.kserve_refused_tries_max - 1):
+            try:
+                return wire.infer(question, seconds=until - time.monotonic())
+            except WireFault as fault:
+                if fault.trouble is not Trouble.REFUSED:
+                    raise
+            time.sleep(min(self._limits.kserve_refused_wait_seconds, max(until - time.monotonic(), 0.0)))
+        return wire.infer(question, seconds=until - time.monotonic())
+
+    def _fail(self, use: _Use, fault: WireFault, deadline_seconds: float) -> NoReturn:
+        """Say what became of a call, and give up a server that is gone."""
+        server = f"The server {place(use.url)}"
+        if fault.trouble is Trouble.LATE:
+            self._look_after(use)
+            sentence = f"{server} did not answer within {deadline_seconds:.0f} seconds."
+            raise InferenceError("inference.deadline", sentence) from fault
+        if fault.trouble in (Trouble.REFUSED, Trouble.GONE):
+            self._lose(use, fault.sentence)
+        sentence = f"{server} did not run the network: {fault.sentence}."
+        raise InferenceError("inference.failed", sentence) from fault
+
+    def _look_after(self, use: _Use) -> None:
+        """After a call that took too long: is the server slow, or is it gone?"""
+        try:
+            ready = use.wire.ready(seconds=self._limits.kserve_connect_seconds_max)
+        except WireFault as fault:
+            self._lose(use, fault.sentence)
+            return
+        if not ready:
+            self._lose(use, "it is no longer ready")
+
+    def _lose(self, use: _Use, reason: str) -> None:
+        self._lost = f"The server {place(use.url)} was lost: {reason}."
+        self._servers.pass_over(use.url, reason)
