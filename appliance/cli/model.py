@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import typer
 
-from appliance.cli import model_check, model_list
+from appliance.cli import model_check, model_import, model_list
 
 app = typer.Typer(name="model", help="Work with model packages.", no_args_is_help=True)
 
 # Making a package.
 app.command("check")(model_check.check)
+app.command("pack")(model_check.pack_package)
+app.command("import")(model_import.import_onnx)
+app.command("import-monai")(model_import.import_monai)
 
 # Packages on a box.
 app.command("list")(model_list.list_models)

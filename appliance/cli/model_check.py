@@ -1,4 +1,4 @@
-"""Check a package: every fault at once, then its golden cases."""
+"""Check a package: every fault at once; and pack it when it has none."""
 
 from __future__ import annotations
 
@@ -7,38 +7,64 @@ from typing import Annotated
 
 import typer
 
-from appliance.cli.terms import JsonOption, err, out, print_json
-from models.manifest import ManifestError
-from models.package import PackageError, open_package
+from appliance.cli.model_faults import Findings, faults_of
+from appliance.cli.terms import BAD_USE, JsonOption, err, fail, out, print_json, read_config
+from models.package import PackageError, pack
 
 
 def check(
     folder: Annotated[Path, typer.Argument(help="A package: a folder or a zip of it.")],
+    config: Annotated[
+        Path | None, typer.Option("--config", help="Also hold its memory need against this site's budget.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Report every fault of a package at once, then run its golden cases on ONNX Runtime's CPU engine."""
-    faults = _faults(folder)
+    found = faults_of(folder, budget_bytes=_budget_bytes(config))
     if as_json:
-        print_json({"ok": not faults, "faults": faults})
-    elif faults:
-        for fault in faults:
-            err.print(fault, markup=False)
+        print_json(
+            {
+                "ok": not found.faults,
+                "faults": list(found.faults),
+                "network": list(found.hints),
+                "digest": found.digest,
+            }
+        )
     else:
-        out.print(f"{folder} is sound, and its golden cases agree.")
-    if faults:
+        show(folder, found)
+    if found.faults:
         raise typer.Exit(1)
 
 
-def _faults(folder: Path) -> list[str]:
-    from appliance.inference.choose import open_engine
-    from appliance.inference.engine import InferenceError
+def show(folder: Path, found: Findings) -> None:
+    """Print what a check found."""
+    for fault in found.faults:
+        err.print(fault, markup=False)
+    for hint in found.hints:
+        err.print(f"for your information: {hint}", markup=False)
+    if not found.faults:
+        out.print(f"{folder} is sound, and its golden cases agree.", markup=False)
 
+
+def pack_package(
+    folder: Annotated[Path, typer.Argument(help="A package folder.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT.zip", help="The file to write.")],
+) -> None:
+    """Write a package folder as one zip; the same folder always gives the same bytes."""
+    if target.exists():
+        fail(f"{target} is there already", code=BAD_USE)
+    if target.resolve().is_relative_to(folder.resolve()):
+        fail("the zip would lie inside the package; name a place outside it", code=BAD_USE)
     try:
-        package = open_package(folder)
-        engine, _ = open_engine(package, ["cpu"])
-    except (PackageError, ManifestError) as error:
-        return list(error.faults)
-    except InferenceError as error:
-        return [error.sentence]
-    engine.unload()
-    return []
+        pack(folder, target)
+    except PackageError as error:
+        show(folder, Findings(faults=tuple(error.faults)))
+        raise typer.Exit(1) from error
+    out.print(f"{target} written ({target.stat().st_size} bytes).", markup=False)
+
+
+def _budget_bytes(config: Path | None) -> int | None:
+    if config is None:
+        return None
+    memory_gib = read_config(config).inference.memory_gib
+    return None if memory_gib is None else int(memory_gib * 2**30)
