@@ -11,7 +11,6 @@ import os
 import signal
 import subprocess
 import sys
-import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -48,7 +47,7 @@ class Triton:
         }
 
     def start(self) -> None:
-        """Start it, and wait until it is ready."""
+        """Start it, and wait until it answers."""
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command(),
@@ -56,7 +55,7 @@ class Triton:
                 stderr=subprocess.STDOUT,
                 env=os.environ | {"LD_LIBRARY_PATH": str(self._wheel / "nvidia_pytriton.libs")},
             )
-        until(self._answers, seconds=_START_SECONDS_MAX, what="the Triton server is ready")
+        until(self._answers, seconds=_START_SECONDS_MAX, what="the Triton server answers")
 
     def kill(self) -> None:
         """End it as the kernel does when memory is short."""
@@ -75,6 +74,12 @@ class Triton:
         """Let it answer again."""
         assert self._process is not None, "only a server that was started can be resumed"
         self._process.send_signal(signal.SIGCONT)
+
+    def unload(self, model: str) -> None:
+        """Take a model off the server, as whoever runs it may."""
+        url = f"{self.urls['http']}/v2/repository/models/{model}/unload"
+        with urllib.request.urlopen(urllib.request.Request(url, b"{}"), timeout=20) as answer:
+            assert answer.status == 200
 
     @property
     def running(self) -> bool:
@@ -98,7 +103,7 @@ class Triton:
             said = self.log_path.read_text(encoding="utf-8", errors="replace")
             pytest.fail(f"the Triton server ended by itself: {said[-2000:]}")
         try:
-            with urllib.request.urlopen(f"{self.urls['http']}/v2/health/ready", timeout=2) as answer:
+            with urllib.request.urlopen(f"{self.urls['http']}/v2/health/live", timeout=2) as answer:
                 return bool(answer.status == 200)
         except OSError:
             return False

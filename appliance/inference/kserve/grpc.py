@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -26,11 +25,9 @@ class GrpcWire:
         self._triton = triton
         self._client = triton.InferenceServerClient(f"{host}:{port}", channel_args=_options(limits))
 
-    def ready(self, *, seconds: float) -> bool:
-        """Say whether the server is live and ready."""
-        until = time.monotonic() + seconds
-        live = self._asked(self._client.is_server_live, seconds=seconds)
-        return bool(live and self._asked(self._client.is_server_ready, seconds=until - time.monotonic()))
+    def live(self, *, seconds: float) -> bool:
+        """Say whether the server is live."""
+        return bool(self._asked(self._client.is_server_live, seconds=seconds))
 
     def server(self, *, seconds: float) -> Mapping[str, Any]:
         """Return the server's metadata."""

@@ -22,6 +22,8 @@ from appliance.inference.limits import InferenceLimits
 
 _HEADER_LENGTH = "inference-header-content-length"
 _READ_BYTES = 1 << 20
+# Said by what stands before a server, or by one that is going down.
+_GOING = frozenset({502, 503, 504})
 
 
 class HttpWire:
@@ -37,13 +39,9 @@ class HttpWire:
         self._idle: list[http.client.HTTPConnection] = []
         self._lock = threading.Lock()
 
-    def ready(self, *, seconds: float) -> bool:
-        """Say whether the server is live and ready."""
-        until = time.monotonic() + seconds
-        return all(
-            self._ask("GET", f"v2/health/{what}", seconds=until - time.monotonic())[0] == 200
-            for what in ("live", "ready")
-        )
+    def live(self, *, seconds: float) -> bool:
+        """Say whether the server is live."""
+        return self._ask("GET", "v2/health/live", seconds=seconds)[0] == 200
 
     def server(self, *, seconds: float) -> Mapping[str, Any]:
         """Return the server's metadata."""
@@ -74,7 +72,7 @@ class HttpWire:
             headers[_HEADER_LENGTH] = str(length)
         status, said, data = self._ask("POST", path, body=body, headers=headers, seconds=seconds)
         if status != 200:
-            raise WireFault(Trouble.ANSWERED_NO, f"HTTP {status}")
+            raise _refusal(status)
         return _decoded(self._triton, data, said.get(_HEADER_LENGTH), question)
 
     def close(self) -> None:
@@ -88,7 +86,7 @@ class HttpWire:
         """Ask for a JSON object; an empty answer is an empty one."""
         status, _, data = self._ask(method, path, body=body, seconds=seconds)
         if status != 200:
-            raise WireFault(Trouble.ANSWERED_NO, f"HTTP {status}")
+            raise _refusal(status)
         try:
             read = json.loads(data or b"{}")
         except ValueError as error:
@@ -197,6 +195,11 @@ def _notice_a_dead_host(sock: socket.socket) -> None:
 def _model(name: str, version: str = "") -> str:
     path = f"v2/models/{quote(name, safe='')}"
     return f"{path}/versions/{quote(version, safe='')}" if version else path
+
+
+def _refusal(status: int) -> WireFault:
+    trouble = Trouble.GONE if status in _GOING else Trouble.ANSWERED_NO
+    return WireFault(trouble, f"HTTP {status}")
 
 
 def _encoded(triton: Any, question: Question) -> tuple[bytes, int | None]:

@@ -18,7 +18,7 @@ _CONFIGURATION = "model_configuration"
 
 @dataclass(frozen=True, kw_only=True)
 class Offer:
-    """A model on a server that is ready, and whose tensors are the package's.
+    """A model that is ready on a server, and whose tensors are the package's.
 
     Attributes:
         server: the server's name and version.
@@ -41,12 +41,12 @@ def offer_of(wire: Wire, package: Package, network: OnnxFile, *, limits: Inferen
     """Ask a server for a package's model; have it load the model when it has not.
 
     Raises:
-        NoOffer: it is not ready, has no such model, or has another under that name.
+        NoOffer: it is not live, has no such model, or has another under that name.
         WireFault: it does not answer.
     """
     seconds, name = limits.kserve_control_seconds_max, package.manifest.name
-    if not wire.ready(seconds=seconds):
-        raise NoOffer("it is not ready")
+    if not wire.live(seconds=seconds):
+        raise NoOffer("it is not live")
     if not wire.model_ready(name, seconds=seconds):
         _load(wire, name, limits)
     server, model = wire.server(seconds=seconds), wire.model(name, "", seconds=seconds)

@@ -37,13 +37,12 @@ from models.package import Package
 
 @dataclass(frozen=True, kw_only=True)
 class _Use:
-    """A server in use; `load` names this use, as the server may hold another model at the next."""
+    """A server in use."""
 
     url: str
     wire: Wire
     offer: Offer
     network: OnnxFile
-    load: str
 
 
 class KServe:
@@ -58,16 +57,20 @@ class KServe:
         self._lost: str | None = None
 
     def probe(self) -> Probe:
-        """Say whether any server is live and ready."""
+        """Say whether any server is live."""
         try:
-            _, wire, _ = self._servers.first(self._ready)
+            _, wire, _ = self._servers.first(self._live)
         except NoOffer as no:
             return Probe(ok=False, reason=" ".join(no.reasons).rstrip("."))
         wire.close()
         return Probe(ok=True)
 
     def plan(self, package: Package) -> EnginePlan:
-        """Name the package, and the first server that can run it; no server when none can."""
+        """Name the package, and the first server that can run it; no server when none can.
+
+        No two plans have the same key: others rule what a server holds, so that a verdict on one use of it
+        says nothing of the next.
+        """
         url, offered = "", {"server": "none"}
         try:
             url, wire, offer = self._servers.first(self._offer(package, read_network(package.onnx_path())))
@@ -76,7 +79,7 @@ class KServe:
         else:
             wire.close()
             offered = offer.parts
-        parts = {"package": package.digest, "url": url, **offered}
+        parts = {"package": package.digest, "use": secrets.token_hex(8), "url": url, **offered}
         return EnginePlan(package=package, key=key_of(parts), parts=parts)
 
     def build(self, plan: EnginePlan, *, folder: Path, progress: BuildProgress | None = None) -> BuildReport:
@@ -100,19 +103,19 @@ class KServe:
             wire, offer = self._servers.ask(url, offered)
         except NoOffer as no:
             raise InferenceError("inference.load", " ".join(no.reasons)) from no
-        self._use = _Use(url=url, wire=wire, offer=offer, network=network, load=secrets.token_hex(4))
+        self._use = _Use(url=url, wire=wire, offer=offer, network=network)
 
     def infer(self, batch: Tensors, *, deadline_seconds: float) -> dict[str, NDArray[Any]]:
         """Send a batch to the server and wait for its answer.
 
         Raises:
-            InferenceError: inference.deadline or inference.failed. When the server was lost, every later call
-                fails until the engine is loaded anew.
+            InferenceError: inference.deadline, inference.failed, or inference.crashed: the server was lost,
+                and every later call fails so until the engine is loaded anew.
         """
         use = self._use
         assert use is not None, "load comes before infer"
         if self._lost is not None:
-            raise InferenceError("inference.failed", self._lost)
+            raise InferenceError("inference.crashed", self._lost)
         question = Question(
             model=use.offer.model,
             version=use.offer.version,
@@ -147,14 +150,14 @@ class KServe:
         if use is None:
             return EngineProvenance(text="KServe v2, no server", details={"engine": self.name})
         protocol = use.wire.protocol
-        details = {"engine": self.name, "url": use.url, "protocol": protocol, "load": use.load}
+        details = {"engine": self.name, "url": use.url, "protocol": protocol}
         return EngineProvenance(
             text=f"{use.offer.server} (KServe v2 over {protocol})", details=details | use.offer.parts
         )
 
-    def _ready(self, wire: Wire) -> None:
-        if not wire.ready(seconds=self._limits.kserve_control_seconds_max):
-            raise NoOffer("it is not ready")
+    def _live(self, wire: Wire) -> None:
+        if not wire.live(seconds=self._limits.kserve_control_seconds_max):
+            raise NoOffer("it is not live")
 
     def _offer(self, package: Package, network: OnnxFile) -> Callable[[Wire], Offer]:
         return lambda wire: offer_of(wire, package, network, limits=self._limits)
@@ -171,26 +174,28 @@ class KServe:
         return wire.infer(question, seconds=until - time.monotonic())
 
     def _fail(self, use: _Use, fault: WireFault, deadline_seconds: float) -> NoReturn:
-        """Say what became of a call, and give up a server that is gone."""
-        server = f"The server {place(use.url)}"
-        if fault.trouble is Trouble.LATE:
-            self._look_after(use)
-            sentence = f"{server} did not answer within {deadline_seconds:.0f} seconds."
-            raise InferenceError("inference.deadline", sentence) from fault
+        """Say what became of a call, and give up a server that is gone or no longer has the model."""
         if fault.trouble in (Trouble.REFUSED, Trouble.GONE):
             self._lose(use, fault.sentence)
-        sentence = f"{server} did not run the network: {fault.sentence}."
-        raise InferenceError("inference.failed", sentence) from fault
+        else:
+            self._look_after(use)
+        server = f"The server {place(use.url)}"
+        if fault.trouble is Trouble.LATE:
+            sentence = f"{server} did not answer within {deadline_seconds:.0f} seconds."
+            raise InferenceError("inference.deadline", sentence) from fault
+        word = "inference.failed" if self._lost is None else "inference.crashed"
+        raise InferenceError(word, f"{server} did not run the network: {fault.sentence}.") from fault
 
     def _look_after(self, use: _Use) -> None:
-        """After a call that took too long: is the server slow, or is it gone?"""
+        """After a call that brought no answer: was it the call, or is the server no longer what it was?"""
+        seconds = self._limits.kserve_connect_seconds_max
         try:
-            ready = use.wire.ready(seconds=self._limits.kserve_connect_seconds_max)
+            if not use.wire.live(seconds=seconds):
+                self._lose(use, "it is no longer live")
+            elif not use.wire.model_ready(use.offer.model, seconds=seconds):
+                self._lose(use, "it no longer has the model ready")
         except WireFault as fault:
             self._lose(use, fault.sentence)
-            return
-        if not ready:
-            self._lose(use, "it is no longer ready")
 
     def _lose(self, use: _Use, reason: str) -> None:
         self._lost = f"The server {place(use.url)} was lost: {reason}."

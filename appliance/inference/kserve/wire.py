@@ -20,7 +20,7 @@ from appliance.inference.engine import Tensors
 class Trouble(Enum):
     """How a question to a server failed."""
 
-    REFUSED = "nobody listens there"
+    REFUSED = "no connection to it can be made"
     GONE = "the connection broke off"
     LATE = "it did not answer in time"
     ANSWERED_NO = "it refused the request"
@@ -70,8 +70,12 @@ class Wire(Protocol):
         """Give the name people know the way by."""
         ...
 
-    def ready(self, *, seconds: float) -> bool:
-        """Say whether the server is live and ready."""
+    def live(self, *, seconds: float) -> bool:
+        """Say whether the server is live.
+
+        That it is ready says less and more than is asked: one model of anybody's that did not load makes a
+        strict server not ready. What counts is whether our model is.
+        """
         ...
 
     def server(self, *, seconds: float) -> Mapping[str, Any]:
