@@ -80,8 +80,11 @@ def head(
     shape: tuple[int, int, int] = (44, 100, 84),
     spacing_mm: Triple = (4.0, 2.2, 2.2),
     noise: float = 0.03,
+    ventricles: float = 1.0,
 ) -> Head:
     """Make one head; `noise` is its standard deviation as a share of white matter's brightness.
+
+    `ventricles` is how large they are drawn, against those that the seed would give (their half axes).
 
     The head sits in the middle of the grid and is cut off where the grid is smaller.
     """
@@ -89,7 +92,7 @@ def head(
     space = _Space(shape, spacing_mm, float(random.uniform(-8, 8)))
     skin = _scaled(HEAD_RADII_MM, float(random.uniform(0.9, 1.05)))
     brain = _less(skin, SCALP_MM + SKULL_MM + FLUID_MM)
-    radii, centre = _ventricles(random)
+    radii, centre = _ventricles(random, ventricles)
     labels = _compartments(space, random, brain, centre, radii)
     shares = _brightness(space, skin, labels)
     percent = 200.0 * float(np.prod(radii)) / float(np.prod(brain))
@@ -101,13 +104,13 @@ def head(
     )
 
 
-def _ventricles(random: np.random.Generator) -> tuple[Triple, Triple]:
+def _ventricles(random: np.random.Generator, by: float) -> tuple[Triple, Triple]:
     """Draw the radii and the centre of the left one; the right one mirrors it."""
     grown = random.uniform(0.0, 1.0)
     radii = (
-        float(random.uniform(11, 14) + 7 * grown),
-        float(random.uniform(22, 28) + 9 * grown),
-        float(random.uniform(5, 7) + 7 * grown),
+        by * float(random.uniform(11, 14) + 7 * grown),
+        by * float(random.uniform(22, 28) + 9 * grown),
+        by * float(random.uniform(5, 7) + 7 * grown),
     )
     apart = radii[2] + float(random.uniform(1.5, 4.0))
     centre = (float(random.uniform(4, 12)), float(random.uniform(-8, 8)), apart)
