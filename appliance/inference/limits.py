@@ -22,6 +22,7 @@ class InferenceLimits:
         store_wait_seconds_max: how long one process waits for another that writes to the store.
         sidecar_bytes_max: what is written beside a built engine.
         reference_bytes_max: answers of the reference kept on disk for one package.
+        selftest_seconds: how long the self-test asks one engine for one model again and again.
         crashes_max: crashes of one built engine, after which it is not tried again.
         crash_memory_seconds: how long a crash counts.
         crashes_wait_seconds_max: how long one process waits for another that writes the record of crashes.
@@ -45,6 +46,13 @@ class InferenceLimits:
         deadline_grace_seconds: how much later than its deadline a child may answer before it is killed.
         tensors_bytes_max: shared memory for the inputs of one call, and for its outputs.
         output_lines_max, output_line_length_max: what a child prints that is told; all of it is counted.
+        queue_calls_max: calls that wait for one model; one more is refused.
+        remote_calls_max: calls that one remote server gets at once, which joins them itself.
+        memory_reserve_bytes: left to everything else where the site does not say what models may hold.
+        memory_wait_seconds_max: how long a model waits for the memory of others that are in use.
+        model_wait_seconds_max: how long a job waits for another that loads the same model.
+        warm_up_calls_max: calls at the real shape before a model counts as ready; fewer once they are steady.
+        warm_up_seconds_max: all of them together.
     """
 
     threads_max: int = 0
@@ -59,6 +67,7 @@ class InferenceLimits:
     store_wait_seconds_max: float = 3700.0
     sidecar_bytes_max: int = 4 * 2**20
     reference_bytes_max: int = 256 * 2**20
+    selftest_seconds: float = 2.0
     crashes_max: int = 2
     crash_memory_seconds: float = 7 * 86400.0
     crashes_wait_seconds_max: float = 10.0
@@ -85,3 +94,10 @@ class InferenceLimits:
     tensors_bytes_max: int = 4 * 2**30
     output_lines_max: int = 20
     output_line_length_max: int = 200
+    queue_calls_max: int = 64
+    remote_calls_max: int = 8
+    memory_reserve_bytes: int = 512 * 2**20
+    memory_wait_seconds_max: float = 600.0
+    model_wait_seconds_max: float = 4000.0
+    warm_up_calls_max: int = 5
+    warm_up_seconds_max: float = 300.0

@@ -1,4 +1,4 @@
-"""How much memory there is: of this machine, of a CUDA device, and what one process holds.
+"""How much memory there is, of this machine or of a CUDA device, and what loaded models may take of it.
 
 Never: loads a CUDA library. The driver's own management library is asked about a device, which opens no
 context on it; where it is missing, the answer is that nothing is known. Asking a device is not verified on
@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 _KIB = 1024
@@ -104,3 +105,35 @@ def _handle(nvml: ctypes.CDLL, device: int, handle: ctypes.c_void_p) -> int:
     if visible[device].isdigit():
         return int(nvml.nvmlDeviceGetHandleByIndex_v2(int(visible[device]), ctypes.byref(handle)))
     return int(nvml.nvmlDeviceGetHandleByUUID(visible[device].encode(), ctypes.byref(handle)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """What all loaded models may hold together.
+
+    Attributes:
+        bytes_max: as configured; None: what there is, but for the reserve.
+        reserve_bytes: left to everything else where nothing is configured.
+        available: asks what there is at this moment; None where nobody knows.
+    """
+
+    bytes_max: int | None
+    reserve_bytes: int
+    available: Callable[[], int | None]
+
+    def room_bytes(self, held_bytes: int, coming_bytes: int) -> int | None:
+        """Give what may be loaded now; None where nothing bounds it.
+
+        `held_bytes` is loaded, and gone from what is available; `coming_bytes` is admitted, not loaded.
+        """
+        if self.bytes_max is not None:
+            return self.bytes_max - held_bytes - coming_bytes
+        available = self.available()
+        return None if available is None else available - self.reserve_bytes - coming_bytes
+
+    def most_bytes(self, held_bytes: int, pinned_bytes: int) -> int | None:
+        """Give what one model could have if all that is not pinned were put away."""
+        if self.bytes_max is not None:
+            return self.bytes_max - pinned_bytes
+        room = self.room_bytes(held_bytes, 0)
+        return None if room is None else room + held_bytes - pinned_bytes
