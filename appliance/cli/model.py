@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import typer
 
-from appliance.cli import model_check, model_import, model_list
+from appliance.cli import model_check, model_import, model_list, model_new
 
 app = typer.Typer(name="model", help="Work with model packages.", no_args_is_help=True)
 
 # Making a package.
+app.command("new")(model_new.new)
+app.command("record")(model_new.record_cases)
 app.command("check")(model_check.check)
 app.command("pack")(model_check.pack_package)
 app.command("import")(model_import.import_onnx)

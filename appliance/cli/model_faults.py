@@ -109,6 +109,7 @@ def _look_at_network(folder: Path, manifest: Manifest | None, found: _Found) -> 
     name = manifest.network if manifest else "model.onnx"
     path = folder / name
     if not path.is_file():
+        found.faults.append(f"{name}: is missing")
         return
     try:
         graph = read_graph(path)

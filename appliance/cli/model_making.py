@@ -27,6 +27,8 @@ from models.operations.patches import Infer
 from models.package import GOLDEN, MANIFEST, Package
 
 CASES = 2
+RECORDING = (InferenceError, NotAccepted, AnswerError, NoSynthetic, ValueError)
+"""What can go wrong while golden cases are recorded."""
 _MIB, _STEP_MIB = 1 << 20, 64
 
 
@@ -56,14 +58,17 @@ def make(
         (folder / name).write_text(content, encoding="utf-8")
     try:
         memory_mib = record(folder, manifest, draft.graph, modality=modality)
-    except InferenceError as error:
-        return Made(folder=folder, faults=(f"no golden case: {error.sentence}",))
-    except (NotAccepted, AnswerError, NoSynthetic, ValueError) as error:
-        return Made(folder=folder, faults=(f"no golden case: {error}",))
+    except RECORDING as error:
+        return Made(folder=folder, faults=(f"no golden case: {reason_of(error)}",))
     if memory_mib > manifest.resources.memory_mib:
         old, new = (f"memory_mib = {value}\n" for value in (manifest.resources.memory_mib, memory_mib))
         (folder / MANIFEST).write_text(text.replace(old, new), encoding="utf-8")
     return Made(folder=folder, faults=faults_of(folder).faults)
+
+
+def reason_of(error: Exception) -> str:
+    """Say why no case was recorded."""
+    return error.sentence if isinstance(error, InferenceError) else str(error)
 
 
 def empty_folder(folder: Path) -> Path:
