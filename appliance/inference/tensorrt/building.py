@@ -46,11 +46,13 @@ class Built:
         plan: the engine as the library wrote it.
         timing_cache: what the builder measured; None where the library keeps none.
         definition: the network as the library understood it.
+        tf32: whether float32 products may drop to TF32, read back.
     """
 
     plan: bytes
     timing_cache: bytes | None
     definition: Any = field(repr=False)
+    tf32: bool
     seconds: float
     warnings: tuple[str, ...] = ()
 
@@ -96,6 +98,7 @@ class Building:
             plan=bytes(plan),
             timing_cache=None if cache is None else bytes(config.get_timing_cache().serialize()),
             definition=definition,
+            tf32=bool(config.get_flag(library.BuilderFlag.TF32)),
             seconds=time.monotonic() - start,
             warnings=tuple(self._journal.warnings()),
         )
@@ -127,7 +130,9 @@ class Building:
         for index, target in enumerate(targets):
             capability = getattr(self._library.ComputeCapability, target, None)
             if capability is None or not config.set_compute_capability(capability, index):
-                raise self._error(f"The library does not build for compute capability {target}")
+                raise InferenceError(
+                    "inference.build", f"The library does not build for compute capability {target}."
+                )
 
     def _timing_cache(self, config: Any, options: BuildOptions) -> Any:
         """Give the builder a timing cache, where the library keeps one; TensorRT-RTX says it does not."""
@@ -148,10 +153,15 @@ class Building:
         for index in range(definition.num_inputs):
             tensor = definition.get_input(index)
             if tensor.is_shape_tensor:
-                raise self._error(f"Input {tensor.name!r} decides on shapes, which the box does not feed")
+                raise InferenceError(
+                    "inference.build",
+                    f"Input {tensor.name!r} decides on shapes, which the box does not feed.",
+                )
             wanted = ranges.get(tensor.name)
             if wanted is None:
-                raise self._error(f"The profile names no shape for the input {tensor.name!r}")
+                raise InferenceError(
+                    "inference.build", f"The profile names no shape for the input {tensor.name!r}."
+                )
             self._set_shape(profile, tensor.name, wanted)
         # The library answers -1 for a profile that contradicts itself; the shapes are named in its log.
         if config.add_optimization_profile(profile) < 0:

@@ -12,6 +12,7 @@ from typing import Any
 from appliance.inference.limits import InferenceLimits
 
 _PATH = re.compile(r"(?:\s+In \w+)?(?:\s+at)?\s+/[^\s)]*|(?<=[\s'\"(])/[^\s)'\"]+")
+_WRAPPED = re.compile(r"[\w:]+: Error Code \d+: [\w ]+ \((.*)\)")
 _NO_DEVICE = "Cuda Runtime"
 _BAD = frozenset({"ERROR", "INTERNAL_ERROR"})
 
@@ -27,12 +28,13 @@ class Journal:
     def take(self, severity: str, text: str) -> None:
         """Keep a line."""
         if severity in _BAD or severity == "WARNING":
-            self._lines.append((severity, _PATH.sub("", text).strip()))
+            self._lines += [(severity, _plain(line)) for line in text.splitlines() if line.strip()]
 
     def errors(self) -> list[str]:
-        """Give the errors, each once; those about a device that is not there come last."""
-        texts = list(dict.fromkeys(text for severity, text in self._lines if severity in _BAD))
-        return sorted(texts, key=lambda text: _NO_DEVICE in text)[: self._telling_max]
+        """Give the errors, each once; those about an absent device only when there are no others."""
+        texts = dict.fromkeys(text for severity, text in self._lines if severity in _BAD)
+        telling = [text for text in texts if _NO_DEVICE not in text] or list(texts)
+        return telling[: self._telling_max]
 
     def warnings(self) -> list[str]:
         """Give the warnings, each once."""
@@ -42,6 +44,13 @@ class Journal:
     def told(self) -> str:
         """Give the errors as one text."""
         return " ".join(self.errors()) or "The library gave no reason."
+
+
+def _plain(line: str) -> str:
+    """Take the paths of the library's own sources out, and the words it wraps every reason in."""
+    line = _PATH.sub("", line).strip()
+    wrapped = _WRAPPED.fullmatch(line)
+    return wrapped[1] if wrapped else line
 
 
 def logger_of(library: Any, journal: Journal) -> Any:

@@ -28,7 +28,7 @@ def details_of(
         "plan_bytes": len(built.plan),
         "timing_cache_bytes": len(built.timing_cache or b""),
         "build_seconds": round(built.seconds, 3),
-        "tf32": options.tf32,
+        "tf32": built.tf32,
         "workspace_bytes": options.workspace_bytes,
         "targets": list(options.targets),
         "warnings": list(built.warnings),
@@ -51,17 +51,13 @@ def layers_of_engine(library: Any, deserialised: Any) -> dict[str, Any]:
     """Count the layers of the engine itself, and the types they write. Not verified on hardware."""
     inspector = deserialised.create_engine_inspector()
     told = json.loads(inspector.get_engine_information(library.LayerInformationFormat.JSON) or "{}")
-    layers = [layer for layer in told.get("Layers", [])[:_LAYERS_MAX] if isinstance(layer, dict)]
-    types = [
-        str(output.get("Format/Datatype", "unknown"))
-        for layer in layers
-        for output in layer.get("Outputs", [])
-    ]
+    listed = [one for one in told.get("Layers", [])[:_LAYERS_MAX] if isinstance(one, dict)]
+    outputs = [output for one in listed for output in one.get("Outputs", [])]
     return {
         "read_from": "engine inspector",
         "count": len(told.get("Layers", [])),
-        "kinds": dict(Counter(str(layer.get("LayerType", "unknown")) for layer in layers)),
-        "types": dict(Counter(types)),
+        "kinds": dict(Counter(str(one.get("LayerType", "unknown")) for one in listed)),
+        "types": dict(Counter(str(output.get("Format/Datatype", "unknown")) for output in outputs)),
     }
 
 

@@ -68,7 +68,7 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
         "set_tensor_address",
     ),
     "ILayer": ("get_output", "name", "num_outputs", "type"),
-    "ILogger": ("Severity", "log"),
+    "ILogger": ("log",),
     "INetworkDefinition": ("get_input", "get_layer", "get_output", "num_inputs", "num_layers", "num_outputs"),
     "IOptimizationProfile": ("set_shape",),
     "IProgressMonitor": ("phase_finish", "phase_start", "step_complete"),
