@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typer
 
-from appliance.cli import model_check, model_import, model_list, model_new
+from appliance.cli import model_check, model_import, model_new, model_versions
 
 app = typer.Typer(name="model", help="Work with model packages.", no_args_is_help=True)
 
@@ -20,6 +20,11 @@ app.command("import")(model_import.import_onnx)
 app.command("import-monai")(model_import.import_monai)
 
 # Packages on a box.
-app.command("list")(model_list.list_models)
+app.command("list")(model_versions.list_models)
+app.command("install")(model_versions.install)
+app.command("activate")(model_versions.activate)
+app.command("rollback")(model_versions.rollback)
+app.command("retire")(model_versions.retire)
+app.command("remove")(model_versions.remove)
 
 # Measuring a package.

@@ -67,6 +67,11 @@ def models_folder(root: Path) -> Path:
     return root / "models"
 
 
+def anything_installed(root: Path) -> bool:
+    """Say whether a package was ever installed on this box; where none was, no ledger need be asked."""
+    return models_folder(root).is_dir()
+
+
 def installed_folder(root: Path, digest: str) -> Path:
     """Return where the installed package of a digest ("sha256:<hex>") lies, whether or not it is there."""
     return models_folder(root) / digest.removeprefix(_ALGORITHM)

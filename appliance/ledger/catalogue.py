@@ -75,6 +75,10 @@ class Catalogue:
         """Return what would serve each name if nothing were installed."""
         return self._serving_else
 
+    def standing(self) -> list[Package]:
+        """Return every package that needs no installing, of all versions."""
+        return list(self._standing.values())
+
     def known(self, digest: str) -> Package | None:
         """Return the package of a digest for what its manifest says; nothing if it cannot be had."""
         found = self._standing.get(digest) or self._installed.get(digest)

@@ -115,6 +115,14 @@ def of_digest(tx: Tx, digest: str) -> Version | None:
     return next(iter(_listed(tx, sa.select(model_versions).where(model_versions.c.digest == digest))), None)
 
 
+def taken_by(tx: Tx, arrival: Arrival) -> str | None:
+    """Return the other digest that has an arrival's version number; what was rejected has none."""
+    found = find(tx, arrival.name, arrival.version)
+    if found is None or found.state is VersionState.REJECTED or found.digest == arrival.digest:
+        return None
+    return found.digest
+
+
 def fetched(tx: Tx, arrival: Arrival, *, evidence: Mapping[str, Any], at: float, by: str) -> Version:
     """Record a package that was checked and lies on the box; one that was rejected or removed comes back.
 
@@ -122,9 +130,8 @@ def fetched(tx: Tx, arrival: Arrival, *, evidence: Mapping[str, Any], at: float,
         OtherDigest: the version's number belongs to other bytes.
     """
     assert arrival.digest, "what cannot be named is not fetched"
-    taken = find(tx, arrival.name, arrival.version)
-    if taken is not None and taken.state is not VersionState.REJECTED and taken.digest != arrival.digest:
-        raise OtherDigest(arrival, taken.digest)
+    if (other := taken_by(tx, arrival)) is not None:
+        raise OtherDigest(arrival, other)
     row = _known(tx, arrival)
     if row is None:
         row = _insert(tx, arrival, VersionState.FETCHED, evidence, at)
@@ -161,7 +168,14 @@ def verifying(tx: Tx, version: Version, *, at: float) -> Version:
 
 
 def activated(
-    tx: Tx, version: Version, *, evidence: Mapping[str, Any], former_digest: str | None, at: float, by: str
+    tx: Tx,
+    version: Version,
+    *,
+    evidence: Mapping[str, Any],
+    former_digest: str | None,
+    at: float,
+    by: str,
+    word: str = "model.activated",
 ) -> Version:
     """Let a verified version serve its name, and retire the one that did, in this one transaction.
 
@@ -183,7 +197,7 @@ def activated(
         )
     except sa.exc.IntegrityError as error:
         raise Overtaken(f"another version of {version.name} was activated meanwhile") from error
-    _tell(tx, "model.activated", row, at=at, by=by, former=former_digest)
+    _tell(tx, word, row, at=at, by=by, instead_of=serving and serving.version)
     return row
 
 
@@ -195,10 +209,17 @@ def failed(tx: Tx, version: Version, *, evidence: Mapping[str, Any], at: float, 
     return row
 
 
-def retired(tx: Tx, version: Version, *, at: float, by: str, word: str = "model.retired") -> Version:
+def retired(tx: Tx, version: Version, *, at: float, by: str) -> Version:
     """Stop serving with a version; whatever else there is under its name serves again."""
     row = _move(tx, version, VersionState.RETIRED, at)
-    _tell(tx, word, row, at=at, by=by)
+    _tell(tx, "model.retired", row, at=at, by=by)
+    return row
+
+
+def gave_way(tx: Tx, version: Version, to: Arrival, *, at: float, by: str) -> Version:
+    """Retire a version because a person went back to what served before without being installed."""
+    row = _move(tx, version, VersionState.RETIRED, at)
+    _tell(tx, "model.rolled_back", to, at=at, by=by, instead_of=row.version)
     return row
 
 
@@ -219,6 +240,13 @@ def removed(tx: Tx, version: Version, *, at: float, by: str) -> Version:
         version = _move(tx, version, VersionState.RETIRED, at)
     row = _change(tx, version, at, removed_at=at)
     _tell(tx, "model.removed", row, at=at, by=by)
+    return row
+
+
+def repaired(tx: Tx, version: Version, *, at: float, by: str) -> Version:
+    """Record that a version's files were put right from its package: whoever serves with it looks anew."""
+    row = _change(tx, version, at)
+    _tell(tx, "model.repaired", row, at=at, by=by)
     return row
 
 
@@ -276,7 +304,7 @@ def _change(tx: Tx, version: Version, at: float, **values: Any) -> Version:
     return changed[0]
 
 
-def _tell(tx: Tx, word: str, version: Version, *, at: float, **detail: Any) -> None:
+def _tell(tx: Tx, word: str, version: Version | Arrival, *, at: float, **detail: Any) -> None:
     told = {"model": version.name, "version": version.version, "digest": version.digest}
     events.add(tx, word, at=at, **told, **detail)
 

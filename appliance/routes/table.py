@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from appliance.core import log
 from appliance.core.config import Config, ConfigError, Route
-from appliance.core.packages import models_folder
+from appliance.core.packages import anything_installed
 from appliance.ledger.catalogue import Catalogue, Served, standing
 from appliance.ledger.engine import LedgerRefused, Tx, open_ledger
 from appliance.routes.expression import Condition, ExpressionError, compile_condition
@@ -84,7 +84,7 @@ def compile_routes(config: Config) -> tuple[ActiveRoute, ...]:
 
 def _serving(config: Config) -> tuple[Mapping[str, Served], list[str]]:
     """Return what serves each name; the ledger is asked only where something was installed."""
-    if not any(models_folder(config.storage.root).glob("*/manifest.toml")):
+    if not anything_installed(config.storage.root):
         return standing(config.models.folders)
     try:
         ledger = open_ledger(config.ledger_url)
