@@ -41,7 +41,7 @@ class InferenceLimits:
         kserve_refused_wait_seconds: between two of them.
         kserve_answer_bytes_max: one answer of a remote server.
         serving_start_seconds_max: a serving child's first answer.
-        serving_end_seconds_max: a serving child that closed its line, and a call that is in the way of an end.
+        serving_end_seconds_max: a serving child that closed its line, or a call in the way of an end.
         load_seconds_max: one load of one engine in its child.
         deadline_grace_seconds: how much later than its deadline a child may answer before it is killed.
         tensors_bytes_max: shared memory for the inputs of one call, and for its outputs.
