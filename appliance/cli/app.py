@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from appliance.cli import analyse, box, care, model, setup, show
+from appliance.cli import analyse, box, care, doctor, model, setup, show
 
 app = typer.Typer(
     name="readside",
@@ -29,6 +29,7 @@ app.command("why")(show.why)
 app.command("retry")(care.retry)
 app.command("settle")(care.settle)
 app.command("analyse")(analyse.analyse)
+app.command("doctor")(doctor.doctor)
 app.add_typer(model.app, name="model")
 
 

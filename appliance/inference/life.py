@@ -10,6 +10,7 @@ from __future__ import annotations
 import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from appliance.core import log
@@ -144,7 +145,7 @@ class Life:
         before: Verdict | None = None,
     ) -> tuple[Engine, Verdict]:
         """Load and judge; what does not come through is unloaded."""
-        ready = self._watched(engine, plan, craft, held)
+        ready = self._watched(engine, plan, craft, held=held, of_store=craft is not None and craft.builds)
         try:
             ready.load(plan, folder=folder)
             verdict = self._judged(ready, plan, before)
@@ -157,7 +158,9 @@ class Life:
         _log.info("engine.active", **self._said(engine, plan))
         return ready, verdict
 
-    def _watched(self, engine: Engine, plan: EnginePlan, craft: Maker | None, held: ExitStack) -> Engine:
+    def _watched(
+        self, engine: Engine, plan: EnginePlan, craft: Maker | None, *, held: ExitStack, of_store: bool
+    ) -> Engine:
         """Record the crashes of what runs on this box, but for the processor's engine, the last resort."""
         if craft is None or not craft.local or self.settings.store is None:
             return engine
@@ -169,7 +172,18 @@ class Life:
             held.close()
             raise
         hosted = not isinstance(self.makers[engine.name], Maker)
-        return WatchedEngine(engine, plan, quarantine, hosted=hosted, held=held)
+        recheck = partial(self._recheck, plan) if of_store and hosted else None
+        return WatchedEngine(engine, plan, quarantine, hosted=hosted, held=held, recheck=recheck)
+
+    def _recheck(self, plan: EnginePlan) -> None:
+        store = self._store()
+        try:
+            found = None if store is None else store.find(plan)
+        except SidecarRefused as refusal:
+            _log.error("engine.rejected", key=plan.key[:19], reason=str(refusal))
+            raise InferenceError("inference.load", str(refusal)) from refusal
+        if found is None:
+            raise InferenceError("inference.load", "The built engine is no longer there.")
 
     def _judged(self, engine: Engine, plan: EnginePlan, before: Verdict | None) -> Verdict:
         reference = None if engine.name == "cpu" else self._reference()

@@ -109,16 +109,25 @@ class Quarantine:
             self._count(Crashes(key=key, engine=engine, model=model))
 
     def entries(self) -> Sequence[tuple[Crashes, bool]]:
-        """List the engines that crashed lately, and whether each is quarantined."""
+        """List the engines that crashed lately, and whether each is quarantined; writes nothing.
+
+        What died since the last start of its engine is counted at the next.
+
+        Raises:
+            InferenceError: inference.load, the record cannot be read.
+        """
         if not self.root.is_dir():
             return []
-        with _disk(), self._locked():
-            self._collect()
+        with _disk():
             read = [self._read(path) for path in sorted(self.root.glob("*.json"))]
         return [(one, self._is_quarantined(one)) for one in read if one is not None]
 
     def clear(self, start_of_key: str) -> list[str]:
-        """Forget the crashes of the engines whose key begins so; return their keys."""
+        """Forget the crashes of the engines whose key begins so; return their keys.
+
+        Raises:
+            InferenceError: inference.load, the record cannot be written.
+        """
         wanted = [
             one.key
             for one, _ in self.entries()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -21,19 +22,30 @@ from appliance.inference.engine import (
 )
 from appliance.inference.quarantine import Mark, Quarantine
 
+_ENDED = frozenset({"inference.crashed", "inference.deadline"})
+
 
 class WatchedEngine:
     """Passes everything on to the engine it holds; see `appliance.inference.engine.Engine`.
 
     `hosted`: the engine lives in a process of its own, whose end it reports itself (inference.crashed); this
     process ending is then no crash of the engine's, and no mark is left while it works.
-    `held` is closed when the engine is unloaded.
+    `held` is closed when the engine is unloaded. `recheck` looks at its files again before a process that was
+    started anew loads them; it raises inference.load when they are no longer what was judged.
     """
 
     def __init__(
-        self, inner: Engine, plan: EnginePlan, quarantine: Quarantine, *, hosted: bool, held: ExitStack
+        self,
+        inner: Engine,
+        plan: EnginePlan,
+        quarantine: Quarantine,
+        *,
+        hosted: bool,
+        held: ExitStack,
+        recheck: Callable[[], None] | None = None,
     ) -> None:
         self.inner = inner
+        self._recheck, self._doubtful = recheck, False
         self._plan, self._quarantine, self._hosted, self._held = plan, quarantine, hosted, held
         self._mark: Mark | None = None
         self._working, self._lock = 0, threading.Lock()
@@ -80,6 +92,9 @@ class WatchedEngine:
         Raises:
             InferenceError: as the engine says; a crash of its process is counted.
         """
+        if self._doubtful and self._recheck is not None:
+            self._recheck()
+            self._doubtful = False
         self._begin()
         try:
             return self.inner.infer(batch, deadline_seconds=deadline_seconds)
@@ -118,5 +133,7 @@ class WatchedEngine:
                 self._mark.idle()
 
     def _told(self, error: InferenceError) -> None:
+        # A process that ended, or was ended at a deadline, reads its files again when it is asked next.
+        self._doubtful = self._doubtful or error.word in _ENDED
         if error.word == "inference.crashed":
             self._quarantine.crashed(self._plan.key, engine=self.name, model=self._plan.package.manifest.name)

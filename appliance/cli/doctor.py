@@ -1,0 +1,123 @@
+"""Check a whole installation, or try every engine on this machine: `readside doctor`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from appliance.cli.checks import Check, of_program, of_site, settings_here
+from appliance.cli.terms import BAD_USE, JsonOption, err, fail, out, print_json, read_config
+from appliance.core import log
+from appliance.core.packages import find_packages
+from appliance.inference.engine import InferenceError
+from appliance.inference.life import CRASHES
+from appliance.inference.makers import MAKERS
+from appliance.inference.quarantine import Quarantine
+from appliance.inference.selftest import State, Trial, trials
+from appliance.inference.settings import EngineSettings, settings_of
+
+_KEY_DIGITS_MIN = 8
+
+
+def doctor(
+    config: Annotated[Path | None, typer.Option("--config", help="Check the site this describes.")] = None,
+    hardware_selftest: Annotated[
+        bool,
+        typer.Option(
+            "--hardware-selftest",
+            help="Try every engine on this machine with the models that ship; takes minutes on a GPU.",
+        ),
+    ] = False,
+    clear: Annotated[
+        str, typer.Option("--clear", metavar="KEY", help="Let a quarantined engine be tried again.")
+    ] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Check the installation; every line that is wrong says what to do. Exit 1 if anything is wrong."""
+    log.silence()
+    if clear:
+        _clear(clear, config)
+        return
+    if hardware_selftest:
+        _selftest(config, as_json=as_json)
+        return
+    checks = list(of_program() if config is None else of_site(config))
+    if as_json:
+        print_json({"ok": all(check.ok for check in checks), "checks": [asdict(check) for check in checks]})
+    else:
+        _show(checks)
+    if not all(check.ok for check in checks):
+        raise typer.Exit(1)
+
+
+def _show(checks: Sequence[Check]) -> None:
+    for check in checks:
+        out.print(f"{'ok   ' if check.ok else 'WRONG'}  {check.what}: {check.text}", markup=False)
+        if check.to_do:
+            out.print(f"       -> {check.to_do}", markup=False)
+    count = sum(not check.ok for check in checks)
+    out.print(
+        "Everything that was looked at is sound." if not count else f"{count} of {len(checks)} are wrong."
+    )
+
+
+def _clear(key: str, config: Path | None) -> None:
+    if config is None:
+        fail("--clear needs --config FILE: the record of crashes is the site's", code=BAD_USE)
+    if len(key.removeprefix("sha256:")) < _KEY_DIGITS_MIN:
+        fail(f"{key!r} is too short; give at least {_KEY_DIGITS_MIN} digits of the key", code=BAD_USE)
+    settings = settings_of(read_config(config))
+    assert settings.store is not None, "a site has a store"
+    try:
+        cleared = Quarantine(root=settings.store / CRASHES, limits=settings.limits).clear(key)
+    except InferenceError as error:
+        fail(error.sentence)
+    if not cleared:
+        fail(f"no engine that crashed has a key that begins with {key!r}")
+    for one in cleared:
+        out.print(f"{one[:19]} is tried again when its model is next loaded.", markup=False)
+
+
+def _selftest(config: Path | None, *, as_json: bool) -> None:
+    site = None if config is None else read_config(config)
+    names = tuple(MAKERS) if site is None else site.inference.engines
+    settings = EngineSettings() if site is None else settings_here(site)
+    packages, _ = find_packages(() if site is None else site.models.folders)
+    with err.status("trying the engines") as status:
+        told = list(
+            trials(list(packages.values()), names, settings, progress=lambda what: status.update(what))
+        )
+    failed = [trial for trial in told if trial.state is State.FAILED]
+    if as_json:
+        print_json({"ok": not failed, "engines": [asdict(trial) for trial in told]})
+    else:
+        _table(told)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _table(told: Sequence[Trial]) -> None:
+    table = Table("engine", "model", "verdict", "build s", "load s", "golden s", "ms a call", "MiB", box=None)
+    for trial in told:
+        call = "" if trial.call_seconds is None else f"{trial.call_seconds * 1000:.1f}"
+        table.add_row(
+            trial.engine,
+            trial.model,
+            trial.state.value,
+            *(_seconds(trial, stage) for stage in ("build", "load", "golden")),
+            call,
+            str(-(-trial.memory_bytes // 2**20)) if trial.memory_bytes else "",
+        )
+    out.print(table)
+    for trial in told:
+        if trial.reason:
+            out.print(f"{trial.engine}, {trial.model}: {trial.state.value}: {trial.reason}", markup=False)
+
+
+def _seconds(trial: Trial, stage: str) -> str:
+    return f"{trial.seconds[stage]:.2f}" if stage in trial.seconds else ""
