@@ -14,7 +14,7 @@ import secrets
 import shutil
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ _log = log.get("inference")
 SIDECAR = "sidecar.json"
 _SECRET = "engines.secret"
 _SECRET_BYTES = 32
-_LOCK = "store.lock"
+_LOCK, _SECRET_LOCK = "store.lock", "secret.lock"
 _OTHERS_MAY = stat.S_IRWXG | stat.S_IRWXO
 
 
@@ -154,17 +154,23 @@ class EngineStore:
         return unseal(data, secret)
 
     def secret(self) -> bytes:
-        """Read the box's own secret, making it when it is missing or when others could have read it."""
+        """Read the box's own secret, making it when it is missing or when others could have read it.
+
+        Raises:
+            OSError, DiskFault, NoSpace: it can be neither read nor written.
+        """
         path = make_folder(self.root).parent / _SECRET
-        with suppress(FileNotFoundError):
-            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-            with os.fdopen(handle, "rb") as file:
-                held = file.read(_SECRET_BYTES + 1)
-                if len(held) == _SECRET_BYTES and not os.fstat(handle).st_mode & _OTHERS_MAY:
-                    return held
-            _log.warning("engine.secret_renewed", reason="others could have read it, or it was damaged")
-        write_file(path, secrets.token_bytes(_SECRET_BYTES))
-        return path.read_bytes()
+        if (held := _held_secret(path)) is not None:
+            return held
+        with locked(self.root / _SECRET_LOCK, seconds_max=self.limits.crashes_wait_seconds_max):
+            # Another may have made it while we waited.
+            if (held := _held_secret(path)) is not None:
+                return held
+            if path.exists():
+                _log.warning("engine.secret_renewed", reason="others could have read it, or it was damaged")
+            made = secrets.token_bytes(_SECRET_BYTES)
+            write_file(path, made)
+            return made
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -266,6 +272,17 @@ def _read_plain(path: Path, bytes_max: int) -> bytes:
     if len(data) > bytes_max:
         raise SidecarRefused("Its description is too long.")
     return data
+
+
+def _held_secret(path: Path) -> bytes | None:
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return None
+    with os.fdopen(handle, "rb") as file:
+        held = file.read(_SECRET_BYTES + 1)
+        private = not os.fstat(file.fileno()).st_mode & _OTHERS_MAY
+    return held if private and len(held) == _SECRET_BYTES else None
 
 
 def _size_bytes(folder: Path) -> int:

@@ -1,0 +1,159 @@
+"""`readside doctor` says what is wrong, and for each thing what to do."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pynetdicom import AE
+from typer.testing import CliRunner
+
+from appliance.cli.app import app
+from appliance.inference.engine import InferenceError
+from appliance.inference.limits import InferenceLimits
+from appliance.inference.quarantine import Quarantine
+from appliance.ledger.engine import open_ledger
+from dicom_node.storage_classes import VERIFICATION
+from tests.appliance.inference.given import bands
+
+KEY = "sha256:" + "ab" * 32
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        return int(held.getsockname()[1])
+
+
+@pytest.fixture
+def peer_port() -> Iterator[int]:
+    """A peer that answers C-ECHO."""
+    entity = AE(ae_title="PACS")
+    entity.add_supported_context(VERIFICATION)
+    server = entity.start_server(("127.0.0.1", 0), block=False)
+    assert server is not None
+    assert server.socket is not None
+    yield server.socket.getsockname()[1]
+    server.shutdown()
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A storage root with a ledger."""
+    root = tmp_path / "root"
+    root.mkdir(mode=0o700)
+    open_ledger(f"sqlite:///{root / 'ledger.sqlite3'}").close()
+    return root
+
+
+@pytest.fixture(autouse=True)
+def _one_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One small model stands for all that ship."""
+    package = bands()
+    found = ({package.manifest.name: package}, [])
+    monkeypatch.setattr("appliance.cli.checks.find_packages", lambda _folders: found)
+
+
+def site(tmp_path: Path, port: int, *, more: str = "", storage: str = "floor_gib = 0.001") -> Path:
+    path = tmp_path / "site.toml"
+    path.write_text(
+        f"""
+[site]
+name = "here"
+[storage]
+root = "{tmp_path / "root"}"
+{storage}
+[[peers]]
+name = "pacs"
+ae_title = "PACS"
+host = "127.0.0.1"
+port = {port}
+{more}
+""",
+        encoding="utf-8",
+    )
+    return path
+
+
+def doctor(*arguments: str) -> tuple[int, dict[str, Any]]:
+    done = CliRunner().invoke(app, ["doctor", "--json", *arguments])
+    return done.exit_code, json.loads(done.stdout)
+
+
+def faults(told: dict[str, Any]) -> dict[str, str]:
+    wrong = [check for check in told["checks"] if not check["ok"]]
+    assert all(check["to_do"] for check in wrong), "each line that is wrong says what to do"
+    return {check["what"]: check["text"] for check in wrong}
+
+
+def test_a_sound_installation_is_sound(tmp_path: Path, root: Path, peer_port: int):
+    code, told = doctor("--config", str(site(tmp_path, peer_port)))
+    assert (code, told["ok"], faults(told)) == (0, True, {})
+    looked_at = {check["what"] for check in told["checks"]}
+    assert {"configuration", "clock", "storage", "free space", "ledger", "peer pacs"} <= looked_at
+    assert "model ct-tissue-bands" in looked_at
+    assert not list(root.glob(".readside-doctor*")), "what was written to try the disk is gone"
+
+
+def test_everything_that_is_wrong_is_told_at_once(
+    tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("appliance.cli.checks.find_packages", lambda _folders: ({}, ["model package x: y"]))
+    (root / "from-tomorrow").touch()
+    os.utime(root / "from-tomorrow", (time.time() + 86400,) * 2)
+    (root / "ledger.sqlite3").write_bytes(b"not a ledger" * 1000)
+    path = site(tmp_path, free_port(), storage="floor_gib = 1e9")
+    code, told = doctor("--config", str(path))
+    assert code == 1
+    found = faults(told)
+    assert set(found) == {"clock", "free space", "ledger", "peer pacs", "models"}
+    assert "does not answer C-ECHO (echo." in found["peer pacs"]
+
+
+def test_a_configuration_with_faults_is_all_that_is_looked_at(tmp_path: Path):
+    code, told = doctor("--config", str(site(tmp_path, 104, more='colour = "red"\nport2 = 1')))
+    assert code == 1
+    assert set(faults(told)) == {"configuration"}
+    assert sum(check["what"] == "configuration" for check in told["checks"]) == 2
+
+
+def test_a_lesser_engine_is_told(tmp_path: Path, root: Path, peer_port: int):
+    path = site(tmp_path, peer_port, more='[inference]\nengines = ["kserve", "cpu"]')
+    code, told = doctor("--config", str(path))
+    assert code == 1
+    assert all("on a lesser engine" in text for text in faults(told).values())
+    assert "model ct-tissue-bands" in faults(told)
+
+
+def test_a_quarantined_engine_is_shown_and_can_be_cleared(
+    tmp_path: Path, root: Path, peer_port: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("appliance.cli.checks.find_packages", lambda _folders: ({}, []))
+    quarantine = Quarantine(root=root / "engines" / "crashes", limits=InferenceLimits())
+    for _ in range(2):
+        quarantine.crashed(KEY, engine="tensorrt", model="some-model")
+    with pytest.raises(InferenceError, match="left alone"):
+        quarantine.check(KEY)
+    path = str(site(tmp_path, peer_port))
+    code, told = doctor("--config", path)
+    assert code == 1
+    assert faults(told) == {
+        "engine abababababab": "tensorrt for some-model ended its process 2 times and is left alone"
+    }
+    run = CliRunner()
+    assert run.invoke(app, ["doctor", "--config", path, "--clear", "ab"]).exit_code == 2
+    assert run.invoke(app, ["doctor", "--config", path, "--clear", "cdcdcdcd"]).exit_code == 1
+    assert run.invoke(app, ["doctor", "--config", path, "--clear", "abababababab"]).exit_code == 0
+    quarantine.check(KEY)
+    assert doctor("--config", path)[0] == 0
+
+
+def test_without_a_configuration_the_program_itself_is_looked_at():
+    done = CliRunner().invoke(app, ["doctor"])
+    assert done.exit_code == 0
+    assert "Everything that was looked at is sound." in done.stdout
