@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typer
 
-from appliance.cli import model_check, model_import, model_new, model_versions
+from appliance.cli import model_check, model_import, model_new, model_triton, model_versions
 
 app = typer.Typer(name="model", help="Work with model packages.", no_args_is_help=True)
 
@@ -18,6 +18,7 @@ app.command("check")(model_check.check)
 app.command("pack")(model_check.pack_package)
 app.command("import")(model_import.import_onnx)
 app.command("import-monai")(model_import.import_monai)
+app.command("export-triton")(model_triton.export_triton)
 
 # Packages on a box.
 app.command("list")(model_versions.list_models)

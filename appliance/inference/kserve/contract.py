@@ -21,7 +21,7 @@ DIGEST_PARAMETER = "readside.package."
 # Type in the protocol's words, and lengths of the axes; ANY where one is free.
 _Tensor: TypeAlias = tuple[str, tuple[int, ...]]
 _ANY = -1
-_NAMES = {"bool": "BOOL", "float16": "FP16", "float32": "FP32", "float64": "FP64"}
+_NAMES = {"bool": "BOOL", "float16": "FP16", "float32": "FP32", "float64": "FP64", "bfloat16": "BF16"}
 
 
 def folder_of(version: str) -> str:

@@ -7,7 +7,6 @@ Never: writes anything but the network and what the server must know to run it.
 from __future__ import annotations
 
 import re
-import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -66,13 +65,16 @@ def export(package: Package, repository: Path, *, batching: Batching | None = No
             "inference.load", f"The repository holds another package as version {version}; raise the version."
         )
     folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / version).exists():
-        with tempfile.TemporaryDirectory(dir=repository, prefix=".readside-") as name:
-            shutil.copyfile(package.onnx_path(), Path(name) / "model.onnx")
-            Path(name).chmod(0o755)
-            shutil.copytree(name, folder / version)
     text = config_of(package, network, batching or Batching(), digests | {version: package.digest})
-    (folder / "config.pbtxt").write_text(text, encoding="utf-8")
+    # The server ignores a folder whose name is no number, so nothing is seen before it is whole.
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".readside-") as name:
+        config, whole = Path(name) / "config.pbtxt", Path(name) / version
+        config.write_text(text, encoding="utf-8")
+        config.replace(folder / "config.pbtxt")
+        if not (folder / version).exists():
+            whole.mkdir()
+            (whole / "model.onnx").write_bytes(network.content)
+            whole.rename(folder / version)
     return folder
 
 

@@ -17,16 +17,21 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
+from typer.testing import CliRunner
 
+from appliance.cli.app import app
 from appliance.demo.box import free_ports
 from appliance.inference.choose import open_engine
 from appliance.inference.engine import Engine, InferenceError
 from appliance.inference.kserve import KServe
+from appliance.inference.kserve.contract import differences, version_on
+from appliance.inference.kserve.export import export
 from appliance.inference.limits import InferenceLimits
+from appliance.inference.onnx_file import read_network
 from appliance.inference.settings import EngineSettings
 from models.catalogue import shipped
 from models.package import Package, open_package
-from tests.appliance.inference.given import bands, doubling, package_of
+from tests.appliance.inference.given import bands, doubling, network, package_of
 from tests.triton.repository import put
 from tests.triton.server import Triton
 
@@ -330,6 +335,69 @@ class TestLoss:
         put(triton.repository, package)
         engine = KServe(settings(triton.urls["grpc"]))
         assert engine.plan(package).key != engine.plan(package).key
+
+
+class TestExport:
+    """A package in a model repository."""
+
+    def test_versions_lie_side_by_side_and_each_bears_its_package_s_digest(self, tmp_path: Path):
+        package, repository = named(tmp_path, "doubling"), tmp_path / "models"
+        newer = replace(
+            package,
+            manifest=package.manifest.model_copy(update={"version": "1.2.3"}),
+            digest="sha256:" + 64 * "a",
+        )
+        folder = export(package, repository)
+        assert export(newer, repository) == folder
+        assert export(newer, repository) == folder
+        assert {path.name for path in folder.iterdir()} == {"1000000", "1002003", "config.pbtxt"}
+        text = (folder / "config.pbtxt").read_text(encoding="utf-8")
+        for version, digest in (("1000000", package.digest), ("1002003", newer.digest)):
+            assert f'key: "readside.package.{version}" value: {{ string_value: "{digest}" }}' in text
+        assert (folder / "1002003" / "model.onnx").read_bytes() == package.onnx_path().read_bytes()
+
+    def test_another_package_under_the_same_version_is_refused(self, tmp_path: Path):
+        package, repository = named(tmp_path, "doubling"), tmp_path / "models"
+        export(package, repository)
+        with pytest.raises(InferenceError, match="raise the version"):
+            export(replace(package, digest="sha256:" + 64 * "b"), repository)
+
+    def test_calls_are_gathered_only_where_the_network_takes_any_number_of_cases(self, tmp_path: Path):
+        fixed = network([helper.make_node("Add", ["image", "image"], ["labels"])], shape=(1, 1, "y", "x"))
+        folder = export(named(tmp_path, "fixed", fixed), tmp_path / "models")
+        text = (folder / "config.pbtxt").read_text(encoding="utf-8")
+        assert "max_batch_size: 0" in text
+        assert "dims: [1, 1, -1, -1]" in text
+        assert "dynamic_batching" not in text
+
+    def test_the_command_says_where_it_wrote(self, tmp_path: Path):
+        package = next(path for path in shipped() if path.name == "ct-tissue-bands")
+        said = CliRunner().invoke(app, ["model", "export-triton", str(package), str(tmp_path), "--json"])
+        assert said.exit_code == 0, said.output
+        assert json.loads(said.output)["version"] == "1000000"
+        assert (tmp_path / "ct-tissue-bands" / "1000000" / "model.onnx").is_file()
+
+
+@pytest.mark.parametrize(
+    ("there", "version", "fault"),
+    [
+        (["1000000", "7"], "1000000", ""),
+        (["3"], "3", ""),
+        ([], "", ""),
+        (["1", "2"], "", "has the versions 1, 2 and no 1000000, the folder of version 1.0.0"),
+    ],
+)
+def test_the_version_on_the_server(there: list[str], version: str, fault: str):
+    assert version_on(there, "1.0.0") == (version, fault)
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [{}, {"inputs": None}, {"inputs": [None, 3, {"name": "image"}]}, {"inputs": [{"name": 1, "shape": "x"}]}],
+)
+def test_metadata_that_says_nothing_is_a_difference(tmp_path: Path, metadata: dict[str, Any]):
+    ends = read_network(package_of(tmp_path, doubling()).onnx_path())
+    assert differences(ends, metadata) == ["it has no input 'image'", "it has no output 'labels'"]
 
 
 class Eavesdropper:
