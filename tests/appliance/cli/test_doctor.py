@@ -20,6 +20,7 @@ from appliance.inference.limits import InferenceLimits
 from appliance.inference.quarantine import Quarantine
 from appliance.ledger.engine import open_ledger
 from dicom_node.storage_classes import VERIFICATION
+from models.package import Package
 from tests.appliance.inference.given import bands
 
 KEY = "sha256:" + "ab" * 32
@@ -55,7 +56,7 @@ def root(tmp_path: Path) -> Path:
 def _one_model(monkeypatch: pytest.MonkeyPatch) -> None:
     """One small model stands for all that ship."""
     package = bands()
-    found = ({package.manifest.name: package}, [])
+    found: tuple[dict[str, Package], list[str]] = ({package.manifest.name: package}, [])
     monkeypatch.setattr("appliance.cli.checks.find_packages", lambda _folders: found)
 
 
