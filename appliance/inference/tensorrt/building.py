@@ -138,13 +138,12 @@ class Building:
         """Give the builder a timing cache, where the library keeps one; TensorRT-RTX says it does not."""
         if not hasattr(config, "create_timing_cache"):
             return None
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", DeprecationWarning)
-            try:
-                cache = config.create_timing_cache(options.timing_cache or b"")
-            except DeprecationWarning:
-                return None
-        if cache is None or not config.set_timing_cache(cache, False):
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            cache = config.create_timing_cache(options.timing_cache or b"")
+            # A cache of another device or version is not taken: then all is measured again.
+            taken = cache is not None and config.set_timing_cache(cache, False)
+        if not taken or any(issubclass(one.category, DeprecationWarning) for one in said):
             return None
         return cache
 

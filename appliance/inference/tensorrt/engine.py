@@ -229,9 +229,10 @@ class TensorRt:
             )
 
     def _targets(self, installed: Library | None, device: Device | None) -> tuple[str, ...]:
-        if installed is None or not installed.capabilities:
+        """Aim TensorRT-RTX at this device; without one it chooses: not every network builds for all."""
+        if device is None or installed is None or not installed.capabilities:
             return ()
-        return installed.capabilities if device is None else (_target(device),)
+        return (_target(device),)
 
     def _options(self, installed: Library, device: Device | None, folder: Path) -> BuildOptions:
         earlier = folder / TIMING_CACHE

@@ -173,6 +173,13 @@ def test_a_target_the_library_does_not_know_is_refused(rtx: trt_child.Builder):
         rtx.build(doubling().SerializeToString(), {"image": PICTURES}, BuildOptions(targets=("SM10",)))
 
 
+def test_turing_is_refused_what_it_cannot_do(rtx: trt_child.Builder, small: onnx.ModelProto):
+    """RTX has no 3D convolution in float32 for compute capability 7.5; it names the operation."""
+    with pytest.raises(InferenceError, match="SM75") as caught:
+        rtx.build(small.SerializeToString(), {INPUT: PATCHES}, BuildOptions(targets=("SM75", "SM89")))
+    assert caught.value.word == "inference.build"
+
+
 def test_types_that_do_not_agree_are_refused_in_a_strongly_typed_network(rtx: trt_child.Builder):
     half = numpy_helper.from_array(np.ones((1, 1, 1, 1), np.float16), "half")
     model = network([helper.make_node("Add", ["image", "half"], ["labels"])], weights=[half])

@@ -9,15 +9,18 @@ import importlib.util
 import multiprocessing
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from appliance.inference.engine import InferenceError
+from appliance.inference.engine import BuildReport, InferenceError
 from appliance.inference.shapes import ShapeRange
+from appliance.inference.tensorrt import TensorRt
 from appliance.inference.tensorrt.building import Building, BuildOptions
 from appliance.inference.tensorrt.library import MODULES, find
 from appliance.inference.tensorrt.reporting import details_of, layers_of_definition
+from models.package import open_package
 
 RTX = MODULES[2:]
 SECONDS_MAX = 100
@@ -46,10 +49,34 @@ class Builder:
 
 def builder() -> Iterator[Builder]:
     """Start the child; for a fixture of a whole module."""
-    if not any(importlib.util.find_spec(module) for module in RTX):
-        pytest.skip("TensorRT-RTX is not installed")
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with _child() as pool:
         yield Builder(pool)
+
+
+def build_package(path: Path, folder: Path) -> tuple[BuildReport, list[float]]:
+    """Let the engine build a package into a folder, in a child; gives its report and the shares shown."""
+    with _child() as pool:
+        return pool.submit(_build_package, path, folder).result(timeout=SECONDS_MAX)
+
+
+def installed() -> bool:
+    """Say whether TensorRT-RTX is there; it is not loaded."""
+    return any(importlib.util.find_spec(module) for module in RTX)
+
+
+def _child() -> ProcessPoolExecutor:
+    if not installed():
+        pytest.skip("TensorRT-RTX is not installed")
+    return ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
+
+
+def _build_package(path: Path, folder: Path) -> tuple[BuildReport, list[float]]:
+    shown: list[float] = []
+    engine = TensorRt(modules=RTX)
+    report = engine.build(
+        engine.plan(open_package(path)), folder=folder, progress=lambda share, _: shown.append(share)
+    )
+    return report, shown
 
 
 def _build(network: bytes, ranges: dict[str, ShapeRange], options: BuildOptions) -> dict[str, Any]:
