@@ -13,15 +13,18 @@ from pydicom.dataset import Dataset
 from rich.progress import Progress
 
 from appliance.assemble.gather import digest_of
+from appliance.cli.checks import settings_here
 from appliance.cli.terms import BAD_USE, JsonOption, err, fail, out, print_json, read_config
 from appliance.core import log
+from appliance.core.config import Config
 from appliance.core.geometry import facts_for_routes
 from appliance.core.instance import Instance
 from appliance.core.packages import find_packages
 from appliance.core.words import Outcome
 from appliance.disk.durable import make_folder
-from appliance.inference.choose import open_engine
+from appliance.inference.choose import MAKERS, open_engine
 from appliance.inference.engine import Engine, InferenceError
+from appliance.inference.process import hosted
 from appliance.results.context import EncodedObject, Notice, NoticeKind, ResultContext
 from appliance.results.encode import encode, encode_notice
 from appliance.routes.expression import compile_condition
@@ -74,9 +77,7 @@ def analyse(
     if not content.instances:
         fail(f"{folder} holds no readable DICOM instance")
     try:
-        engine, stepped_down = open_engine(
-            packages[model], ("cpu",) if site is None else site.inference.engines
-        )
+        engine, stepped_down = _opened(packages[model], site)
     except InferenceError as error:
         fail(error.sentence)
     bench = Bench(
@@ -86,10 +87,35 @@ def analyse(
         content=content,
         target=make_folder(target),
     )
-    reports = [_study(bench, study_uid) for study_uid in sorted({i.study_uid for i in content.instances})]
+    try:
+        studies = sorted({instance.study_uid for instance in content.instances})
+        reports = [_study(bench, study_uid) for study_uid in studies]
+    finally:
+        engine.unload()
     _show(reports, as_json=as_json)
     if any(report["outcome"] == Outcome.FAILED for report in reports):
         raise typer.Exit(1)
+
+
+def _opened(package: Package, site: Config | None) -> tuple[Engine, str | None]:
+    """Open an engine as the worker would, but wait for one that must be built first.
+
+    Raises:
+        InferenceError: none of the site's engines can run the model.
+    """
+    if site is None:
+        return open_engine(package, ["cpu"])
+    with Progress(console=err, transient=True) as progress:
+        task = progress.add_task("building the engine", total=1.0, visible=False)
+        return open_engine(
+            package,
+            site.inference.engines,
+            settings=settings_here(site),
+            makers=hosted(MAKERS),
+            progress=lambda share, stage: progress.update(
+                task, description=f"building: {stage}", completed=share, visible=True
+            ),
+        )
 
 
 def _study(bench: Bench, study_uid: str) -> dict[str, Any]:
