@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import onnx
+from onnx import TensorProto, helper
 
 from appliance.core.packages import installed_folder
 from appliance.ledger import versions
@@ -18,16 +21,45 @@ NAME = "ct-tissue-bands"
 
 def bands(folder: Path, version: str = "1.1.0", *, changes: Mapping[str, str] | None = None) -> Path:
     """Write the tissue bands under another version into a folder; `changes` are made in its manifest."""
-    path = folder / f"{NAME}-{version}"
-    shutil.copytree(LIBRARY / NAME, path)
+    return copied(NAME, folder, version, changes or {})
+
+
+def copied(name: str, folder: Path, version: str, changes: Mapping[str, str]) -> Path:
+    """Write a package that ships under another version into a folder."""
+    path = folder / f"{name}-{version}"
+    shutil.copytree(LIBRARY / name, path)
     manifest = path / "manifest.toml"
     text = manifest.read_text(encoding="utf-8")
-    old = f'version = "{shipped().manifest.version}"'
-    for before, after in {old: f'version = "{version}"', **(changes or {})}.items():
+    old = f'version = "{open_package(LIBRARY / name).manifest.version}"'
+    for before, after in {old: f'version = "{version}"', **changes}.items():
         assert text.count(before) >= 1, f"the manifest has no {before!r}"
         text = text.replace(before, after)
     manifest.write_text(text, encoding="utf-8")
     return path
+
+
+def lesion(folder: Path, nodes: Sequence[onnx.NodeProto], version: str = "1.1.0") -> Path:
+    """Write the lesion model with another network, from "image" to "probability", into a folder."""
+    path = copied("ct-phantom-lesion", folder, version, {})
+    shape: list[str | int | None] = ["batch", 1, 64, 64, 64]
+    ends = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in ("image", "probability")
+    ]
+    graph = helper.make_graph(list(nodes), "test", ends[:1], ends[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    onnx.save_model(model, path / "model.onnx")
+    return path
+
+
+def says_nothing(folder: Path) -> Path:
+    """A lesion model that never finds anything: no golden case with a lesion reproduces."""
+    return lesion(folder, [helper.make_node("Sub", ["image", "image"], ["probability"])])
+
+
+def says_nan(folder: Path) -> Path:
+    """A lesion model whose every answer is not a number."""
+    zero = helper.make_node("Sub", ["image", "image"], ["zero"])
+    return lesion(folder, [zero, helper.make_node("Div", ["zero", "zero"], ["probability"])])
 
 
 def shipped() -> Package:
@@ -45,9 +77,9 @@ def put(ledger: Ledger, root: Path, path: Path) -> Version:
         return versions.fetched(tx, arrival, evidence={}, at=ledger.clock.now(), by="jo")
 
 
-def activate(ledger: Ledger, version: Version) -> Version:
-    """Let a version serve, as an activation that passed leaves it."""
+def activate(ledger: Ledger, version: Version, *, former: str | None = None) -> Version:
+    """Let a version serve in place of a digest, as an activation that passed leaves it."""
     at = ledger.clock.now()
     with ledger.write() as tx:
         row = versions.verifying(tx, versions.building(tx, version, at=at), at=at)
-        return versions.activated(tx, row, evidence={}, former_digest=None, at=at, by="jo")
+        return versions.activated(tx, row, evidence={}, former_digest=former, at=at, by="jo")
