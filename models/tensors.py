@@ -15,6 +15,9 @@ DoubleArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 LabelArray = npt.NDArray[np.uint8]
 
+PROJECTIONS = frozenset({"CR", "DX", "MG", "RF", "XA", "RG", "PX", "IO"})
+"""Modalities whose images are projections (PS3.3 C.7.3.1.1.1)."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Volume:
@@ -74,6 +77,11 @@ class Volume:
     def spacing_mm(self) -> tuple[float, float, float]:
         """Give the voxel size (z, y, x) in mm, z along the normal."""
         return (self.slice_spacing_mm, *self.pixel_spacing_mm)
+
+    @property
+    def is_projection(self) -> bool:
+        """Say whether it is a shadow picture, whose pixel spacing is no size in the patient."""
+        return self.modality in PROJECTIONS
 
     @property
     def voxel_volume_mm3(self) -> float:

@@ -6,6 +6,7 @@ list of lesions is cut at its bound.
 Never: says "no finding" where a region lies in the band its author does not trust.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
@@ -17,8 +18,8 @@ from scipy import ndimage
 from models import codes
 from models.findings import Code, Lesion, Measurement, Outcome
 from models.labels import Label, Name
-from models.operations.grid import Grid
-from models.operations.label_maps import segment_of
+from models.operations.grid import Grid, lay
+from models.operations.label_maps import segment_of, why_no_volume
 from models.operations.part import Part, Scene
 from models.operations.strict import Strict
 from models.tensors import BoolArray, FloatArray, Volume
@@ -39,7 +40,8 @@ class Components(Strict):
         threshold: probability from which a voxel belongs to a region.
         abstain: [low, high): when no region reaches `high` and something reaches `low`, the model abstains,
             and shows what reaches `low`.
-        volume_ml_min: smaller regions are not reported.
+        volume_ml_min, voxels_min: smaller regions are not reported; voxels are those of the network's grid,
+            or of the source where the network sees slices or images.
         lesions_max: how many are listed; all are drawn and counted.
     """
 
@@ -49,13 +51,18 @@ class Components(Strict):
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
     abstain: tuple[Share, Share] | None = None
     volume_ml_min: Annotated[float, Field(ge=0)] = 0.0
+    voxels_min: Annotated[int, Field(ge=0)] = 0
     lesions_max: Annotated[int, Field(ge=1, le=1000)] = 100
     reads: ClassVar[tuple[str, ...]] = ("probability", "classes")
 
+    def begin(self, scene: Scene) -> "_Collected":
+        """Start collecting slice by slice, for a network that sees slices or images."""
+        return _Collected(self, scene)
+
     def interpret(self, field: FloatArray, laid: Grid, scene: Scene) -> Part:
-        """Find the regions of `field`, (channels, z, y, x) on the grid `laid`."""
+        """Find the regions of `field`, (z, y, x) on the grid `laid`: the probability of the label."""
         (label,) = scene.chosen((self.label,))
-        outcome, found = self._decide(field[label.value], laid)
+        outcome, found = self._decide(field, laid)
         mask = np.zeros(scene.volume.shape, dtype=np.bool_)
         for region in found:
             mask[region.source_box] |= region.mask
@@ -80,7 +87,9 @@ class Components(Strict):
         """Give the regions at `level`, the largest on the source grid first."""
         regions, _ = ndimage.label(probability >= level, structure=np.ones((3, 3, 3), dtype=np.bool_))
         counts = np.bincount(regions.ravel())
-        voxels_min = self.volume_ml_min * 1000.0 / float(np.prod(laid.spacing_mm))
+        voxels_min = float(self.voxels_min)
+        if self.volume_ml_min:
+            voxels_min = max(voxels_min, self.volume_ml_min * 1000.0 / float(np.prod(laid.spacing_mm)))
         found = [
             _draw(probability, regions, number, box, laid=laid, level=level)
             for number, box in enumerate(ndimage.find_objects(regions), start=1)
@@ -93,16 +102,45 @@ class Components(Strict):
     ) -> str:
         if outcome is Outcome.NO_FINDING:
             return f"No {label.title} found."
-        volume_ml, long_axis_mm, probability = (item.value for item in lesions[0].measurements)
-        size = f"largest {volume_ml:.1f} mL, {long_axis_mm:.0f} mm"
+        sizes = ", ".join(_in_words(lesions[0].measurements))
+        probability = f"probability {lesions[0].probability:.2f}"
         listed = "" if len(lesions) == len(found) else f" The {len(lesions)} largest are listed."
         if outcome is Outcome.ABSTAINED:
             highest = max(region.probability for region in found)
             return (
-                f"Uncertain: {label.count(len(found))} possible ({size}), probability at most "
-                f"{highest:.2f}; the model neither confirms nor excludes.{listed}"
+                f"Uncertain: {label.count(len(found))} possible{f' (largest {sizes})' if sizes else ''}, "
+                f"probability at most {highest:.2f}; the model neither confirms nor excludes.{listed}"
             )
-        return f"{label.count(len(found))} found ({size}, probability {probability:.2f}).{listed}"
+        said = f"largest {sizes}, {probability}" if sizes else probability
+        return f"{label.count(len(found))} found ({said}).{listed}"
+
+
+class _Collected:
+    """Hold the probability of one label over the source, slice by slice."""
+
+    def __init__(self, step: Components, scene: Scene) -> None:
+        self._step, self._scene = step, scene
+        self._field = np.zeros(scene.volume.shape, dtype=np.float32)
+
+    def take_probability(self, first: int, block: FloatArray) -> None:
+        """Add the slices that begin at index `first`: float32, (n, y, x)."""
+        self._field[first : first + len(block)] = block
+
+    def finish(self) -> Part:
+        """Find the regions."""
+        laid = lay(self._scene.volume, orientation="source", spacing_mm=None)
+        return self._step.interpret(self._field, laid, self._scene)
+
+
+def _in_words(measurements: tuple[Measurement, ...]) -> Iterator[str]:
+    """Write sizes for the reader."""
+    for one in measurements:
+        if one.name == codes.VOLUME:
+            yield f"{one.value:.1f} mL"
+        elif one.name == codes.AREA:
+            yield f"{one.value:.0f} mm2"
+        elif one.name == codes.LONG_AXIS:
+            yield f"{one.value:.0f} mm"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -133,7 +171,7 @@ def _draw(
     if not turned.any():
         turned, reach = _nearest(values, first, laid)
     mask, origin = _in_source(turned, reach, laid)
-    return _Region(probability=float(values[mine].max()), origin=origin, mask=mask)
+    return _Region(probability=min(1.0, float(values[mine].max())), origin=origin, mask=mask)
 
 
 def _widened(box: Box, shape: tuple[int, int, int]) -> Box:
@@ -171,11 +209,6 @@ def _lesion(number: int, region: _Region, label: Label, volume: Volume) -> Lesio
     """Measure one region on the source grid."""
     largest = int(region.mask.sum(axis=(1, 2)).argmax())
     finding = label.type.code()
-    values: tuple[tuple[Code, float, Code], ...] = (
-        (codes.VOLUME, float(region.mask.sum()) * volume.voxel_volume_mm3 / 1000.0, codes.MILLILITRE),
-        (codes.LONG_AXIS, long_axis_mm(region.mask[largest], volume.pixel_spacing_mm), codes.MILLIMETRE),
-        (codes.PROBABILITY, region.probability, codes.NO_UNITS),
-    )
     return Lesion(
         label=str(number),
         segment=label.name,
@@ -186,9 +219,23 @@ def _lesion(number: int, region: _Region, label: Label, volume: Volume) -> Lesio
         slice_index=region.origin[0] + largest,
         measurements=tuple(
             Measurement(name=name, value=value, unit=unit, segment=label.name, finding=finding)
-            for name, value, unit in values
+            for name, value, unit in _values(region, largest, volume)
         ),
     )
+
+
+def _values(region: _Region, largest: int, volume: Volume) -> Iterator[tuple[Code, float, Code]]:
+    """Give sizes and probability; one slice has no volume, and a projection no size in the patient."""
+    voxels = float(region.mask.sum())
+    if not volume.is_projection:
+        if why_no_volume(volume) is None:
+            yield codes.VOLUME, voxels * volume.voxel_volume_mm3 / 1000.0, codes.MILLILITRE
+        elif len(volume.voxels) == 1:
+            area_mm2 = voxels * volume.pixel_spacing_mm[0] * volume.pixel_spacing_mm[1]
+            yield codes.AREA, area_mm2, codes.SQUARE_MILLIMETRE
+        length_mm = long_axis_mm(region.mask[largest], volume.pixel_spacing_mm)
+        yield codes.LONG_AXIS, length_mm, codes.MILLIMETRE
+    yield codes.PROBABILITY, region.probability, codes.NO_UNITS
 
 
 def long_axis_mm(plane: BoolArray, pixel_spacing_mm: tuple[float, float]) -> float:

@@ -6,7 +6,7 @@ Never: bridges a gap. The caller gives it regular volumes only.
 """
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
@@ -14,11 +14,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from models.tensors import FloatArray, Volume, affine
+from models.tensors import DoubleArray, FloatArray, Volume, affine
 
 Orientation = Literal["source", "LPS", "RAS"]
 Triple = tuple[float, float, float]
 Shape = tuple[int, int, int]
+Box = tuple[range, range, range]
 Scalar = TypeVar("Scalar", bound=np.generic)
 _SIGNS: dict[str, tuple[int, int, int]] = {"LPS": (1, 1, 1), "RAS": (1, -1, -1)}
 """Signs of (z, y, x) against (Superior, Posterior, Left)."""
@@ -118,6 +119,29 @@ class Grid:
             field = np.moveaxis(np.tensordot(matrix, field, axes=(1, axis)), 0, axis)
         return field
 
+    def planes(self, field: FloatArray, *, first: Shape, box: Box) -> Iterator[tuple[int, FloatArray]]:
+        """Interpolate channels of part of the grid, one turned source plane after the other.
+
+        Gives (z, (channels, y, x)) for each z of `box`; `field` is (channels, z, y, x), else as for `back`.
+        """
+        parts = [slice(first[axis], first[axis] + field.shape[axis + 1]) for axis in range(3)]
+        depth, rows, columns = (
+            self._out_of(axis)[box[axis].start : box[axis].stop, parts[axis]] for axis in range(3)
+        )
+        across, down = sparse.csr_array(rows), sparse.csr_array(columns)
+        for z, share in zip(box[0], depth, strict=True):
+            near = np.flatnonzero(share)
+            plane = np.tensordot(share[near], field[:, near], axes=(0, 1))
+            yield z, np.stack([(down @ (across @ channel).T).T for channel in plane])
+
+    def to_source(self, points: DoubleArray) -> DoubleArray:
+        """Bring points (m, 3), (z, y, x) from the grid's outer corner, to the source's."""
+        steps = np.array(self.spacing_mm) / np.array(self.source_spacing_mm)
+        turned = points * steps
+        ends = np.array(self.source_shape, dtype=np.float64)
+        turned = np.where(np.array(self.turn.flips), ends - turned, turned)
+        return np.asarray(turned[:, np.argsort(self.turn.axes)])
+
     def covered(self, first: Shape, size: Shape) -> tuple[range, range, range]:
         """Give the ranges of turned source indices that a box of the grid can reach."""
         ranges = []
@@ -147,12 +171,21 @@ class Grid:
         )
 
 
-def lay(volume: Volume, *, orientation: Orientation, spacing_mm: Triple | None) -> Grid:
-    """Lay the network's grid over `volume`; without a spacing it is the turned source grid itself."""
+def lay(
+    volume: Volume, *, orientation: Orientation, spacing_mm: Triple | None, size: Shape | None = None
+) -> Grid:
+    """Lay the network's grid over `volume`: of a spacing, or of a size that the whole volume is brought to.
+
+    Without either it is the turned source grid itself.
+    """
     turn = turn_of(volume, orientation)
     z, y, x = turn.reorder(tuple(float(size) for size in volume.shape))
     source = (int(z), int(y), int(x))
-    steps = turn.reorder(volume.spacing_mm)
+    z, y, x = volume.spacing_mm
+    steps = turn.reorder((z or 1.0, y, x))  # one slice may have no thickness stated
+    if size is not None:
+        z, y, x = (step * old / new for old, step, new in zip(source, steps, size, strict=True))
+        return Grid(turn=turn, source_shape=source, source_spacing_mm=steps, shape=size, spacing_mm=(z, y, x))
     wanted = spacing_mm or steps
     z, y, x = (
         np.ceil(size * step / new - 1e-6) for size, step, new in zip(source, steps, wanted, strict=True)

@@ -7,15 +7,14 @@ Never: gives a volume where the distance between slices is not one number.
 from typing import ClassVar, Literal, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from models import codes
-from models.findings import Measurement, Segment, Withheld
+from models.findings import Code, Measurement, Segment, Withheld
 from models.labels import Label, Name
 from models.operations.band import Threshold
 from models.operations.part import Part, Scene
 from models.operations.strict import Strict
-from models.tensors import LabelArray, Volume
+from models.tensors import BoolArray, LabelArray, Volume
 
 Quantity = Literal["volume", "mean", "standard-deviation"]
 LABELS = 256
@@ -58,9 +57,9 @@ class WriteSegments(Strict):
     threshold: Threshold = 0.5
     reads: ClassVar[tuple[str, ...]] = ("labels", "classes", "probability")
 
-    def begin(self, scene: Scene) -> LabelMapReader:
+    def begin(self, scene: Scene) -> "_Segments":
         """Start collecting."""
-        return _Masks(self, scene)
+        return _Segments(scene.chosen(self.labels), scene)
 
 
 class _Tally:
@@ -100,20 +99,40 @@ class _Tally:
         if quantity == "volume":
             return self._volume(label, count)
         if count == 0:
-            return _withheld(label, quantity, "No voxel of the series lies in this band.")
+            return self._withheld(label, quantity, "No voxel of the series lies in this band.")
+        reason = _why_no_value(self._scene.volume)
+        if reason is not None:
+            return self._withheld(label, quantity, reason)
         mean = total / count
         if quantity == "mean":
-            return _measured(label, quantity, mean)
+            return self._measured(label, quantity, mean)
         divisor = count if self._step.deviation == "population" else count - 1
         if divisor == 0:
-            return _withheld(label, quantity, "One voxel alone has no sample standard deviation.")
-        return _measured(label, quantity, float(np.sqrt(max(0.0, squares - total * mean) / divisor)))
+            return self._withheld(label, quantity, "One voxel alone has no sample standard deviation.")
+        return self._measured(label, quantity, float(np.sqrt(max(0.0, squares - total * mean) / divisor)))
 
     def _volume(self, label: Label, count: float) -> Measurement | Withheld:
         reason = why_no_volume(self._scene.volume)
         if reason is not None:
-            return _withheld(label, "volume", reason)
-        return _measured(label, "volume", count * self._scene.volume.voxel_volume_mm3 / 1000.0)
+            return self._withheld(label, "volume", reason)
+        return self._measured(label, "volume", count * self._scene.volume.voxel_volume_mm3 / 1000.0)
+
+    def _measured(self, label: Label, quantity: Quantity, value: float) -> Measurement:
+        name, unit, derivation = named(quantity, self._scene.volume)
+        return Measurement(
+            name=name,
+            value=float(value),
+            unit=unit,
+            segment=label.name,
+            finding=label.type.code(),
+            derivation=derivation,
+        )
+
+    def _withheld(self, label: Label, quantity: Quantity, reason: str) -> Withheld:
+        name, _, derivation = named(quantity, self._scene.volume)
+        return Withheld(
+            name=name, derivation=derivation, reason=reason, segment=label.name, finding=label.type.code()
+        )
 
     def _statement(self, withheld: list[Withheld]) -> str:
         names = ", ".join(label.title for label in self._scene.chosen(self._step.labels))
@@ -126,29 +145,37 @@ class _Tally:
         return said
 
 
-class _Masks:
-    """Hold one mask per chosen label."""
+class Masks:
+    """Hold one mask per chosen label, on the source grid."""
 
-    def __init__(self, step: WriteSegments, scene: Scene) -> None:
-        self._labels = scene.chosen(step.labels)
-        self._masks: list[npt.NDArray[np.bool_]] = [
-            np.zeros(scene.volume.shape, dtype=np.bool_) for _ in self._labels
-        ]
+    def __init__(self, labels: tuple[Label, ...], scene: Scene) -> None:
+        self.labels = labels
+        self.masks = {label.name: np.zeros(scene.volume.shape, dtype=np.bool_) for label in labels}
 
     def take(self, first: int, labels: LabelArray) -> None:
-        """Mark one block of slices."""
-        for label, mask in zip(self._labels, self._masks, strict=True):
-            np.equal(labels, label.value, out=mask[first : first + len(labels)])
+        """Mark one block of a label map."""
+        for label in self.labels:
+            np.equal(labels, label.value, out=self.masks[label.name][first : first + len(labels)])
+
+    def mark(self, first: int, label: Label, mask: BoolArray) -> None:
+        """Mark one block of one label, where labels may overlap: bool, (n, y, x)."""
+        self.masks[label.name][first : first + len(mask)] = mask
+
+
+class _Segments(Masks):
+    """Collect masks that are written as they are."""
 
     def finish(self) -> Part:
         """Give the segments."""
-        pairs = zip(self._labels, self._masks, strict=True)
         return Part(
-            segments=tuple(segment_of(label, n, mask) for n, (label, mask) in enumerate(pairs, start=1))
+            segments=tuple(
+                segment_of(label, number, self.masks[label.name])
+                for number, label in enumerate(self.labels, start=1)
+            )
         )
 
 
-def segment_of(label: Label, number: int, mask: npt.NDArray[np.bool_]) -> Segment:
+def segment_of(label: Label, number: int, mask: BoolArray) -> Segment:
     """Make the segment of a label: mask bool, (z, y, x), on the source grid."""
     assert label.category is not None, "the manifest's rules ask for it"
     assert label.colour_rgb is not None, "the manifest's rules ask for it"
@@ -164,6 +191,8 @@ def segment_of(label: Label, number: int, mask: npt.NDArray[np.bool_]) -> Segmen
 
 def why_no_volume(volume: Volume) -> str | None:
     """Say in one sentence why no volume can be given; None when it can."""
+    if volume.is_projection:
+        return "A projection has no depth, so no volume can be computed."
     if len(volume.voxels) < 2:
         return "A single slice has no distance to the next, so no volume can be computed."
     if not volume.regular:
@@ -174,27 +203,18 @@ def why_no_volume(volume: Volume) -> str | None:
     return None
 
 
-_NAMES = {
-    "volume": (codes.VOLUME, codes.MILLILITRE, None),
-    "mean": (codes.ATTENUATION, codes.HOUNSFIELD_UNIT, codes.MEAN),
-    "standard-deviation": (codes.ATTENUATION, codes.HOUNSFIELD_UNIT, codes.STANDARD_DEVIATION),
-}
+def _why_no_value(volume: Volume) -> str | None:
+    """Say in one sentence why values cannot be given as a quantity; None when they can."""
+    if volume.units == "HU" or volume.modality == "MR":
+        return None
+    return "The values of this series have no unit, so they are no quantity."
 
 
-def _measured(label: Label, quantity: Quantity, value: float) -> Measurement:
-    name, unit, derivation = _NAMES[quantity]
-    return Measurement(
-        name=name,
-        value=float(value),
-        unit=unit,
-        segment=label.name,
-        finding=label.type.code(),
-        derivation=derivation,
-    )
-
-
-def _withheld(label: Label, quantity: Quantity, reason: str) -> Withheld:
-    name, _, derivation = _NAMES[quantity]
-    return Withheld(
-        name=name, derivation=derivation, reason=reason, segment=label.name, finding=label.type.code()
-    )
+def named(quantity: Quantity, volume: Volume) -> tuple[Code, Code, Code | None]:
+    """Give name, unit and derivation of a quantity of a label."""
+    if quantity == "volume":
+        return codes.VOLUME, codes.MILLILITRE, None
+    derivation = codes.MEAN if quantity == "mean" else codes.STANDARD_DEVIATION
+    if volume.modality == "MR":
+        return codes.MR_SIGNAL_INTENSITY, codes.NO_UNITS, derivation
+    return codes.ATTENUATION, codes.HOUNSFIELD_UNIT, derivation

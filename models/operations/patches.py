@@ -1,12 +1,14 @@
 """Run a network patch by patch over a grid and blend what comes back.
 
 Promises: every voxel is covered; where patches overlap, each counts by a Gaussian of its distance from the
-patch's middle, and the weights add up to one.
-Never: skips a patch because it looks empty.
+patch's middle, and the weights add up to one. While the network works on one batch, the answer to the batch
+before it is blended and the batch after it is cut out.
+Never: skips a patch because it looks empty; calls the network from another thread than the caller's.
 """
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +21,11 @@ Infer = Callable[[Tensors], Tensors]
 Progress = Callable[[int, int], None]
 Shape = tuple[int, int, int]
 Window = tuple[slice, slice, slice]
+Feed = Callable[[FloatArray], FloatArray]
+"""Makes the network's channels of a part of the grid: (z, y, x) -> (c, z, y, x)."""
+Fields = Mapping[str, FloatArray]
+Answering = Callable[[FloatArray, Sequence[Window]], Fields]
+"""Answers a batch (n, c, *patch) cut at these windows: by output, (n, channels, *patch)."""
 
 SIGMA_OF_PATCH = 0.125
 WEIGHT_MIN = 1e-3
@@ -42,37 +49,102 @@ class Sliding:
     pad_value: float
 
 
+def one_channel(part: FloatArray) -> FloatArray:
+    """Feed the grid as it is."""
+    return part[None]
+
+
 def slide(
     field: FloatArray,
     sliding: Sliding,
-    infer: Callable[[FloatArray], FloatArray],
+    answering: Answering,
     *,
+    feed: Feed = one_channel,
     progress: Progress | None = None,
-) -> FloatArray:
-    """Blend the network's answer over `field`: (z, y, x) in, (channels, z, y, x) out, float32.
+) -> dict[str, FloatArray]:
+    """Blend the network's answers over `field`, (z, y, x): by output, (channels, z, y, x), float32."""
+    cut = _Cutter(field=field, sliding=sliding, feed=feed)
+    blend = _Blend(shape=field.shape, patch=sliding.patch)
+    windows = list(windows_over(field.shape, sliding.patch, sliding.overlap))
+    groups = [windows[start : start + sliding.batch] for start in range(0, len(windows), sliding.batch)]
+    with ThreadPoolExecutor(1, thread_name_prefix="patches") as side:
+        upcoming = side.submit(cut, groups[0])
+        blended: Future[None] | None = None
+        for number, group in enumerate(groups):
+            batch = upcoming.result()
+            if number + 1 < len(groups):
+                upcoming = side.submit(cut, groups[number + 1])
+            answers = answering(batch, group)
+            if blended is not None:
+                blended.result()  # one answer waits at most, so that memory stays bounded
+            blended = side.submit(blend.add, group, answers)
+            if progress is not None:
+                progress(min((number + 1) * sliding.batch, len(windows)), len(windows))
+        if blended is not None:
+            blended.result()
+    return blend.finished()
 
-    `infer` maps (n, 1, *patch) to (n, channels, *patch).
-    """
-    padded = _fill_up(field, sliding)
-    windows = list(windows_over(padded.shape, sliding.patch, sliding.overlap))
-    bell = gaussian(sliding.patch)
-    total = np.zeros(padded.shape, dtype=np.float32)
-    answer: FloatArray | None = None
-    done = 0
-    for group in _batches(windows, sliding.batch):
-        outputs = infer(np.stack([padded[window] for window in group])[:, None])
-        if answer is None:
-            answer = np.zeros((outputs.shape[1], *padded.shape), dtype=np.float32)
-        for window, output in zip(group, outputs, strict=True):
-            answer[(slice(None), *window)] += output * bell
-            total[window] += bell
-        done += len(group)
-        if progress is not None:
-            progress(done, len(windows))
-    assert answer is not None, "a grid has at least one window"
-    answer /= total
-    z, y, x = field.shape
-    return answer[:, :z, :y, :x]
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Cutter:
+    """Cuts batches out of a grid."""
+
+    field: FloatArray
+    sliding: Sliding
+    feed: Feed
+
+    def __call__(self, group: Sequence[Window]) -> FloatArray:
+        """Give (n, c, *patch), float32."""
+        parts = [self.feed(self.field[window]) for window in group]
+        shape = (len(parts), len(parts[0]), *self.sliding.patch)
+        whole = parts[0].shape[1:] == self.sliding.patch
+        batch = np.empty(shape, np.float32) if whole else np.full(shape, self.sliding.pad_value, np.float32)
+        for place, part in zip(batch, parts, strict=True):
+            _, z, y, x = part.shape
+            place[:, :z, :y, :x] = part
+        return batch
+
+
+class _Blend:
+    """Adds up weighted answers."""
+
+    def __init__(self, *, shape: Sequence[int], patch: Shape) -> None:
+        self._shape = tuple(shape)
+        self._bell = gaussian(patch)
+        self._total = np.zeros(self._shape, dtype=np.float32)
+        self._sums: dict[str, FloatArray] = {}
+        # Made once for all patches: fresh pages for each cost as much as the adding.
+        self._scratch = np.empty(patch, dtype=np.float32)
+
+    def add(self, group: Sequence[Window], answers: Fields) -> None:
+        """Add one batch of answers."""
+        for name, answer in answers.items():
+            if name not in self._sums:
+                self._sums[name] = np.zeros((answer.shape[1], *self._shape), dtype=np.float32)
+            for window, patch in zip(group, answer, strict=True):
+                self._add(self._sums[name], window, patch)
+        for window in group:
+            self._total[window] += self._bell[self._inside(window)]
+
+    def _add(self, sums: FloatArray, window: Window, patch: FloatArray) -> None:
+        inside = self._inside(window)
+        for sum_, channel in zip(sums, patch, strict=True):
+            np.multiply(channel, self._bell, out=self._scratch)
+            sum_[window] += self._scratch[inside]
+
+    def _inside(self, window: Window) -> Window:
+        """Give the part of a patch that lies on the grid."""
+        z, y, x = (
+            slice(0, min(part.stop, size) - part.start)
+            for part, size in zip(window, self._shape, strict=True)
+        )
+        return z, y, x
+
+    def finished(self) -> dict[str, FloatArray]:
+        """Divide by the weights."""
+        for sums in self._sums.values():
+            sums /= self._total
+        return self._sums
 
 
 def windows_over(shape: Sequence[int], patch: Shape, overlap: float) -> Iterator[Window]:
@@ -99,14 +171,3 @@ def gaussian(patch: Shape) -> FloatArray:
     ]
     bell = axes[0][:, None, None] * axes[1][None, :, None] * axes[2][None, None, :]
     return np.asarray(np.maximum(bell / bell.max(), WEIGHT_MIN), dtype=np.float32)
-
-
-def _fill_up(field: FloatArray, sliding: Sliding) -> FloatArray:
-    missing = [(0, max(0, width - size)) for size, width in zip(field.shape, sliding.patch, strict=True)]
-    padded: FloatArray = np.pad(field, missing, constant_values=sliding.pad_value)
-    return padded
-
-
-def _batches(windows: list[Window], batch: int) -> Iterator[list[Window]]:
-    for start in range(0, len(windows), batch):
-        yield windows[start : start + batch]

@@ -35,7 +35,7 @@ def interpret(field: np.ndarray, volume: Volume | None = None, **parameters: Any
     step = Components.model_validate({"step": "components", "label": "lesion"} | parameters)
     laid = lay(volume, orientation="LPS", spacing_mm=(2.0, 2.0, 2.0))
     assert laid.shape == field.shape
-    return step.interpret(field[None].astype(np.float32), laid, Scene(volume=volume, labels=(LABEL,)))
+    return step.interpret(field.astype(np.float32), laid, Scene(volume=volume, labels=(LABEL,)))
 
 
 def boxes(*values: tuple[tuple[slice, slice, slice], float]) -> np.ndarray:

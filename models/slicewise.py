@@ -1,0 +1,141 @@
+"""Run a network slice by slice or image by image.
+
+Promises: the series is streamed; beside it there is one batch.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from models import answers as read
+from models.manifest import Manifest
+from models.manifest_outputs import Output
+from models.manifest_sections import Input
+from models.operations.boxes import Boxes, joined
+from models.operations.components import Components
+from models.operations.frame import Frame, frame_of
+from models.operations.part import Part
+from models.operations.patches import Infer, Progress, Tensors
+from models.preparation import slices_of
+from models.reading import Answer, Readers
+from models.tensors import BoolArray, FloatArray, LabelArray, Volume
+
+
+def read_slices(manifest: Manifest, volume: Volume, infer: Infer, progress: Progress | None) -> list[Part]:
+    """Stream the slices through the network into every step."""
+    readers = Readers(manifest, volume, manifest.interpret)
+    slices, frame = slices_of(manifest, volume), _frame(manifest.input, volume)
+    compared = _only_compared(manifest)
+    total = len(volume.voxels)
+    for first in range(0, total, manifest.input.batch):
+        batch = slices.block(first, manifest.input.batch)
+        if frame is not None:
+            batch = np.stack([frame.into(one, manifest.input.pad_value) for one in batch])
+        answers = read.ask(manifest, batch, infer)
+        valid = volume.valid[first : first + len(batch)]
+        given = {
+            output.called: _Block(
+                output=output,
+                answers=answers,
+                first=first,
+                valid=valid,
+                frame=frame,
+                size=(batch.shape[2], batch.shape[3]),
+                compared=output.called in compared,
+            )
+            for output in manifest.answers
+        }
+
+        def answer(output: Output, given: dict[str, _Block] = given) -> Answer:
+            return given[output.called]
+
+        readers.take(first, answer)
+        if progress is not None:
+            progress(first + len(batch), total)
+    return readers.finish()
+
+
+def _frame(given: Input, volume: Volume) -> Frame | None:
+    if given.layout != "image":
+        return None
+    assert given.size is not None, "the manifest's rules ask for it"
+    rows, columns = given.size
+    return frame_of(volume.shape[1:], (rows, columns), given.fit)
+
+
+def _only_compared(manifest: Manifest) -> set[str]:
+    """Name the outputs of classes that no step reads the probabilities of."""
+    read_as_share = {
+        manifest.read_by(step).called for step in manifest.interpret if isinstance(step, Components)
+    }
+    return {output.called for output in manifest.answers} - read_as_share
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Block:
+    """One output's answer for a batch of slices; see `models.reading.Answer`."""
+
+    output: Output
+    answers: Tensors
+    first: int
+    valid: BoolArray
+    frame: Frame | None
+    size: tuple[int, int]
+    compared: bool
+
+    def label_map(self) -> LabelArray:
+        """Give the labels, without those of padding."""
+        if self.output.kind == "labels":
+            labels = read.label_map(self.answers, self.output, (len(self.valid), *self.size))
+            if self.frame is not None:
+                labels = np.stack([self.frame.back_labels(one) for one in labels])
+        else:
+            labels = np.stack([named(self._back(one), self.output) for one in self._field])
+        return np.multiply(labels, self.valid, dtype=np.uint8)
+
+    def mask(self, value: int, threshold: float) -> BoolArray:
+        """Give where a label's probability reaches the threshold."""
+        return (self.probability(value) >= threshold) & self.valid
+
+    def probability(self, value: int) -> FloatArray:
+        """Give a label's probability."""
+        return np.stack([self._back(one[value : value + 1])[0] for one in self._field])
+
+    def rows(self) -> FloatArray:
+        """Give scores or values."""
+        return read.rows(self.answers, self.output, len(self.valid))
+
+    def boxes(self) -> Boxes:
+        """Give the boxes, each on its slice."""
+        drawn = read.boxes(self.answers, self.output, len(self.valid), self.size)
+        return joined([self._on_source(one, self.first + n) for n, one in enumerate(drawn)])
+
+    @cached_property
+    def _field(self) -> FloatArray:
+        field = read.dense(self.answers, self.output, (len(self.valid), *self.size))
+        if self.output.kind == "classes" and self.compared and self.output.activation == "none":
+            return field
+        field = read.activated(field, self.output, axis=1)
+        if not self.compared:
+            read.check_share(field)
+        return field
+
+    def _back(self, field: FloatArray) -> FloatArray:
+        return field if self.frame is None else self.frame.back(field)
+
+    def _on_source(self, drawn: read.Drawn, z: int) -> Boxes:
+        ends = drawn.corners.reshape(-1, 2)
+        ends = ends if self.frame is None else self.frame.to_source(ends)
+        flat = ends.reshape(-1, 4)
+        depth = np.full(len(flat), float(z))
+        corners = np.stack([depth, flat[:, 0], flat[:, 1], depth + 1, flat[:, 2], flat[:, 3]], axis=1)
+        return Boxes(corners=corners, values=drawn.values, scores=drawn.scores)
+
+
+def named(channels: FloatArray, output: Output) -> LabelArray:
+    """Give each voxel the label of its largest channel: (c, ...) -> uint8 (...)."""
+    table = np.zeros(len(channels), dtype=np.uint8)
+    values = [label.value for label in output.labels]
+    table[values] = values
+    return np.asarray(table[channels.argmax(axis=0)])
