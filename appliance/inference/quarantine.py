@@ -147,14 +147,13 @@ class Quarantine:
     def _collect(self) -> None:
         """Count the marks that dead processes left."""
         for path in self.root.glob("*.mark"):
-            with suppress(FileNotFoundError, ValueError, KeyError), path.open("rb") as file:
+            with suppress(FileNotFoundError), path.open("rb") as file:
                 if not take(file.fileno()):
                     continue
-                state, about = file.read(1), file.read()
-                if state == _AT_WORK:
-                    held = json.loads(about)
-                    self._count(Crashes(key=held["key"], engine=held["engine"], model=held["model"]))
-            path.unlink(missing_ok=True)
+                died = _died(file.read(), path.name.partition(".")[0])
+                if died is not None:
+                    self._count(died)
+                path.unlink(missing_ok=True)
 
     def _count(self, new: Crashes) -> None:
         now = self.clock.now()
@@ -184,6 +183,16 @@ class Quarantine:
     def _locked(self) -> Iterator[None]:
         with locked(make_folder(self.root) / _LOCK, seconds_max=self.limits.crashes_wait_seconds_max):
             yield
+
+
+def _died(mark: bytes, digits: str) -> Crashes | None:
+    """Read a mark that nobody holds; None when it says "idle", or says nothing of the key it is named after."""
+    try:
+        held = json.loads(mark[1:])
+        died = Crashes(key=str(held["key"]), engine=str(held["engine"]), model=str(held["model"]))
+    except (ValueError, KeyError, TypeError):
+        return None
+    return died if mark[:1] == _AT_WORK and _hex(died.key) == digits else None
 
 
 def _hex(key: str) -> str:
