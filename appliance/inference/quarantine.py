@@ -186,7 +186,7 @@ class Quarantine:
 
 
 def _died(mark: bytes, digits: str) -> Crashes | None:
-    """Read a mark that nobody holds; None when it says "idle", or says nothing of the key it is named after."""
+    """Read a mark that nobody holds; None when it says "idle", or nothing of the key it is named after."""
     try:
         held = json.loads(mark[1:])
         died = Crashes(key=str(held["key"]), engine=str(held["engine"]), model=str(held["model"]))
