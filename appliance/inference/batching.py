@@ -2,7 +2,8 @@
 
 Calls of one kind (the same tensors, shapes alike but for the first axis) are laid behind one another along
 that axis, up to as many rows as the model's manifest allows, the most urgent first. A call waits for others
-only while there is somebody who could make one, and only milliseconds; a job that is alone never waits.
+only while somebody is likely to make one, who just had an answer, and only milliseconds; a job that is alone
+never waits.
 Promises: an answer goes to who asked; every call ends, by its deadline at the latest; a call that makes a
 joined one fail is found by running each by itself, so that it fails nobody else's.
 Never: joins calls of different models, or lets the queue grow beyond its bound.
@@ -48,6 +49,7 @@ class Call:
     urgency: tuple[int, int]
     asked_at: float
     until: float
+    ended_at: float = 0.0
     _ended: threading.Event = field(default_factory=threading.Event)
     _answers: Answers | None = None
     _error: InferenceError | None = None
@@ -77,14 +79,44 @@ class Call:
     def answer(self, answers: Answers) -> None:
         """End it with an answer, unless it ended already."""
         if self.open:
-            self._answers = answers
+            self._answers, self.ended_at = answers, time.monotonic()
             self._ended.set()
 
     def fail(self, error: InferenceError) -> None:
         """End it with an error, unless it ended already."""
         if self.open:
-            self._error = error
+            self._error, self.ended_at = error, time.monotonic()
             self._ended.set()
+
+
+@dataclass(eq=False, kw_only=True)
+class Caller:
+    """Somebody who makes one call after the other: a job at its model. `priority` is its route's, 9 first."""
+
+    batcher: Batcher
+    priority: int = 5
+    last: Call | None = None
+
+    def infer(self, batch: Tensors, *, deadline_seconds: float) -> Answers:
+        """Run the network over these tensors, alone or beside those of others.
+
+        Raises:
+            InferenceError: what the engine says; inference.deadline; inference.busy, too many wait already.
+        """
+        return self.submit(batch, deadline_seconds=deadline_seconds).result()
+
+    def submit(self, batch: Tensors, *, deadline_seconds: float) -> Call:
+        """Put a call into the queue.
+
+        Raises:
+            InferenceError: inference.busy or inference.closed.
+        """
+        self.last = self.batcher.submit(batch, deadline_seconds=deadline_seconds, priority=self.priority)
+        return self.last
+
+    def likely_until(self, seconds: float) -> float:
+        """Say until when the next call is to be expected: so long after the last one ended."""
+        return 0.0 if self.last is None or self.last.open else self.last.ended_at + seconds
 
 
 class Batcher:
@@ -107,7 +139,8 @@ class Batcher:
         self._wait_seconds = wait_seconds
         self._changed = threading.Condition()
         self._waiting: list[Call] = []
-        self._callers = self._under_way = 0
+        self._callers: list[Caller] = []
+        self._freed_at = 0.0
         self._numbers = count()
         self.crashed = self._closed = False
         self._lanes = [
@@ -117,26 +150,17 @@ class Batcher:
             lane.start()
 
     @contextmanager
-    def calling(self) -> Iterator[None]:
-        """Be somebody who may call: others' calls may wait a little for this one's."""
+    def calling(self, priority: int = 5) -> Iterator[Caller]:
+        """Be somebody who calls: others' calls may wait a little for the next one of this one's."""
+        caller = Caller(batcher=self, priority=priority)
         with self._changed:
-            self._callers += 1
+            self._callers.append(caller)
         try:
-            yield
+            yield caller
         finally:
             with self._changed:
-                self._callers -= 1
+                self._callers.remove(caller)
                 self._changed.notify_all()
-
-    def infer(self, batch: Tensors, *, deadline_seconds: float, priority: int = 5) -> Answers:
-        """Run the network over these tensors, alone or beside those of others.
-
-        `priority`: a route's, 0 to 9, 9 first.
-
-        Raises:
-            InferenceError: what the engine says; inference.deadline; inference.busy, too many wait already.
-        """
-        return self.submit(batch, deadline_seconds=deadline_seconds, priority=priority).result()
 
     def submit(self, batch: Tensors, *, deadline_seconds: float, priority: int = 5) -> Call:
         """Put a call into the queue.
@@ -181,7 +205,7 @@ class Batcher:
                 self._serve(group)
             finally:
                 with self._changed:
-                    self._under_way -= len(group)
+                    self._freed_at = time.monotonic()
 
     def _next(self) -> list[Call]:
         """Wait for calls, give others a moment to join them, and take what goes together; none at the end."""
@@ -195,7 +219,6 @@ class Batcher:
                 left = self._patience(group)
                 if left <= 0:
                     self._waiting = [call for call in self._waiting if call not in group]
-                    self._under_way += len(group)
                     return group
                 self._changed.wait(left)
             return []
@@ -219,12 +242,15 @@ class Batcher:
         return group
 
     def _patience(self, group: Sequence[Call]) -> float:
-        """Give the seconds this group may still wait for others; none when nobody else could call."""
-        full = group[0].kind is None or sum(call.rows for call in group) >= self._rows_max
-        everybody = len(self._waiting) + self._under_way >= self._callers
-        if full or everybody or self._wait_seconds <= 0:
+        """Give the seconds this group may still wait for others; none when nobody is likely to call.
+
+        They count from when the engine was free, or jobs that take turns would never meet.
+        """
+        if group[0].kind is None or sum(call.rows for call in group) >= self._rows_max:
             return 0.0
-        return min(call.asked_at for call in group) + self._wait_seconds - time.monotonic()
+        since = max(self._freed_at, min(call.asked_at for call in group))
+        likely = max((caller.likely_until(self._wait_seconds) for caller in self._callers), default=0.0)
+        return min(since + self._wait_seconds, likely) - time.monotonic()
 
     def _serve(self, group: Sequence[Call]) -> None:
         calls = [call for call in group if call.open]

@@ -98,13 +98,8 @@ class Pool:
         """
         serving = self._sit_down(package)
         try:
-            with serving.batcher.calling():
-                yield Seat(
-                    inner=serving.engine,
-                    batcher=serving.batcher,
-                    stepped_down=serving.stepped_down,
-                    priority=priority,
-                )
+            with serving.batcher.calling(priority) as caller:
+                yield Seat(inner=serving.engine, caller=caller, stepped_down=serving.stepped_down)
         finally:
             self._stand_up(package, serving)
 
@@ -234,9 +229,9 @@ class Pool:
 
     def _opened(self, model: _Model) -> tuple[_Serving, Upgrade | None]:
         """Open an engine, make it as fast as it will be, and see what it really holds."""
-        footprint = footprint_of(model.package, self._limits)
         opened = self._open(model.package)
         try:
+            footprint = footprint_of(model.package, self._limits)
             self._warm(model.package, opened.engine, footprint)
             self._weigh(model, opened.engine.memory_bytes())
         except BaseException:

@@ -11,7 +11,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from appliance.inference.batching import Batcher
+from appliance.inference.batching import Caller
 from appliance.inference.engine import (
     BuildProgress,
     BuildReport,
@@ -30,13 +30,11 @@ class Seat:
 
     Attributes:
         stepped_down: why no better engine runs, as of the moment the job sat down.
-        priority: 0 to 9, 9 first.
     """
 
     inner: Engine
-    batcher: Batcher
+    caller: Caller
     stepped_down: str | None
-    priority: int
 
     @property
     def name(self) -> str:
@@ -64,7 +62,7 @@ class Seat:
         Raises:
             InferenceError: as the engine says; inference.busy, too many calls wait.
         """
-        return self.batcher.infer(batch, deadline_seconds=deadline_seconds, priority=self.priority)
+        return self.caller.infer(batch, deadline_seconds=deadline_seconds)
 
     def memory_bytes(self) -> int:
         """Ask the engine."""

@@ -1,8 +1,13 @@
-"""The worker: waits for a bell or a poll, then works jobs off, one at a time."""
+"""The worker: waits for a bell or a poll, then works jobs off, the most urgent first.
+
+One at a time, or several side by side where the site says so: each in a lane, a thread with its own bell,
+all with the same engines, so that a network can take the slices of several studies in one call.
+"""
 
 from __future__ import annotations
 
 import os
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import closing
 
 from appliance.core import log
@@ -22,15 +27,11 @@ def run(config: Config) -> int:
     """Run the worker until it is told to stop; return the exit code."""
     with on_stage("worker", config, engines=",".join(config.inference.engines)) as stage:
         _take_back(stage)
-        attempter = Attempter(stage.ledger, config, owner=f"{stage.name}:{os.getpid()}", limits=stage.limits)
-        attempter.warm_up()
-        _log.info("worker.ready")
-        with closing(BellCord(config.run_dir)) as cord:
-            while not stage.stopping.is_set():
-                _work_off(stage, attempter, cord)
-                # Said again each time: the hub may have been started anew and forgotten who is idle.
-                cord.ring(Ticket(Bell.IDLE))
-                cord.wait(stage.limits.poll_seconds)
+        owner = f"{stage.name}:{os.getpid()}"
+        with closing(Attempter(stage.ledger, config, owner=owner, limits=stage.limits)) as attempter:
+            attempter.warm_up()
+            _log.info("worker.ready", lanes=config.inference.jobs_at_once)
+            _work(stage, attempter)
         return stage.exit_code
 
 
@@ -45,12 +46,43 @@ def _take_back(stage: Stage) -> None:
     remove_unrecorded(stage.ledger, Spool(stage.config.storage.root, "results"))
 
 
+def _work(stage: Stage, attempter: Attempter) -> None:
+    """Work in as many lanes as the site wants; when told to stop, each brings its job to an end first."""
+    lanes = stage.config.inference.jobs_at_once
+    if lanes == 1:
+        _lane(stage, attempter)
+        return
+    with ThreadPoolExecutor(lanes, "lane") as pool:
+        ends = [pool.submit(_lane, stage, attempter) for _ in range(lanes)]
+        done, _ = wait(ends, return_when=FIRST_EXCEPTION)
+        if any(end.exception() is not None for end in done):
+            # What ends one lane ends the service: the others finish what they hold.
+            stage.fault()
+    for end in ends:
+        end.result()
+
+
+def _lane(stage: Stage, attempter: Attempter) -> None:
+    with closing(BellCord(stage.config.run_dir)) as cord:
+        while not stage.stopping.is_set():
+            attempter.refresh()
+            _work_off(stage, attempter, cord)
+            # Said again each time: the hub may have been started anew and forgotten who is idle.
+            cord.ring(Ticket(Bell.IDLE))
+            cord.wait(stage.limits.poll_seconds)
+
+
 def _work_off(stage: Stage, attempter: Attempter, cord: BellCord) -> None:
     """Work on everything that is due. The bell only says when to look; the ledger says at what."""
     while not stage.stopping.is_set():
-        now = stage.ledger.clock.now()
-        with stage.ledger.read() as tx:
-            due = jobs.due(tx, at=now, limit=1) or jobs.unexplained(tx, at=now, limits=stage.limits)
-        if not due or not attempter.attempt(due[0]):
+        # Of as many as there are lanes, the other lanes can have taken all but one.
+        if not any(attempter.attempt(job_id) for job_id in _due(stage)):
             return
         cord.ring(Ticket(Bell.DELIVERY))
+
+
+def _due(stage: Stage) -> list[int]:
+    now, lanes = stage.ledger.clock.now(), stage.config.inference.jobs_at_once
+    with stage.ledger.read() as tx:
+        due = jobs.due(tx, at=now, limit=lanes)
+        return due or jobs.unexplained(tx, at=now, limits=stage.limits)[:lanes]

@@ -31,6 +31,8 @@ from appliance.worker.run import AnalysisFailed, NotEligible, analyse_series
 
 _log = log.get("worker")
 _DAMAGED = "images of this study are damaged on the box's disk"
+# Another try may find the engine started anew, or memory that somebody else gave back.
+_MAY_PASS = frozenset({"inference.crashed", "inference.memory", "inference.busy", "inference.closed"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,18 +44,35 @@ class Passing:
 
 
 class Attempter:
-    """Takes jobs and brings each to an end that can be seen."""
+    """Takes jobs and brings each to an end that can be seen; several threads may let it do so at once."""
 
-    def __init__(self, ledger: Ledger, config: Config, *, owner: str, limits: Limits = DEFAULT) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        config: Config,
+        *,
+        owner: str,
+        limits: Limits = DEFAULT,
+        engines: EngineShelf | None = None,
+    ) -> None:
         self._ledger, self._owner, self._limits = ledger, owner, limits
         self._kept = Spool(config.storage.root)
-        self._engines = EngineShelf(config)
+        self._engines = engines or EngineShelf(ledger, config)
         self._decoder = Decoder(WorkerLimits().decode)
         self._endings = Endings(ledger, config, self._engines, self._kept)
 
     def warm_up(self) -> None:
         """Load the engines of the site's models before the first study needs them."""
         self._engines.warm_up()
+
+    def refresh(self) -> None:
+        """Follow what became of the box's models meanwhile; cheap when nothing did."""
+        self._engines.refresh()
+
+    def close(self) -> None:
+        """End every process that was kept for the next job."""
+        self._engines.close()
+        self._decoder.close()
 
     def attempt(self, job_id: int) -> bool:
         """Work on a job if it is still to be had; say whether it was."""
@@ -86,10 +105,11 @@ class Attempter:
         except NotEligible as refusal:
             reason = " ".join(refusal.reasons)
             self._endings.notice(job, Outcome.NOT_ELIGIBLE, word="job.not_eligible", reason=reason)
-        except AnalysisFailed as failure:
-            self._endings.notice(job, Outcome.FAILED, word=failure.word, reason=failure.sentence)
-        except InferenceError as failure:
-            self._endings.notice(job, Outcome.FAILED, word=failure.word, reason=failure.sentence)
+        except (AnalysisFailed, InferenceError) as failure:
+            if failure.word in _MAY_PASS:
+                self._postpone(job, Passing(word=failure.word, reason=failure.sentence))
+            else:
+                self._endings.notice(job, Outcome.FAILED, word=failure.word, reason=failure.sentence)
         except ModelGone as gone:
             self._endings.notice(job, Outcome.FAILED, word="model.gone", reason=str(gone))
         else:
@@ -104,11 +124,12 @@ class Attempter:
             if bad := damaged(self._kept, instances):
                 self._quarantine(job, bad)
                 return None
-            serving = self._engines.serve(job.model_name, job.model_digest)
-            analysis = analyse_series(
-                serving.package, serving.engine, instances, self._kept, decoder=self._decoder
-            )
-            self._endings.result(job, serving, analysis)
+            with self._engines.serve(job.model_name, job.model_digest, priority=job.priority) as serving:
+                analysis = analyse_series(
+                    serving.package, serving.engine, instances, self._kept, decoder=self._decoder
+                )
+                # Before it may be unloaded: the result names the engine that made it.
+                self._endings.result(job, serving, analysis)
             return None
         except OSError as error:
             return Passing(word="disk.unreadable", reason=f"the box's disk failed: {error.strerror}")

@@ -1,21 +1,30 @@
-"""The engines a worker keeps loaded: each model's, opened when first asked for, the least used closed."""
+"""The engines a worker uses: each model's in a process of its own, as many loaded as the memory budget takes.
+
+Which package a name or a digest means is the catalogue's; what is loaded, when, and for whom is the pool's.
+"""
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from appliance.core import log
 from appliance.core.config import Config
-from appliance.core.packages import find_packages
-from appliance.inference.choose import open_engine
+from appliance.inference.choose import MAKERS, Makers, Opened, open_now
 from appliance.inference.engine import Engine, InferenceError
 from appliance.inference.gate import GoldenGate
-from appliance.inference.limits import InferenceLimits
-from models.package import Package
+from appliance.inference.memory import Budget, available_bytes
+from appliance.inference.pool import Pool
+from appliance.inference.process import hosted
+from appliance.inference.settings import settings_of
+from appliance.ledger.catalogue import Catalogue
+from appliance.ledger.engine import Ledger
+from models.package import Package, PackageError
 
 _log = log.get("worker")
-_LOADED_MAX = 4
 
 
 class ModelGone(Exception):
@@ -37,50 +46,96 @@ class Serving:
 
 
 class EngineShelf:
-    """Loaded engines by package digest, the one used longest ago first."""
+    """The models of this box, ready to be used; any thread may ask.
 
-    def __init__(self, config: Config) -> None:
-        self._wanted, self._routes = config.inference.engines, config.routes
-        self._limits = InferenceLimits(threads_max=config.inference.threads)
-        self._gate = GoldenGate(limits=self._limits)
-        packages, faults = find_packages(config.models.folders)
-        for fault in faults:
+    `makers` makes the engines; those that ship, each in a child process, unless something else is given.
+    """
+
+    def __init__(self, ledger: Ledger, config: Config, *, makers: Makers | None = None) -> None:
+        section = config.inference
+        self._wanted, self._pinned = section.engines, section.pinned
+        self._routed = tuple(dict.fromkeys(route.model for route in config.routes))
+        self._settings = settings_of(config)
+        self._gate = GoldenGate(limits=self._settings.limits)
+        self._makers = hosted(MAKERS) if makers is None else makers
+        self._catalogue = Catalogue(ledger, config)
+        for fault in self._catalogue.faults:
             _log.error("model.refused", fault=fault)
-        self._packages = {package.digest: package for package in packages.values()}
-        self._loaded: OrderedDict[str, Serving] = OrderedDict()
+        self._pool = Pool(
+            self._open,
+            limits=self._settings.limits,
+            budget=Budget(
+                bytes_max=self._settings.memory_bytes_max,
+                reserve_bytes=self._settings.limits.memory_reserve_bytes,
+                available=partial(available_bytes, self._wanted, self._settings.device),
+            ),
+            pinned=self._pinned,
+            batch_wait_seconds=section.batch_wait_ms / 1000,
+        )
 
     def package(self, digest: str) -> Package | None:
         """Return a package of this box by its digest."""
-        return self._packages.get(digest)
+        return self._catalogue.known(digest)
 
-    def serve(self, name: str, digest: str) -> Serving:
-        """Return a loaded engine for a model.
+    @contextmanager
+    def serve(self, name: str, digest: str, *, priority: int = 5) -> Iterator[Serving]:
+        """Give a loaded engine for a model, which stays loaded until the end of the block.
 
         Raises:
             ModelGone: no package on this box has the digest.
-            InferenceError: no engine of the configuration can run it.
+            InferenceError: no engine of the configuration can run it, or there is no room for it.
         """
-        if digest not in self._loaded:
-            package = self.package(digest)
-            if package is None:
-                raise ModelGone(f"model {name} {digest[:19]} is no longer on this box")
-            self._make_room()
-            engine, stepped_down = open_engine(package, self._wanted, limits=self._limits, gate=self._gate)
-            self._loaded[digest] = Serving(package=package, engine=engine, stepped_down=stepped_down)
-            _log.info("model.loaded", model=name, engine=engine.name, stepped_down=stepped_down)
-        self._loaded.move_to_end(digest)
-        return self._loaded[digest]
+        package = self.package(digest)
+        if package is None:
+            raise ModelGone(f"model {name} {digest[:19]} is no longer on this box")
+        with self._pool.seat(package, priority=priority) as seat:
+            yield Serving(package=package, engine=seat, stepped_down=seat.stepped_down)
+
+    def refresh(self) -> None:
+        """See whether another version of a model serves now, and load it beside the running work.
+
+        A look at which nothing changed costs one small query.
+        """
+        if self._catalogue.refresh():
+            threading.Thread(target=self.warm_up, name="warm-up", daemon=True).start()
 
     def warm_up(self) -> None:
-        """Load and check the models of the routes; one that cannot be served is said so at once."""
-        wanted = {route.model for route in self._routes}
-        for package in [p for p in self._packages.values() if p.manifest.name in wanted][:_LOADED_MAX]:
-            try:
-                self.serve(package.manifest.name, package.digest)
-            except InferenceError as error:
-                _log.error(error.word, model=package.manifest.name, reason=error.sentence)
+        """Load and check the models of the routes, pinned ones first, as far as there is room.
 
-    def _make_room(self) -> None:
-        while len(self._loaded) >= _LOADED_MAX:
-            _, oldest = self._loaded.popitem(last=False)
-            oldest.engine.unload()
+        One that cannot be served is said so at once.
+        """
+        serving = self._catalogue.serving()
+        for name in sorted(self._routed, key=lambda name: name not in self._pinned):
+            package = serving[name].package if name in serving else None
+            if package is None or not self._pool.has_room(package):
+                _log.info("model.not_loaded", model=name, reason="gone" if package is None else "no room")
+                continue
+            try:
+                with self.serve(name, package.digest):
+                    pass
+            except (InferenceError, ModelGone) as error:
+                word = error.word if isinstance(error, InferenceError) else "model.gone"
+                _log.error(word, model=name, reason=str(error))
+
+    def close(self) -> None:
+        """Put every model away."""
+        self._pool.close()
+
+    def _open(self, package: Package) -> Opened:
+        """Open a model's best engine, from files that are held against their digest once more."""
+        try:
+            found = self._catalogue.open(package.digest)
+        except PackageError as error:
+            raise ModelGone(
+                f"model {package.manifest.name} cannot be used: {'; '.join(error.faults)}"
+            ) from error
+        if found is None:
+            raise ModelGone(f"model {package.manifest.name} {package.digest[:19]} is no longer on this box")
+        opened = open_now(found, self._wanted, settings=self._settings, gate=self._gate, makers=self._makers)
+        _log.info(
+            "model.loaded",
+            model=package.manifest.name,
+            engine=opened.engine.name,
+            stepped_down=opened.stepped_down,
+        )
+        return opened

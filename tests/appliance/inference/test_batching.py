@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from appliance.inference.batching import Batcher
+from appliance.inference.batching import Batcher, Caller
 from appliance.inference.engine import InferenceError
 from appliance.inference.limits import InferenceLimits
 
@@ -75,36 +75,63 @@ def value(call: Any) -> float:
 
 
 def test_a_job_that_is_alone_waits_for_nobody(echo: Echo, batcher: Batcher):
-    with batcher.calling():
-        answer = batcher.infer(image(2), deadline_seconds=SECONDS_MAX / 2)
-    assert np.array_equal(answer["labels"], 3 * image(2)["image"])
+    with batcher.calling(), batcher.calling() as caller:
+        for n in range(3):
+            answer = caller.infer(image(n), deadline_seconds=SECONDS_MAX / 2)
+            assert np.array_equal(answer["labels"], 3 * image(n)["image"])
 
 
-def test_calls_of_several_jobs_are_joined_as_soon_as_everybody_called(echo: Echo, batcher: Batcher):
-    with batcher.calling(), batcher.calling(), batcher.calling():
-        calls = [batcher.submit(image(n), deadline_seconds=SECONDS_MAX / 2) for n in (1, 2, 3)]
-        assert [value(call) for call in calls] == [1, 2, 3]
-    assert echo.rows == [3]
+def test_calls_that_had_to_queue_are_joined(echo: Echo, batcher: Batcher):
+    first = held_up(echo, batcher)
+    calls = [batcher.submit(image(n), deadline_seconds=SECONDS_MAX) for n in (1, 2, 3)]
+    echo.free.set()
+    assert [value(call) for call in [first, *calls]] == [99, 1, 2, 3]
+    assert echo.rows == [4, 3]
+
+
+def test_a_call_waits_for_who_just_had_an_answer_and_only_until_he_calls(echo: Echo, batcher: Batcher):
+    with batcher.calling() as one, batcher.calling() as two:
+        assert value(one.submit(image(1), deadline_seconds=SECONDS_MAX / 2)) == 1
+        calls = [
+            caller.submit(image(n), deadline_seconds=SECONDS_MAX / 2) for n, caller in ((2, two), (3, one))
+        ]
+        assert [value(call) for call in calls] == [2, 3]
+    assert echo.rows == [1, 2]
+
+
+def test_jobs_that_take_turns_meet(echo: Echo, batcher: Batcher):
+    with batcher.calling() as one, batcher.calling() as two:
+        echo.free.clear()
+        first = one.submit(image(1), deadline_seconds=SECONDS_MAX)
+        assert echo.entered.acquire(timeout=SECONDS_MAX)
+        second = two.submit(image(2), deadline_seconds=SECONDS_MAX)
+        echo.free.set()
+        assert value(first) == 1
+        third = one.submit(image(3), deadline_seconds=SECONDS_MAX)
+        assert (value(second), value(third)) == (2, 3)
+    assert echo.rows == [1, 2]
 
 
 def test_a_full_batch_waits_for_nobody(echo: Echo, batcher: Batcher):
-    with batcher.calling(), batcher.calling(), batcher.calling():
-        calls = [batcher.submit(image(n, rows=2), deadline_seconds=SECONDS_MAX / 2) for n in (1, 2)]
-        assert [value(call) for call in calls] == [1, 2]
-    assert echo.rows == [4]
+    with batcher.calling() as one, batcher.calling() as two:
+        assert value(one.submit(image(1), deadline_seconds=SECONDS_MAX / 2)) == 1
+        assert value(two.submit(image(2, rows=4), deadline_seconds=SECONDS_MAX / 2)) == 2
 
 
 def test_nobody_waits_for_a_job_that_ended(echo: Echo, batcher: Batcher):
-    with batcher.calling():
-        with batcher.calling():
-            call = batcher.submit(image(1), deadline_seconds=SECONDS_MAX / 2)
+    with batcher.calling() as one:
+        with batcher.calling() as two:
+            assert value(two.submit(image(2), deadline_seconds=SECONDS_MAX / 2)) == 2
+            call = one.submit(image(1), deadline_seconds=SECONDS_MAX / 2)
         assert value(call) == 1
 
 
 def test_the_wait_for_others_has_an_end(echo: Echo):
     batcher = Batcher(echo, rows_max=4, limits=LIMITS, wait_seconds=0.01)
-    with batcher.calling(), batcher.calling():
-        assert value(batcher.submit(image(1), deadline_seconds=SECONDS_MAX)) == 1
+    with batcher.calling() as one, batcher.calling() as two:
+        for n in range(3):
+            assert value(one.submit(image(n), deadline_seconds=SECONDS_MAX)) == n
+            assert value(two.submit(image(n), deadline_seconds=SECONDS_MAX)) == n
     batcher.close()
 
 
@@ -135,12 +162,13 @@ def test_only_calls_of_one_kind_are_joined(echo: Echo, batcher: Batcher):
 
 
 def test_a_bad_call_fails_nobody_else(echo: Echo, batcher: Batcher):
-    with batcher.calling(), batcher.calling(), batcher.calling():
-        calls = [batcher.submit(image(n), deadline_seconds=SECONDS_MAX) for n in (1, POISON, 2)]
-        assert (value(calls[0]), value(calls[2])) == (1, 2)
-        with pytest.raises(InferenceError, match="died of it"):
-            calls[1].result()
-    assert echo.rows == [3, 1, 1, 1]
+    first = held_up(echo, batcher)
+    calls = [batcher.submit(image(n), deadline_seconds=SECONDS_MAX) for n in (1, POISON, 2)]
+    echo.free.set()
+    assert (value(first), value(calls[0]), value(calls[2])) == (99, 1, 2)
+    with pytest.raises(InferenceError, match="died of it"):
+        calls[1].result()
+    assert echo.rows == [4, 3, 1, 1, 1]
     assert batcher.crashed
 
 
@@ -177,16 +205,17 @@ def test_outputs_that_have_nothing_to_do_with_rows_are_never_divided(echo: Echo)
     whole = Whole()
     batcher = Batcher(whole, rows_max=4, limits=LIMITS, wait_seconds=SECONDS_MAX)
     for _ in range(2):
-        with batcher.calling(), batcher.calling():
-            calls = [batcher.submit(image(n), deadline_seconds=SECONDS_MAX) for n in (1, 2)]
-            assert [float(call.result()["mean"]) for call in calls] == [1, 2]
+        held_up(whole, batcher)
+        calls = [batcher.submit(image(n), deadline_seconds=SECONDS_MAX) for n in (1, 2)]
+        whole.free.set()
+        assert [float(call.result()["mean"]) for call in calls] == [1, 2]
     batcher.close()
-    assert whole.rows == [2, 1, 1, 1, 1]
+    assert whole.rows == [4, 2, 1, 1, 4, 1, 1]
 
 
 def test_an_error_nobody_foresaw_ends_the_call_and_not_the_queue(batcher: Batcher):
     with pytest.raises(InferenceError, match="KeyError"):
-        batcher.infer({"other": np.zeros((1, 1))}, deadline_seconds=SECONDS_MAX)
+        batcher.submit({"other": np.zeros((1, 1))}, deadline_seconds=SECONDS_MAX).result()
     assert value(batcher.submit(image(1), deadline_seconds=SECONDS_MAX)) == 1
 
 
@@ -233,18 +262,18 @@ def test_answers_never_cross_and_every_call_ends(seed: int):
 
     def job(number: int) -> None:
         dice = random.Random(f"{seed} {number}")
-        with batcher.calling():
+        with batcher.calling(priority=number % 10) as caller:
             for _ in range(60):
-                end = one_call(dice, number)
+                end = one_call(dice, number, caller)
                 ends[end] = ends.get(end, 0) + 1
 
-    def one_call(dice: random.Random, number: int) -> str:
+    def one_call(dice: random.Random, number: int, caller: Caller) -> str:
         shape = (dice.randint(1, 5), 1, dice.choice([2, 3]), 4)
         given = np.full(shape, dice.randrange(10_000), np.float32) + np.arange(shape[0])[:, None, None, None]
         given = np.asarray(given + number / 64, np.float32)
         seconds = dice.choice([0.0, 0.003, SECONDS_MAX, SECONDS_MAX])
         try:
-            call = batcher.submit({"image": given}, deadline_seconds=seconds, priority=dice.randrange(10))
+            call = caller.submit({"image": given}, deadline_seconds=seconds)
             if dice.random() < 0.1:
                 call.cancel()
             answer = call.result()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -100,6 +99,13 @@ class Site:
             given = np.ones((1, 1, 2, 2), np.float32)
             answer = seat.infer({"image": given}, deadline_seconds=SECONDS_MAX)
             assert np.array_equal(answer["labels"], 2 * given)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    late = time.monotonic() + SECONDS_MAX
+    while not condition():
+        assert time.monotonic() < late, "in time"
+        time.sleep(0.01)
 
 
 @pytest.fixture
@@ -288,28 +294,25 @@ def test_calls_of_two_jobs_are_joined(make):
     site = make()
     one = site.package("one", batch=4)
     site.pool._batch_wait_seconds = SECONDS_MAX
-    answers: dict[int, np.ndarray] = {}
+    with site.pool.seat(one) as first, site.pool.seat(one, priority=9) as second:
+        engine = site.opened[0][1]
+        first.infer(calls(1), deadline_seconds=SECONDS_MAX)
+        before = len(engine.shapes)
+        # The first just had an answer, so the second waits for it.
+        answers: list[Any] = []
+        waiting = threading.Thread(
+            target=lambda: answers.append(second.infer(calls(2), deadline_seconds=SECONDS_MAX))
+        )
+        waiting.start()
+        until(lambda: second.caller.last is not None)
+        mine = first.infer(calls(1), deadline_seconds=SECONDS_MAX)
+        waiting.join(SECONDS_MAX)
+    assert (float(mine["labels"].flat[0]), float(answers[0]["labels"].flat[0])) == (2, 4)
+    assert engine.shapes[before:] == [(4, 1, 2, 2)]
 
-    def job(number: int, stack: ExitStack) -> threading.Thread:
-        seat = stack.enter_context(site.pool.seat(one, priority=number))
 
-        def call() -> None:
-            given = np.full((2, 1, 2, 2), number, np.float32)
-            answers[number] = seat.infer({"image": given}, deadline_seconds=SECONDS_MAX)["labels"]
-
-        thread = threading.Thread(target=call)
-        thread.start()
-        return thread
-
-    with ExitStack() as stack:
-        first = stack.enter_context(site.pool.seat(one))
-        before = len(site.opened[0][1].shapes)
-        threads = [job(number, stack) for number in (1, 2)]
-        for thread in threads:
-            thread.join(SECONDS_MAX)
-        assert first.name == "echo"
-    assert {number: float(answer.flat[0]) for number, answer in answers.items()} == {1: 2.0, 2: 4.0}
-    assert site.opened[0][1].shapes[before:] == [(4, 1, 2, 2)]
+def calls(value: float) -> dict[str, np.ndarray]:
+    return {"image": np.full((2, 1, 2, 2), value, np.float32)}
 
 
 def test_a_better_engine_takes_over_when_it_is_ready_and_running_jobs_end_on_the_old(make):
@@ -325,10 +328,7 @@ def test_a_better_engine_takes_over_when_it_is_ready_and_running_jobs_end_on_the
     site.upgrade = upgrade
     with site.pool.seat(one) as seat:
         go.set()
-        late = time.monotonic() + SECONDS_MAX
-        while next(iter(site.pool.loaded().values())) != MIB:
-            assert time.monotonic() < late
-            time.sleep(0.01)
+        until(lambda: next(iter(site.pool.loaded().values())) == MIB)
         seat.infer({"image": np.ones((1, 1, 2, 2), np.float32)}, deadline_seconds=SECONDS_MAX)
         assert seat.stepped_down == "one stepped down"
         with site.pool.seat(one) as newer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from appliance.core.packages import find_packages
 from appliance.core.words import JobState, Outcome
 from appliance.demo.study import MadeStudy
 from appliance.disk.durable import NoSpace
+from appliance.inference.choose import MAKERS
 from appliance.ledger import counts, deliveries, jobs, results, studies
 from appliance.ledger.engine import Ledger
 from appliance.spool.keeper import Row, instance_of, write_rows
@@ -24,6 +26,7 @@ from appliance.spool.retain import remove_unrecorded
 from appliance.spool.store import Spool
 from appliance.worker import attempt as attempt_module
 from appliance.worker.attempt import Attempter
+from appliance.worker.engines import EngineShelf
 from appliance.worker.run import AnalysisFailed, NotEligible, analyse_series
 from dicom_node.limits import Limits as WireLimits
 from dicom_node.preflight import inspect, scan
@@ -66,7 +69,9 @@ class Bench:
     def __init__(self, ledger: Ledger, root: Path, config: Config) -> None:
         self.ledger, self.study = ledger, made_study()
         self.kept = Spool(root)
-        self.attempter = Attempter(ledger, config, owner="worker:1", limits=LIMITS)
+        # In this process: what a child of its own can do to a job is in test_engines.
+        engines = EngineShelf(ledger, config, makers=MAKERS)
+        self.attempter = Attempter(ledger, config, owner="worker:1", limits=LIMITS, engines=engines)
         for item in self.study.instances():
             self._keep(item)
 
@@ -123,8 +128,10 @@ class Bench:
 
 
 @pytest.fixture
-def bench(ledger: Ledger, tmp_path: Path) -> Bench:
-    return Bench(ledger, tmp_path / "root", site(tmp_path / "root"))
+def bench(ledger: Ledger, tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(ledger, tmp_path / "root", site(tmp_path / "root"))
+    yield made
+    made.attempter.close()
 
 
 def failing(monkeypatch, error: Exception) -> None:
