@@ -11,13 +11,14 @@ from pydicom.sr._concepts_dict import concepts
 from models import codes
 from models.catalogue import shipped
 from models.findings import Code
+from models.labels import codes_of
 from models.manifest import load
 
 
 def used() -> list[Code]:
-    labels = [label for path in shipped() for label in load(path / "manifest.toml").output.labels]
     steps = [code for code in vars(codes).values() if isinstance(code, Code)]
-    return steps + [entry.code() for label in labels for entry in (label.category, label.type)]
+    manifests = [load(path / "manifest.toml") for path in shipped()]
+    return steps + [code for manifest in manifests for _, code in codes_of(manifest)]
 
 
 @pytest.mark.parametrize("code", used(), ids=lambda code: f"{code.scheme}-{code.value}")
