@@ -92,6 +92,13 @@ def study(here: Here, caller: Caller, study_uid: StudyUid) -> dict[str, Any]:
     }
 
 
+@router.get("/models")
+def models(here: Here, _caller: Caller) -> dict[str, Any]:
+    """Return every model package of the box: where it stands, what it passed, why it was refused."""
+    cards, faults = here.models.cards()
+    return {"models": [card.as_dict() for card in cards], "faults": faults}
+
+
 @router.post("/retry")
 def retry(here: Here, caller: Writer, wish: Retry) -> dict[str, Any]:
     """Ask for work once more; a held study is released instead, and then no job is named."""

@@ -15,6 +15,7 @@ from appliance.console.access import Doorkeeper
 from appliance.console.forms import FormKey
 from appliance.console.guard import Guard
 from appliance.console.limits import DEFAULT, Limits
+from appliance.console.models import Models
 from appliance.console.pages import Pages
 from appliance.console.passwords import Passwords
 from appliance.console.room import Room
@@ -64,6 +65,7 @@ def create_app(
         form_key=FormKey(),
         viewings=Viewings(ledger, clock, limits),
         watch=watch,
+        models=Models(ledger, config),
         pages=Pages(config.site.name),
     )
     app.state.registry = metrics.registry(watch)

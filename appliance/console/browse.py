@@ -1,4 +1,4 @@
-"""The pages for people: studies, one study, attention, health. Each look at a patient is recorded."""
+"""The pages for people: studies, one study, attention, models, health. Each look at a patient is recorded."""
 
 from __future__ import annotations
 
@@ -101,6 +101,14 @@ def needs_attention(
     found = attention.collect(here.ledger, here.watch.look(), here.limits)
     here.viewings.several(visitor, sorted(found.headings), "attention")
     return _page(here, visitor, "attention.html", tab="attention", found=found, done=_DONE.get(done, ""))
+
+
+@router.get("/models")
+def models(here: Here, visitor: LoggedIn) -> Response:
+    """Show the versions of models on this box, which serves, and why others do not."""
+    cards, faults = here.models.cards()
+    history = here.models.history()
+    return _page(here, visitor, "models.html", tab="models", cards=cards, faults=faults, history=history)
 
 
 @router.get("/health")

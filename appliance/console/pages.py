@@ -34,6 +34,7 @@ class Pages:
             study_states=wording.STUDY_STATES,
             job_states=wording.JOB_STATES,
             delivery_states=wording.DELIVERY_STATES,
+            version_states=wording.VERSION_STATES,
             outputs=wording.OUTPUTS,
             not_inference=(Outcome.NOT_ELIGIBLE, Outcome.FAILED, Outcome.NOT_RUN),
         )

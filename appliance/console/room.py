@@ -12,6 +12,7 @@ from appliance.console import forms
 from appliance.console.access import Doorkeeper, Visitor, address_of
 from appliance.console.faults import Fault
 from appliance.console.limits import Limits
+from appliance.console.models import Models
 from appliance.console.pages import Pages
 from appliance.console.snapshot import Watch
 from appliance.console.viewings import Viewings
@@ -36,6 +37,7 @@ class Room:
     form_key: forms.FormKey
     viewings: Viewings
     watch: Watch
+    models: Models
     pages: Pages
 
 

@@ -14,6 +14,8 @@ from typing import Any
 from appliance.console.text import one_line
 from appliance.core.words import DeliveryState, JobState, Outcome, StudyState
 from appliance.ledger.events import Event
+from appliance.ledger.inventory import REMOVED, SERVING, STANDING_BY
+from appliance.ledger.states import VersionState
 
 
 class Tone(StrEnum):
@@ -89,6 +91,18 @@ DELIVERY_STATES: Mapping[DeliveryState, tuple[str, Tone]] = {
     DeliveryState.SETTLED: ("ended by a person", Tone.PLAIN),
 }
 
+VERSION_STATES: Mapping[str, tuple[str, Tone]] = {
+    SERVING: ("serves", Tone.GOOD),
+    STANDING_BY: ("stands by", Tone.PLAIN),
+    VersionState.FETCHED: ("installed, does not serve", Tone.PLAIN),
+    VersionState.BUILDING: ("engine is being built", Tone.BUSY),
+    VersionState.VERIFYING: ("is being checked", Tone.BUSY),
+    VersionState.ACTIVE: ("active", Tone.GOOD),
+    VersionState.REJECTED: ("rejected", Tone.BAD),
+    VersionState.RETIRED: ("retired", Tone.PLAIN),
+    REMOVED: ("removed", Tone.PLAIN),
+}
+
 OUTPUTS: Mapping[str, str] = {
     "sr": "structured report",
     "seg": "segmentation",
@@ -133,6 +147,15 @@ _EVENTS: Mapping[str, tuple[str, Tone]] = {
     "custody.quarantined": ("An image was set aside: {reason}.", Tone.BAD),
     "custody.purged": ("{instances} images were removed after their time of keeping.", Tone.PLAIN),
     "sweep.quarantined": ("A spool file was set aside: {fault}.", Tone.BAD),
+    "model.installed": ("{by} installed {model} {version}.", Tone.PLAIN),
+    "model.repaired": ("{by} installed {model} {version} again; its files had been changed.", Tone.WARN),
+    "model.refused": ("{model} {version} was refused; nothing else changed.", Tone.BAD),
+    "model.rejected": ("{model} {version} did not pass on this device; nothing else changed.", Tone.BAD),
+    "model.activated": ("{by} activated {model} {version}.", Tone.GOOD),
+    "model.rolled_back": ("{by} went back to {model} {version} from {instead_of}.", Tone.WARN),
+    "model.retired": ("{by} retired {model} {version}.", Tone.WARN),
+    "model.removed": ("{by} removed the files of {model} {version}.", Tone.PLAIN),
+    "model.interrupted": ("The check of {model} {version} was cut off.", Tone.WARN),
     "console.viewed": ("{user} looked at this.", Tone.PLAIN),
     "console.login": ("{user} logged in.", Tone.PLAIN),
     "console.logout": ("{user} logged out.", Tone.PLAIN),

@@ -11,7 +11,13 @@ from tests.appliance.console import filling
 from tests.appliance.console.filling import FAILED, HELD, NASTY, NORMAL, PASSWORD
 
 BASIC = ("amina", PASSWORD)
-PATHS = ("/api/v1/status", "/api/v1/studies", f"/api/v1/studies/{NORMAL}", "/api/v1/openapi.json")
+PATHS = (
+    "/api/v1/status",
+    "/api/v1/models",
+    "/api/v1/studies",
+    f"/api/v1/studies/{NORMAL}",
+    "/api/v1/openapi.json",
+)
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -154,7 +160,8 @@ def test_a_body_that_is_too_large(filled):
 def test_the_description_names_every_path(filled):
     described = filled.visitor().get("/api/v1/openapi.json", auth=BASIC).json()
     assert set(described["paths"]) == {
-        f"/api/v1/{name}" for name in ("status", "studies", "studies/{study_uid}", "retry", "settle")
+        f"/api/v1/{name}"
+        for name in ("status", "studies", "studies/{study_uid}", "models", "retry", "settle")
     }
 
 

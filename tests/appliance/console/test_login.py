@@ -25,7 +25,8 @@ def words(console):
 
 
 @pytest.mark.parametrize(
-    "page", ["/", "/studies", f"/studies/{NORMAL}", "/attention", "/health", "/objects/1/preview.png"]
+    "page",
+    ["/", "/studies", f"/studies/{NORMAL}", "/attention", "/models", "/health", "/objects/1/preview.png"],
 )
 def test_no_page_opens_without_a_log_in(filled, page):
     answer = filled.visitor().get(page)

@@ -13,7 +13,7 @@ from appliance.ledger import events
 from tests.appliance.console import filling
 from tests.appliance.console.filling import FAILED, GATHERING, HELD, LATE, NORMAL
 
-PAGES = ("/", "/studies?show=attention", "/attention", "/health", "/studies/rows", "/health/rows")
+PAGES = ("/", "/studies?show=attention", "/attention", "/models", "/health", "/studies/rows", "/health/rows")
 STUDIES = (NORMAL, FAILED, HELD, GATHERING, LATE)
 
 
