@@ -44,6 +44,42 @@ class Device:
     driver: str
     uuid: str
 
+    def parts(self) -> dict[str, str]:
+        """Give what changes an engine that is built for it; a card of the same kind in its place does not."""
+        return {
+            "device": self.name,
+            "compute_capability": self.capability,
+            "multiprocessors": str(self.multiprocessors),
+            "device_memory_bytes": str(self.memory_bytes),
+            "driver": self.driver,
+        }
+
+
+class Asked:
+    """Remembers what the driver said of one device: an engine asks anew only when it is probed."""
+
+    def __init__(self, ordinal: int, *, seconds_max: float) -> None:
+        self._ordinal, self._seconds_max = ordinal, seconds_max
+        self._device: Device | None = None
+
+    def anew(self) -> Device:
+        """Ask the driver.
+
+        Raises:
+            NoDevice: as `device_at`.
+        """
+        self._device = None
+        self._device = device_at(self._ordinal, seconds_max=self._seconds_max)
+        return self._device
+
+    def device(self) -> Device:
+        """Give what it said last; ask where it said nothing yet.
+
+        Raises:
+            NoDevice: as `device_at`.
+        """
+        return self._device or self.anew()
+
 
 class NoDevice(Exception):
     """There is no such device; the text says why, as half a sentence."""

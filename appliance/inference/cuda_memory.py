@@ -11,7 +11,8 @@ import ctypes
 import importlib
 import importlib.util
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -118,6 +119,15 @@ class Cuda:
     def forget(self, graph: Any) -> None:
         """Give a graph back."""
         self.call("cudaGraphExecDestroy", graph)
+
+    @contextmanager
+    def given_back_on_failure(self) -> Iterator[None]:
+        """Give stream and event back when what is made with them cannot be made."""
+        try:
+            yield
+        except InferenceError:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Give stream and event back; nothing may be running."""

@@ -17,6 +17,7 @@ class InferenceLimits:
         build_memory_bytes_max: resident memory of that child and all it started.
         build_folder_bytes_max: what a build may write.
         probe_seconds_max: one question to a device's library, in a child process.
+        build_retry_seconds: after a build that failed, until the same is tried again.
         store_engines_kept: built engines that stay on disk for one model and one kind of engine, the newest.
         store_bytes_max: all built engines together; the oldest go first.
         store_wait_seconds_max: how long one process waits for another that writes to the store.
@@ -33,6 +34,7 @@ class InferenceLimits:
         workspace_bytes_max: scratch memory on the device that a builder may plan with.
         builder_lines_max: lines of a builder's log that are kept, the last ones.
         telling_lines_max: how many of them an error or a report quotes.
+        unload_seconds_max: wait for a device to finish before its memory is given back.
         kserve_connect_seconds_max: until a remote server has taken a connection.
         kserve_control_seconds_max: one question about a remote server or a model on it.
         kserve_load_seconds_max: until a remote server has loaded a model that it was asked to load.
@@ -62,6 +64,7 @@ class InferenceLimits:
     build_memory_bytes_max: int = 16 * 2**30
     build_folder_bytes_max: int = 16 * 2**30
     probe_seconds_max: float = 60.0
+    build_retry_seconds: float = 86400.0
     store_engines_kept: int = 3
     store_bytes_max: int = 64 * 2**30
     store_wait_seconds_max: float = 3700.0
@@ -80,6 +83,7 @@ class InferenceLimits:
     workspace_bytes_max: int = 4 * 2**30
     builder_lines_max: int = 500
     telling_lines_max: int = 6
+    unload_seconds_max: float = 10.0
     kserve_connect_seconds_max: float = 2.0
     kserve_control_seconds_max: float = 10.0
     kserve_load_seconds_max: float = 120.0

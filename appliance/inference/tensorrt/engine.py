@@ -9,6 +9,7 @@ Never: opens a plan before the driver has shown a device: without one a lean run
 from __future__ import annotations
 
 import platform
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from appliance.inference import cuda_memory
-from appliance.inference.cuda_driver import Device, NoDevice, device_at
+from appliance.inference.cuda_driver import Asked, Device, NoDevice
 from appliance.inference.cuda_memory import Cuda
 from appliance.inference.deadline import Turn
 from appliance.inference.engine import (
@@ -62,12 +63,13 @@ class TensorRt:
         self._settings = settings or EngineSettings()
         self._modules, self._tf32, self._graphs = modules, tf32, graphs
         self._turn = Turn()
+        self._asked = Asked(self._settings.device, seconds_max=self._settings.limits.probe_seconds_max)
         self._session: Session | None = None
 
     def probe(self) -> Probe:
         """Say whether a device, the library and its memory calls are there, in this order."""
         try:
-            device = self._device()
+            device = self._asked.anew()
             self._for(device, self._library())
         except (NoDevice, NotUsable) as error:
             return Probe(ok=False, reason=str(error))
@@ -126,7 +128,7 @@ class TensorRt:
             raise InferenceError("inference.load", f"TensorRT cannot run here: {probe.reason}.")
         content = _read(folder)
         try:
-            self._session = self._opened(content, self._device())
+            self._session = self._opened(content, self._asked.device())
             self._warm_up(self._session)
         except InferenceError as error:
             self.unload()
@@ -153,11 +155,13 @@ class TensorRt:
 
     def _opened(self, content: bytes, device: Device) -> Session:
         plan = Plan(self._library().open(), content)
-        return Session(plan, Cuda(device.ordinal), shared_memory=device.integrated, graphs=self._graphs)
+        cuda = Cuda(device.ordinal)
+        with cuda.given_back_on_failure():
+            return Session(plan, cuda, shared_memory=device.integrated, graphs=self._graphs)
 
     def _warm_up(self, session: Session) -> None:
         usual = {name: wanted.usual for name, wanted in session.ports.ranges.items()}
-        session.run(zeros(session.ports.inputs, usual), seconds=self._settings.limits.golden_seconds_max)
+        session.run(zeros(session.ports.inputs, usual), seconds=self._settings.limits.load_seconds_max)
 
     def memory_bytes(self) -> int:
         """Give the bytes on the device: weights, scratch memory, buffers."""
@@ -166,8 +170,10 @@ class TensorRt:
     def unload(self) -> None:
         """Give everything back to the device."""
         session, self._session = self._session, None
-        if session is not None:
-            session.close(seconds=self._settings.limits.probe_seconds_max)
+        # A device that hangs or failed gives nothing back before its process ends, which is for the pool.
+        with suppress(InferenceError):
+            if session is not None:
+                session.close(seconds=self._settings.limits.unload_seconds_max)
 
     def provenance(self) -> EngineProvenance:
         """Name the library, the device, the driver and what was asked of the builder."""
@@ -178,7 +184,7 @@ class TensorRt:
             details={
                 "engine": self.name,
                 "runtime": f"{installed.module} {installed.version}" if installed else "none",
-                **_device_parts(device),
+                **(device.parts() if device else {"device": "no device"}),
                 "system": platform.system(),
                 "machine": platform.machine(),
                 "tegra": _tegra(),
@@ -192,16 +198,13 @@ class TensorRt:
     def _library(self) -> Library:
         return find(self._modules, seconds_max=self._settings.limits.probe_seconds_max)
 
-    def _device(self) -> Device:
-        return device_at(self._settings.device, seconds_max=self._settings.limits.probe_seconds_max)
-
     def _perhaps(self) -> tuple[Library | None, Device | None]:
         try:
             installed = self._library()
         except NotUsable:
             installed = None
         try:
-            return installed, self._device()
+            return installed, self._asked.device()
         except NoDevice:
             return installed, None
 
@@ -211,7 +214,7 @@ class TensorRt:
         except NotUsable as error:
             raise InferenceError("inference.build", f"TensorRT cannot build here: {error}.") from error
         try:
-            device = self._device()
+            device = self._asked.device()
             self._for(device, installed)
         except (NoDevice, NotUsable) as error:
             if not installed.capabilities or not isinstance(error, NoDevice):
@@ -246,18 +249,6 @@ class TensorRt:
 
 def _target(device: Device) -> str:
     return f"SM{device.capability.replace('.', '')}"
-
-
-def _device_parts(device: Device | None) -> dict[str, str]:
-    if device is None:
-        return {"device": "none"}
-    return {
-        "device": device.name,
-        "compute_capability": device.capability,
-        "multiprocessors": str(device.multiprocessors),
-        "device_memory_bytes": str(device.memory_bytes),
-        "driver": device.driver,
-    }
 
 
 def _tegra() -> str:

@@ -242,6 +242,14 @@ def test_a_device_that_fails_is_a_word(paper: PaperCuda, tmp_path: Path):
     assert caught.value.word == "inference.failed"
 
 
+def test_a_device_that_hangs_is_given_up(paper: PaperCuda, tmp_path: Path):
+    engine = loaded(package_of(tmp_path, doubling()), tmp_path)
+    engine._settings = EngineSettings(limits=InferenceLimits(unload_seconds_max=0.1))
+    paper.hung = True
+    engine.unload()
+    assert engine.memory_bytes() == 0
+
+
 def test_too_little_memory_is_a_word_and_leaves_nothing_behind(paper: PaperCuda, tmp_path: Path):
     paper.memory_bytes = 1000
     with pytest.raises(InferenceError) as caught:
