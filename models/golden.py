@@ -1,27 +1,27 @@
 """Golden cases: small recorded inputs with the answer the model gave when it was packed.
 
-Promises: a check compares what a reader would see (outcome, every number, every mask), within the manifest's
-tolerances; a case that cannot be read counts as failed, not as absent.
+Promises: a check compares what a reader would see (outcome, verdicts, every number, mask and box), within the
+manifest's tolerances; a case that cannot be read counts as failed, not as absent.
 Never: holds a patient. Cases are synthetic or public.
 """
 
 import json
 import zipfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from models.agreement import Box, Mask, Reading, compare_readings, reading_of
 from models.analysis import AnswerError, NotAccepted, analyse
-from models.findings import Findings, Measurement, Withheld
+from models.findings import Findings
 from models.limits import GoldenLimits
-from models.manifest_sections import Tolerances
 from models.operations.patches import Infer
 from models.package import Package
-from models.tensors import BoolArray, Volume
+from models.tensors import FloatArray, Volume
 
 _GEOMETRY = ("positions", "row_cosines", "column_cosines")
 _FACTS = (
@@ -41,11 +41,15 @@ class GoldenError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class GoldenCase:
-    """Hold the verdict on one case; `differences` lists what did not agree, one sentence each."""
+    """Hold the verdict on one case; `differences` lists what did not agree, one sentence each.
+
+    `measures` are those of `models.agreement`; a case that gave no answer has none.
+    """
 
     name: str
     ok: bool
     differences: tuple[str, ...]
+    measures: Mapping[str, float] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,70 +60,114 @@ class GoldenReport:
     cases: tuple[GoldenCase, ...]
 
 
+def cases(package: Package) -> Iterator[tuple[str, Volume]]:
+    """Give the name and the input of every golden case, one at a time.
+
+    Raises:
+        GoldenError: a case cannot be read.
+    """
+    for path in package.golden_paths():
+        yield path.stem, _read(path)[0]
+
+
 def check(package: Package, infer: Infer) -> GoldenReport:
     """Run every golden case of `package` through `infer` and compare. A package without cases is not ok."""
-    cases = tuple(_check_case(package, path, infer) for path in package.golden_paths())
-    return GoldenReport(ok=bool(cases) and all(case.ok for case in cases), cases=cases)
+    checked = tuple(_check_case(package, path, infer) for path in package.golden_paths())
+    return GoldenReport(ok=bool(checked) and all(case.ok for case in checked), cases=checked)
 
 
 def record(path: Path, volume: Volume, findings: Findings) -> None:
-    """Write a golden case: the input as int16 and the answer it must give again.
+    """Write a golden case: the input, exactly, and the answer it must give again.
 
     Raises:
-        ValueError: the voxels are not whole numbers that fit int16.
+        ValueError: the voxels are not finite.
     """
-    voxels = volume.voxels.astype(np.int16)
-    if not np.array_equal(voxels, volume.voxels):
-        raise ValueError("a golden case holds whole numbers between -32768 and 32767")
-    arrays: dict[str, npt.NDArray[Any]] = {"voxels": voxels, "valid": np.packbits(volume.valid)}
+    reading = reading_of(findings)
+    arrays: dict[str, npt.NDArray[Any]] = {
+        "voxels": _stored(volume.voxels),
+        "valid": np.packbits(volume.valid),
+    }
     arrays |= {name: getattr(volume, name) for name in _GEOMETRY}
-    arrays |= {f"mask_{segment.number}": np.packbits(segment.mask) for segment in findings.segments}
+    arrays |= {f"mask_{number}": mask.bits for number, mask in enumerate(reading.masks, start=1)}
     facts = {name: getattr(volume, name) for name in _FACTS}
-    text = json.dumps({"volume": facts, "expected": summary(findings)}, sort_keys=True)
+    text = json.dumps({"volume": facts, "expected": _written(reading)}, sort_keys=True)
     arrays["text"] = np.frombuffer(text.encode(), dtype=np.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(path, allow_pickle=False, **arrays)
 
 
-def summary(findings: Findings) -> dict[str, Any]:
-    """Give what a case compares, as JSON values: outcome, numbers by name, segments, withheld."""
-    numbers = {_key(one, one.segment or "series"): one.value for one in findings.measurements}
-    for lesion in findings.lesions:
-        numbers |= {_key(one, f"lesion {lesion.label}"): one.value for one in lesion.measurements}
+def _stored(voxels: FloatArray) -> npt.NDArray[Any]:
+    """Give the voxels as int16 where that is exact, else as they are."""
+    if not np.isfinite(voxels).all():
+        raise ValueError("a golden case holds finite numbers")
+    whole = np.clip(voxels, -32768, 32767).astype(np.int16)
+    return whole if np.array_equal(whole, voxels) else voxels
+
+
+def _written(reading: Reading) -> dict[str, Any]:
+    """Give a reading as JSON values, without its masks' voxels."""
     return {
-        "outcome": findings.outcome.value,
-        "numbers": numbers,
-        "segments": [segment.label for segment in findings.segments],
-        "withheld": sorted(_key(one, one.segment or "series") for one in findings.withheld),
+        "outcome": reading.outcome,
+        "numbers": dict(reading.numbers),
+        "segments": [mask.label for mask in reading.masks],
+        "withheld": list(reading.withheld),
+        "verdicts": {label: list(given) for label, given in reading.verdicts.items()},
+        "boxes": [
+            {"kind": one.kind, "slices": one.slices, "corners": one.corners, "probability": one.probability}
+            for one in reading.boxes
+        ],
     }
-
-
-def _key(one: Measurement | Withheld, owner: str) -> str:
-    derived = f", {one.derivation.meaning}" if one.derivation else ""
-    return f"{owner}: {one.name.meaning}{derived}"
 
 
 def _check_case(package: Package, path: Path, infer: Infer) -> GoldenCase:
     try:
-        volume, expected, masks = _read(path)
+        volume, expected = _read(path)
         findings = analyse(package, volume, infer)
     except (GoldenError, NotAccepted, AnswerError) as error:
         return GoldenCase(name=path.stem, ok=False, differences=(str(error),))
-    differences = tuple(_differences(findings, expected, masks, package.manifest.tolerances))
-    return GoldenCase(name=path.stem, ok=not differences, differences=differences)
+    agreed = compare_readings(expected, reading_of(findings), package.manifest.tolerances)
+    return GoldenCase(name=path.stem, ok=agreed.ok, differences=agreed.differences, measures=agreed.measures)
 
 
-def _read(path: Path) -> tuple[Volume, Mapping[str, Any], dict[int, npt.NDArray[np.uint8]]]:
-    """Read a case: its volume, its expected summary, its expected masks as packed bits by number."""
+def _read(path: Path) -> tuple[Volume, Reading]:
+    """Read a case: its volume and the answer it must give."""
     try:
         _check_sizes(path)
         with np.load(path, allow_pickle=False) as held:
             arrays = {name: held[name] for name in held.files}
         text = json.loads(arrays["text"].tobytes())
-        masks = {int(name[5:]): array for name, array in arrays.items() if name.startswith("mask_")}
-        return _volume(arrays, text["volume"]), text["expected"], masks
+        volume = _volume(arrays, text["volume"])
+        return volume, _reading(text["expected"], arrays, volume.voxels.size)
     except (OSError, KeyError, TypeError, ValueError, AssertionError, EOFError, zipfile.BadZipFile) as error:
         raise GoldenError(f"is not a golden case ({type(error).__name__}: {error})") from error
+
+
+def _reading(expected: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]], size: int) -> Reading:
+    return Reading(
+        outcome=str(expected["outcome"]),
+        numbers={str(key): float(value) for key, value in expected["numbers"].items()},
+        withheld=tuple(expected["withheld"]),
+        masks=tuple(
+            Mask(label=label, bits=arrays[f"mask_{number}"], size=size)
+            for number, label in enumerate(expected["segments"], start=1)
+        ),
+        verdicts={
+            label: (str(verdict), float(probability))
+            for label, (verdict, probability) in expected.get("verdicts", {}).items()
+        },
+        boxes=tuple(_box(one) for one in expected.get("boxes", ())),
+    )
+
+
+def _box(given: Mapping[str, Any]) -> Box:
+    first, last = given["slices"]
+    top, left, bottom, right = (float(side) for side in given["corners"])
+    return Box(
+        kind=str(given["kind"]),
+        slices=(int(first), int(last)),
+        corners=(top, left, bottom, right),
+        probability=float(given["probability"]),
+    )
 
 
 def _check_sizes(path: Path) -> None:
@@ -136,41 +184,3 @@ def _volume(arrays: Mapping[str, npt.NDArray[Any]], facts: Mapping[str, Any]) ->
     others = {name: facts[name] for name in _FACTS if name != "pixel_spacing_mm"}
     given: dict[str, Any] = {name: arrays[name] for name in _GEOMETRY} | others
     return Volume(voxels=voxels, valid=valid, pixel_spacing_mm=(rows_mm, columns_mm), **given)
-
-
-def _differences(
-    findings: Findings,
-    expected: Mapping[str, Any],
-    masks: Mapping[int, npt.NDArray[np.uint8]],
-    tolerances: Tolerances,
-) -> Iterator[str]:
-    found = summary(findings)
-    for key in ("outcome", "segments", "withheld"):
-        if found[key] != expected[key]:
-            yield f"{key} is {found[key]}; recorded {expected[key]}"
-    yield from _number_differences(found["numbers"], expected["numbers"], tolerances)
-    for segment in findings.segments:
-        dice = _dice(segment.mask, masks.get(segment.number))
-        if dice < tolerances.dice_min:
-            yield f"mask of {segment.label}: Dice {dice:.5f}; at least {tolerances.dice_min} is needed"
-
-
-def _number_differences(
-    found: Mapping[str, float], expected: Mapping[str, float], tolerances: Tolerances
-) -> Iterator[str]:
-    for key in sorted(found.keys() | expected.keys()):
-        if key not in found or key not in expected:
-            yield f"{key} is {'new' if key in found else 'gone'}"
-            continue
-        allowed = max(tolerances.absolute, tolerances.relative * abs(expected[key]))
-        if not abs(found[key] - expected[key]) <= allowed:
-            yield f"{key} is {found[key]:.6g}; recorded {expected[key]:.6g}, tolerance {allowed:.3g}"
-
-
-def _dice(mask: BoolArray, packed: npt.NDArray[np.uint8] | None) -> float:
-    """Give the overlap with the recorded mask; two empty masks agree."""
-    if packed is None or len(packed) != -(-mask.size // 8):
-        return 0.0
-    recorded = np.unpackbits(packed, count=mask.size).astype(np.bool_).reshape(mask.shape)
-    both = int(mask.sum()) + int(recorded.sum())
-    return 2.0 * int((mask & recorded).sum()) / both if both else 1.0

@@ -13,6 +13,7 @@ import pytest
 
 from models import golden
 from models.analysis import analyse
+from models.findings import Findings, Outcome
 from models.operations.patches import Infer
 from models.package import Package
 from tests.models import given
@@ -94,9 +95,33 @@ def test_no_cases_and_unreadable_cases_are_not_ok(
     assert all("is not a golden case" in case.differences[0] for case in report.cases)
 
 
-def test_voxels_that_are_not_whole_cannot_be_recorded(
+def test_values_are_kept_exactly_and_must_be_finite(
     bands: Package, bands_engine: Infer, tmp_path: Path
 ) -> None:
-    volume = given.volume(np.full((2, 3, 3), 0.5))
-    with pytest.raises(ValueError, match="whole numbers"):
-        golden.record(tmp_path / "a.npz", volume, analyse(bands, volume, bands_engine))
+    root = given.copy_package(given.BANDS, tmp_path / "copy")
+    for path in (root / "golden").iterdir():
+        path.unlink()
+    values = np.array([[[0.5, 70000.0, -3.25]]])
+    volume = given.volume(values)
+    golden.record(root / "golden" / "odd.npz", volume, analyse(bands, volume, bands_engine))
+    ((name, kept),) = golden.cases(replace(bands, root=root))
+    assert name == "odd"
+    assert np.array_equal(kept.voxels, volume.voxels)
+    with pytest.raises(ValueError, match="finite"):
+        golden.record(
+            tmp_path / "a.npz",
+            given.volume(np.full((1, 1, 1), np.nan)),
+            Findings(outcome=Outcome.MEASURED, statement=""),
+        )
+
+
+def test_inputs_of_shipped_cases_are_given_by_name(lesion: Package) -> None:
+    names = {name: volume.shape for name, volume in golden.cases(lesion)}
+    assert set(names) == {"no-lesion", "one-lesion", "two-lesions"}
+
+
+def test_measures_are_given_beside_the_verdict(lesion: Package, lesion_engine: Infer) -> None:
+    report = golden.check(lesion, lesion_engine)
+    for case in report.cases:
+        assert case.measures["decision_flips"] == 0
+        assert case.measures.get("dice_min", 1.0) >= 0.995

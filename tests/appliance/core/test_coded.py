@@ -79,8 +79,8 @@ def test_every_snomed_code_that_dicom_lists_has_the_check_digit() -> None:
 
 
 GOOD = """
-    mL ml mm cm2 1 % [hnsf'U] mm[Hg] ug/L 10*3/uL {score} m/s2 kg/m2 /min g/(24.h) mmol/kg{WetWeight} Cel [degF]
-    mo a dam dB kat/L [iU]/mL um2.ms-1 mL/min/{1.73_m2} [in_i] KiBy meq/L
+    mL ml mm cm2 1 % [hnsf'U] mm[Hg] ug/L 10*3/uL {score} m/s2 kg/m2 /min g/(24.h) mmol/kg{WetWeight} Cel
+    [degF] mo a dam dB kat/L [iU]/mL um2.ms-1 mL/min/{1.73_m2} [in_i] KiBy meq/L
 """
 BAD = """
     ML/ milliliter mm[hg] kmin mm^2 m2) (m2 {open m//s cc percent \u00b5m HU (m)2 mm. x [nothing] bpm
