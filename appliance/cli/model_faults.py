@@ -11,10 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from appliance.core import coded, log
 from appliance.inference.choose import open_engine
 from appliance.inference.engine import InferenceError
 from models.archive import ArchiveError, unpack
 from models.importing.graph import GraphError, read_graph
+from models.labels import codes_of
 from models.limits import PackageLimits
 from models.manifest import Manifest, ManifestError, load
 from models.package import MANIFEST, Package, PackageError, open_package
@@ -28,7 +30,7 @@ class Findings:
 
     Attributes:
         faults: what must be put right; one sentence each.
-        hints: what the network says of itself, for whoever is writing the manifest.
+        hints: what the network says of itself, for whoever is writing the manifest; codes nobody here knows.
         digest: of the package; None while it is none.
     """
 
@@ -45,6 +47,7 @@ class _Found:
 
 def faults_of(path: Path, *, budget_bytes: int | None = None) -> Findings:
     """Check the package at `path`, a folder or a zip; `budget_bytes` is what a box gives to models."""
+    log.silence()
     if path.is_dir():
         return _check(path, budget_bytes)
     with tempfile.TemporaryDirectory(prefix="readside-check-") as name:
@@ -63,7 +66,9 @@ def _check(folder: Path, budget_bytes: int | None) -> Findings:
     package = _opened(folder, found)
     manifest = package.manifest if package else _manifest(folder)
     if manifest is not None:
-        found.faults += _concept_faults(manifest)
+        codes = list(codes_of(manifest))
+        found.faults += [f"{MANIFEST}: {fault}" for fault in coded.faults(codes)]
+        found.hints += [f"{doubt}; make sure of it" for doubt in coded.doubts(codes)]
         found.faults += _memory_faults(manifest, budget_bytes)
     if package is None:
         _look_at_network(folder, manifest, found)
@@ -89,10 +94,6 @@ def _manifest(folder: Path) -> Manifest | None:
         return load(folder / MANIFEST)
     except ManifestError:
         return None
-
-
-def _concept_faults(manifest: Manifest) -> Iterator[str]:
-    yield from ()
 
 
 def _memory_faults(manifest: Manifest, budget_bytes: int | None) -> Iterator[str]:

@@ -9,7 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any
 
+import onnx
+
 from models.importing.graph import Graph, GraphError, TensorFacts
+from models.network import OPSET_MIN
 
 FLAT_RANK, SOLID_RANK = 4, 5
 """Axes of a tensor: batch, channel, and two or three of space."""
@@ -44,6 +47,7 @@ def draft_of(graph: Graph, *, file_name: str) -> Draft:
     Raises:
         GraphError: the graph is none the package format can feed: several inputs, other axes, no float.
     """
+    _check_operators(graph)
     given = _input(graph)
     outputs = _outputs(graph, given)
     return Draft(
@@ -67,6 +71,13 @@ def draft_of(graph: Graph, *, file_name: str) -> Draft:
             *(f"Weights from {name} were taken into the one file." for name in graph.taken_in),
         ),
     )
+
+
+def _check_operators(graph: Graph) -> None:
+    """Demand operators that every engine knows."""
+    newest = int(onnx.defs.onnx_opset_version())
+    if not OPSET_MIN <= graph.opset <= newest:
+        raise GraphError([f"the network is of opset {graph.opset}; a package takes {OPSET_MIN} to {newest}"])
 
 
 def _input(graph: Graph) -> TensorFacts:
@@ -143,11 +154,13 @@ def _mask_kind(one: TensorFacts, last: str) -> str | None:
 
 
 def _boxes(graph: Graph) -> dict[str, Any] | None:
-    """Tell boxes, their scores and their labels by axes and type: (n, m, 4 or 6), (n, m, ...), (n, m)."""
-    boxes = [one for one in graph.outputs if one.rank == 3 and one.fixed(2) in (4, 6)]
+    """Tell boxes (n, m, 4 or 6), their scores and their labels by axes and type; n may be left out."""
+    boxes = [one for one in graph.outputs if one.rank in (2, 3) and one.fixed(one.rank - 1) in (4, 6)]
+    if len(graph.outputs) < 2 or len(boxes) != 1:
+        return None
     scores = [one for one in graph.outputs if one not in boxes and one.dtype.startswith("float")]
-    labels = [one for one in graph.outputs if not one.dtype.startswith("float") and one.rank == 2]
-    if len(boxes) != 1 or len(scores) != 1:
+    labels = [one for one in graph.outputs if not one.dtype.startswith("float")]
+    if len(scores) != 1:
         return None
     parts = {"tensor": boxes[0].name, "kind": "boxes", "dtype": boxes[0].dtype, "box_scores": scores[0].name}
     return parts | ({"box_labels": labels[0].name} if len(labels) == 1 else {})
