@@ -22,9 +22,11 @@ from appliance.inference.choose import open_now
 from appliance.inference.engine import InferenceError
 from appliance.inference.life import CRASHES
 from appliance.inference.makers import MAKERS
+from appliance.inference.parity import verdict_of
 from appliance.inference.process import hosted
 from appliance.inference.quarantine import Quarantine
 from appliance.inference.settings import EngineSettings, settings_of
+from appliance.inference.sidecar import Sidecar
 from appliance.inference.store import EngineStore
 from appliance.ledger.engine import LedgerRefused, open_ledger
 from appliance.routes.table import compile_routes
@@ -231,8 +233,7 @@ def _store(config: Config) -> Iterator[Check]:
     store = EngineStore(root=settings.store, limits=settings.limits)
     kept = store.entries() if os.access(settings.store, os.R_OK | os.X_OK) else ()
     for key, sidecar in kept:
-        if isinstance(sidecar, str):
-            yield wrong(f"built engine {key[7:19]}", sidecar, "nothing: it is built anew when it is needed")
+        yield from _built(key[7:19], sidecar)
     try:
         crashed = Quarantine(root=settings.store / CRASHES, limits=settings.limits).entries()
     except InferenceError as error:
@@ -242,6 +243,20 @@ def _store(config: Config) -> Iterator[Check]:
         yield _crashed(
             crashes.key[7:19], f"{crashes.engine} for {crashes.model}", len(crashes.at), quarantined
         )
+
+
+def _built(key: str, sidecar: Sidecar | str) -> Iterator[Check]:
+    what = f"built engine {key}"
+    if isinstance(sidecar, str):
+        yield wrong(what, sidecar, "nothing: it is built anew when it is needed")
+        return
+    engine = f"{sidecar.engine} for {sidecar.model}"
+    again = f"readside doctor --clear {key} lets it be built anew"
+    verdict = None if sidecar.verdict is None else verdict_of(sidecar.verdict)
+    if sidecar.failure:
+        yield wrong(what, f"{engine}: {sidecar.failure}", f"correct the cause; {again}")
+    elif verdict is not None and not verdict.ok:
+        yield wrong(what, f"{engine} is refused: {verdict.sentence}", f"keep to another engine; or {again}")
 
 
 def _crashed(key: str, engine: str, times: int, quarantined: bool) -> Check:

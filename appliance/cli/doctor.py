@@ -20,6 +20,7 @@ from appliance.inference.makers import MAKERS
 from appliance.inference.quarantine import Quarantine
 from appliance.inference.selftest import State, Trial, trials
 from appliance.inference.settings import EngineSettings, settings_of
+from appliance.inference.store import EngineStore
 
 _KEY_DIGITS_MIN = 8
 
@@ -34,7 +35,7 @@ def doctor(
         ),
     ] = False,
     clear: Annotated[
-        str, typer.Option("--clear", metavar="KEY", help="Let a quarantined engine be tried again.")
+        str, typer.Option("--clear", metavar="KEY", help="Let an engine that was put aside be tried again.")
     ] = "",
     as_json: JsonOption = False,
 ) -> None:
@@ -74,12 +75,15 @@ def _clear(key: str, config: Path | None) -> None:
     settings = settings_of(read_config(config))
     assert settings.store is not None, "a site has a store"
     try:
-        cleared = Quarantine(root=settings.store / CRASHES, limits=settings.limits).clear(key)
+        cleared = {
+            *Quarantine(root=settings.store / CRASHES, limits=settings.limits).clear(key),
+            *EngineStore(root=settings.store, limits=settings.limits).clear(key),
+        }
     except InferenceError as error:
         fail(error.sentence)
     if not cleared:
-        fail(f"no engine that crashed has a key that begins with {key!r}")
-    for one in cleared:
+        fail(f"no engine that crashed, failed or was refused has a key that begins with {key!r}")
+    for one in sorted(cleared):
         out.print(f"{one[:19]} is tried again when its model is next loaded.", markup=False)
 
 

@@ -7,18 +7,22 @@ Never: loads what was built.
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
 from appliance.core import log
 from appliance.core.clock import SYSTEM
+from appliance.disk.durable import make_folder
 from appliance.inference.apart import Bounds, EndedApart, run_apart, settings_apart
 from appliance.inference.engine import BuildProgress, BuildReport, EnginePlan, InferenceError
 from appliance.inference.makers import Maker
 from appliance.inference.settings import EngineSettings
-from appliance.inference.sidecar import Sidecar
+from appliance.inference.sidecar import Sidecar, SidecarRefused
 from appliance.inference.store import SIDECAR, EngineStore, Kept
 
 _log = log.get("inference")
@@ -33,26 +37,48 @@ def build_kept(
     store: EngineStore,
     progress: BuildProgress | None = None,
 ) -> Kept:
-    """Build an engine and keep it under its key.
+    """Build an engine and keep it under its key; that it could not be built is kept as well.
 
     Raises:
         InferenceError: inference.build.
     """
     with store.building() as folder:
-        report = build_into(name, craft, plan, settings=settings, folder=folder, progress=progress)
-        manifest = plan.package.manifest
-        sidecar = Sidecar(
-            engine=name,
-            model=f"{manifest.name} {manifest.version}",
-            package=plan.package.digest,
-            key=plan.key,
-            parts=dict(plan.parts),
-            files={},
-            details=dict(report.details),
-            built_at=SYSTEM.now(),
-            product=version("readside"),
-        )
-        return store.keep(folder, sidecar)
+        # Another process may have built it while this one waited.
+        if (kept := _found(store, plan)) is not None:
+            return kept
+        try:
+            report = build_into(name, craft, plan, settings=settings, folder=folder, progress=progress)
+        except InferenceError as error:
+            failed = replace(_sidecar(name, plan, BuildReport()), failure=error.sentence)
+            shutil.rmtree(folder)
+            # What counts is why it failed, and not that this cannot be written down.
+            with suppress(InferenceError):
+                store.keep(make_folder(folder), failed)
+            raise
+        return store.keep(folder, _sidecar(name, plan, report))
+
+
+def _found(store: EngineStore, plan: EnginePlan) -> Kept | None:
+    try:
+        kept = store.find(plan)
+    except SidecarRefused:
+        return None
+    return None if kept is None or kept.sidecar.failure else kept
+
+
+def _sidecar(name: str, plan: EnginePlan, report: BuildReport) -> Sidecar:
+    manifest = plan.package.manifest
+    return Sidecar(
+        engine=name,
+        model=f"{manifest.name} {manifest.version}",
+        package=plan.package.digest,
+        key=plan.key,
+        parts=dict(plan.parts),
+        files={},
+        details=dict(report.details),
+        built_at=SYSTEM.now(),
+        product=version("readside"),
+    )
 
 
 def build_into(

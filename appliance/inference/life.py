@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from appliance.core import log
+from appliance.core.clock import SYSTEM
 from appliance.inference.build import build_into, build_kept
 from appliance.inference.engine import BuildProgress, Engine, EnginePlan, InferenceError
 from appliance.inference.gate import GoldenGate, Refused
@@ -55,11 +56,15 @@ class Life:
         """
         engine, plan = self._planned(name)
         craft = craft_of(name, self.makers)
-        if craft is None or not craft.builds:
-            return self._as_it_is(engine, plan, craft)
-        if self.settings.store is None:
-            return self._built_for_now(engine, plan, craft, may_build=may_build)
-        return self._from_store(engine, plan, craft, may_build=may_build)
+        try:
+            if craft is None or not craft.builds:
+                return self._as_it_is(engine, plan, craft)
+            if self.settings.store is None:
+                return self._built_for_now(engine, plan, craft, may_build=may_build)
+            return self._from_store(engine, plan, craft, may_build=may_build)
+        except BaseException:
+            engine.unload()
+            raise
 
     def _planned(self, name: str) -> tuple[Engine, EnginePlan]:
         if name not in self.makers:
@@ -86,7 +91,6 @@ class Life:
 
     def _built_for_now(self, engine: Engine, plan: EnginePlan, craft: Maker, *, may_build: bool) -> Engine:
         if not may_build:
-            engine.unload()
             raise NotBuilt
         with tempfile.TemporaryDirectory(prefix="readside-build-") as name:
             build_into(
@@ -100,7 +104,6 @@ class Life:
         kept = self._kept(store, plan)
         if kept is None:
             if not may_build:
-                engine.unload()
                 raise NotBuilt
             kept = build_kept(
                 engine.name, craft, plan, settings=self.settings, store=store, progress=self.progress
@@ -110,11 +113,17 @@ class Life:
     def _kept(self, store: EngineStore, plan: EnginePlan) -> Kept | None:
         """Find what was built before; what must not be loaded is removed and counts as not there."""
         try:
-            return store.find(plan)
+            kept = store.find(plan)
         except SidecarRefused as refusal:
             _log.error("engine.rejected", key=plan.key[:19], reason=str(refusal))
             store.drop(plan.key)
             return None
+        if kept is None or not kept.sidecar.failure:
+            return kept
+        age_seconds = SYSTEM.now() - kept.sidecar.built_at
+        if 0 <= age_seconds < self.settings.limits.build_retry_seconds:
+            raise InferenceError("inference.build", kept.sidecar.failure)
+        return None
 
     def _serving_kept(
         self, engine: Engine, plan: EnginePlan, kept: Kept, *, craft: Maker, store: EngineStore
@@ -168,7 +177,6 @@ class Life:
         try:
             quarantine.check(plan.key)
         except InferenceError:
-            engine.unload()
             held.close()
             raise
         hosted = not isinstance(self.makers[engine.name], Maker)
@@ -197,12 +205,13 @@ class Life:
 
     def _reference(self) -> Reference:
         store = self._store()
+        secret = None if store is None else store.secret()
         return Reference(
             self.package,
             lambda: self.makers.get("cpu", MAKERS["cpu"])(self.settings),
             limits=self.settings.limits,
-            folder=None if store is None else store.root / REFERENCES,
-            secret=b"" if store is None else store.secret(),
+            folder=None if store is None or secret is None else store.root / REFERENCES,
+            secret=secret or b"",
         )
 
     def _store(self) -> EngineStore | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,7 @@ class Verdict:
 
     Attributes:
         cases: one for each golden case.
+        refusal: why it is refused whatever the cases say; "" when the cases decide.
         reference: the engine it was compared with; "" when only with what was recorded.
         tensors: largest difference of each output from the reference's, and that by the reference's range.
         asked: procedure and reference; a verdict holds for these only.
@@ -47,7 +48,8 @@ class Verdict:
     """
 
     ok: bool
-    cases: tuple[CaseVerdict, ...]
+    cases: tuple[CaseVerdict, ...] = ()
+    refusal: str = ""
     reference: str = ""
     tensors: Mapping[str, float] = field(default_factory=dict)
     asked: str = ""
@@ -60,6 +62,8 @@ class Verdict:
     @property
     def sentence(self) -> str:
         """Say in one sentence why it is refused."""
+        if self.refusal:
+            return self.refusal
         wrong = [case for case in self.cases if case.differences]
         if not wrong:
             return "The model has no golden case to check the engine with."
@@ -91,16 +95,27 @@ def judge(package: Package, candidate: Ask, reference: Ask | None, *, reference_
     """
     began = time.monotonic()
     watched = _Watched(candidate, reference)
-    report = check(package, watched)
-    cases = tuple(CaseVerdict(name=case.name, differences=case.differences) for case in report.cases)
-    return Verdict(
-        ok=report.ok,
-        cases=cases,
+    try:
+        report = check(package, watched)
+    except _NotFinite as error:
+        verdict = Verdict(ok=False, refusal=error.sentence)
+    else:
+        cases = tuple(CaseVerdict(name=case.name, differences=case.differences) for case in report.cases)
+        verdict = Verdict(ok=report.ok, cases=cases)
+    return replace(
+        verdict,
         reference=reference_text,
         tensors=watched.tensors,
         asked=asked_of(reference_text),
         seconds=round(time.monotonic() - began, 3),
     )
+
+
+class _NotFinite(InferenceError):
+    """An answer holds what no result may hold."""
+
+    def __init__(self, name: str, what: str) -> None:
+        super().__init__("inference.parity", f"The output {name!r} holds {what} for a golden case.")
 
 
 class _Watched:
@@ -139,6 +154,6 @@ def _check_finite(name: str, array: NDArray[Any], wanted: NDArray[Any] | None) -
     if not np.issubdtype(array.dtype, np.floating) or np.isfinite(array).all():
         return
     if np.isnan(array).any():
-        raise InferenceError("inference.parity", f"The output {name!r} holds NaN for a golden case.")
+        raise _NotFinite(name, "NaN")
     if wanted is None or wanted.shape != array.shape or not np.array_equal(np.isinf(wanted), np.isinf(array)):
-        raise InferenceError("inference.parity", f"The output {name!r} holds infinity for a golden case.")
+        raise _NotFinite(name, "infinity")

@@ -84,14 +84,18 @@ class Quarantine:
                 f"`readside doctor --clear {key.removeprefix('sha256:')[:12]}` lets it be tried again.",
             )
 
-    def mark(self, key: str, *, engine: str, model: str) -> Mark:
+    def mark(self, key: str, *, engine: str, model: str, hosted: bool = False) -> Mark:
         """Write a mark that says "at work", durable on return.
+
+        `hosted`: the engine lives in a process of its own, so that this process ending is no crash of the
+        engine's; the whole machine going down may be one.
 
         Raises:
             InferenceError: inference.load, the disk does not take it.
         """
         name = f"{_hex(key)}.{os.getpid()}.{next(_numbers)}.mark"
-        about = json.dumps({"key": key, "engine": engine, "model": model}).encode()
+        held = {"key": key, "engine": engine, "model": model, "boot": _boot() if hosted else ""}
+        about = json.dumps(held).encode()
         with _disk(), self._locked():
             path = self.root / name
             write_file(path, _AT_WORK + about)
@@ -186,13 +190,22 @@ class Quarantine:
 
 
 def _died(mark: bytes, digits: str) -> Crashes | None:
-    """Read a mark that nobody holds; None when it says "idle", or nothing of the key it is named after."""
+    """Read a mark that nobody holds; None when it is no crash, or not of the key it is named after."""
     try:
         held = json.loads(mark[1:])
         died = Crashes(key=str(held["key"]), engine=str(held["engine"]), model=str(held["model"]))
+        this_boot = held["boot"] == _boot()
     except (ValueError, KeyError, TypeError):
         return None
-    return died if mark[:1] == _AT_WORK and _hex(died.key) == digits else None
+    return died if mark[:1] == _AT_WORK and _hex(died.key) == digits and not this_boot else None
+
+
+def _boot() -> str:
+    """Name this run of the machine; "?" where the system does not."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return "?"
 
 
 def _hex(key: str) -> str:

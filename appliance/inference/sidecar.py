@@ -41,8 +41,9 @@ class Sidecar:
         parts: what the key is made of.
         files: every file beside the sidecar, by name.
         details: what the builder reported of what it built, read back from it.
+        failure: why it could not be built; there are no files then. "" when it was.
         verdict: how its golden cases came out, see `appliance.inference.parity`; None before they were asked.
-        built_at: seconds since the Unix epoch, UTC.
+        built_at: when it was built, or could not be: seconds since the Unix epoch, UTC.
         product: the version of this product that built it.
     """
 
@@ -53,9 +54,15 @@ class Sidecar:
     parts: Mapping[str, str]
     files: Mapping[str, FileMark]
     details: Mapping[str, Any] = field(default_factory=dict)
+    failure: str = ""
     verdict: Mapping[str, Any] | None = None
     built_at: float = 0.0
     product: str = ""
+
+    @property
+    def put_aside(self) -> bool:
+        """Say whether it may not serve: it could not be built, or its golden cases came out different."""
+        return bool(self.failure) or (self.verdict is not None and not self.verdict["ok"])
 
 
 def seal(sidecar: Sidecar, secret: bytes) -> bytes:

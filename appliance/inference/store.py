@@ -92,7 +92,7 @@ class EngineStore:
         marked = replace(sidecar, files={path.name: _mark(path) for path in sorted(built.iterdir())})
         folder = self._folder(sidecar.key)
         with _disk("inference.build"):
-            (built / SIDECAR).write_bytes(seal(marked, self.secret()))
+            (built / SIDECAR).write_bytes(seal(marked, self._secret()))
             keep_folder(built, folder)
             self._make_room(marked)
         return Kept(folder=folder, sidecar=marked)
@@ -105,7 +105,7 @@ class EngineStore:
         """
         judged = replace(kept.sidecar, verdict=verdict)
         with _disk("inference.parity"):
-            write_file(kept.folder / SIDECAR, seal(judged, self.secret()))
+            write_file(kept.folder / SIDECAR, seal(judged, self._secret()))
         return replace(kept, sidecar=judged)
 
     def drop(self, key: str) -> None:
@@ -127,6 +127,24 @@ class EngineStore:
         finally:
             os.close(handle)
 
+    def clear(self, start_of_key: str) -> list[str]:
+        """Remove what is kept on engines that may not serve: that failed, were refused or are damaged.
+
+        Returns the keys, which begin so.
+
+        Raises:
+            InferenceError: inference.build, the disk does not let go of them.
+        """
+        digits = start_of_key.removeprefix("sha256:")
+        cleared = [
+            key
+            for key, one in self.entries()
+            if key.removeprefix("sha256:").startswith(digits) and (isinstance(one, str) or one.put_aside)
+        ]
+        for key in cleared:
+            self.drop(key)
+        return cleared
+
     def entries(self) -> Sequence[tuple[str, Sidecar | str]]:
         """List what is kept: each key with its sidecar, or with the reason why it is refused."""
         found: list[tuple[str, Sidecar | str]] = []
@@ -147,18 +165,21 @@ class EngineStore:
 
     def _sidecar(self, folder: Path) -> Sidecar:
         data = _read_plain(folder / SIDECAR, self.limits.sidecar_bytes_max)
-        try:
-            secret = self.secret()
-        except (DiskFault, NoSpace, OSError) as error:
-            raise SidecarRefused("The secret that seals it cannot be read.") from error
+        secret = self.secret()
+        if secret is None:
+            raise SidecarRefused("The secret that seals it cannot be read.")
         return unseal(data, secret)
 
-    def secret(self) -> bytes:
-        """Read the box's own secret, making it when it is missing or when others could have read it.
+    def secret(self) -> bytes | None:
+        """Read the box's own secret; None when it can be neither read nor made."""
+        try:
+            return self._secret()
+        except (OSError, DiskFault, NoSpace) as error:
+            _log.error("engine.secret_missing", reason=type(error).__name__)
+            return None
 
-        Raises:
-            OSError, DiskFault, NoSpace: it can be neither read nor written.
-        """
+    def _secret(self) -> bytes:
+        """Read the secret, making it when it is missing or when others could have read it."""
         path = make_folder(self.root).parent / _SECRET
         if (held := _held_secret(path)) is not None:
             return held

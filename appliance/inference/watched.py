@@ -29,7 +29,7 @@ class WatchedEngine:
     """Passes everything on to the engine it holds; see `appliance.inference.engine.Engine`.
 
     `hosted`: the engine lives in a process of its own, whose end it reports itself (inference.crashed); this
-    process ending is then no crash of the engine's, and no mark is left while it works.
+    process ending is then no crash of the engine's.
     `held` is closed when the engine is unloaded. `recheck` looks at its files again before a process that was
     started anew loads them; it raises inference.load when they are no longer what was judged.
     """
@@ -74,7 +74,7 @@ class WatchedEngine:
             InferenceError: as the engine says; a crash of its process is counted.
         """
         model = plan.package.manifest.name
-        self._mark = self._quarantine.mark(plan.key, engine=self.name, model=model)
+        self._mark = self._quarantine.mark(plan.key, engine=self.name, model=model, hosted=self._hosted)
         try:
             self.inner.load(plan, folder=folder)
         except InferenceError as error:

@@ -125,11 +125,13 @@ def test_what_is_kept_says_what_it_is(package, settings):
     assert not [name for name in os.listdir(settings.store) if name.startswith(".building")]
 
 
-def test_a_build_that_failed_leaves_nothing(package, settings):
+def test_a_build_that_failed_leaves_the_reason_and_no_file(package, settings):
     assert settings.store is not None
     store = EngineStore(root=settings.store, limits=settings.limits)
     planned = plan("Refusing", package, settings)
     with pytest.raises(InferenceError):
         build_kept("built", made("Refusing"), planned, settings=settings, store=store)
-    assert store.find(planned) is None
-    assert set(os.listdir(settings.store)) <= {"store.lock", "secret.lock"}
+    kept = store.find(planned)
+    assert kept is not None
+    assert kept.sidecar.failure == "The engine could not be built. Operator Foo is not known."
+    assert os.listdir(kept.folder) == ["sidecar.json"]

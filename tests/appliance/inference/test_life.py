@@ -106,6 +106,21 @@ def test_a_verdict_against_an_engine_is_remembered(package, settings):
     assert verdict["tensors"]["labels: largest difference"] > 0
 
 
+def test_a_build_that_failed_is_not_tried_again_for_a_while(package, settings):
+    patient = replace(settings, limits=replace(settings.limits, build_retry_seconds=0.0))
+    for given, again in ((settings, True), (settings, False), (patient, True)):
+        with capture_logs() as logs:
+            _, stepped_down = opened(package, given, "Refusing")
+        assert ("engine.building" in words(logs)) == again
+        assert "Operator Foo is not known." in (stepped_down or "")
+    first = open_now(package, WANTED, settings=settings, makers=makers("Refusing"))
+    assert (first.engine.name, first.upgrade) == ("cpu", None)
+    store = store_of(settings)
+    ((key, _),) = store.entries()
+    assert store.clear(key[:20]) == [key]
+    assert open_now(package, WANTED, settings=settings, makers=makers("Refusing")).upgrade is not None
+
+
 def test_a_kept_engine_that_was_meddled_with_is_built_anew(package, settings):
     opened(package, settings, "Built")[0].unload()
     store = store_of(settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -17,14 +18,16 @@ from appliance.inference.quarantine import Quarantine
 
 KEY, OTHER = "sha256:" + "ab" * 32, "sha256:" + "cd" * 32
 
-ELSEWHERE = b'w{"key": "sha256:../../other", "engine": "e", "model": "m"}'
+ELSEWHERE = b'w{"key": "sha256:../../other", "engine": "e", "model": "m", "boot": ""}'
 
 DIES = """
 import os, signal, sys
 from pathlib import Path
 from appliance.inference.limits import InferenceLimits
 from appliance.inference.quarantine import Quarantine
-mark = Quarantine(root=Path(sys.argv[1]), limits=InferenceLimits()).mark(sys.argv[2], engine="e", model="m")
+quarantine = Quarantine(root=Path(sys.argv[1]), limits=InferenceLimits())
+hosted = sys.argv[3] == "hosted"
+mark = quarantine.mark(sys.argv[2], engine="e", model="m", hosted=hosted)
 if sys.argv[3] == "idle":
     mark.idle()
 elif sys.argv[3] == "removed":
@@ -73,7 +76,7 @@ def test_a_process_that_works_is_no_crash_and_one_that_died_is(quarantine: Quara
 
 
 def test_a_process_that_died_beside_its_work_is_no_crash(quarantine: Quarantine):
-    for state in ("idle", "removed"):
+    for state in ("idle", "removed", "hosted"):
         die(marked(quarantine, state))
     quarantine.check(KEY)
     assert crashes(quarantine) == {}
@@ -98,6 +101,14 @@ def test_a_crash_is_forgotten_after_a_while_and_a_quarantine_is_not(quarantine: 
     clock.advance(quarantine.limits.crash_memory_seconds + 1)
     with pytest.raises(InferenceError):
         quarantine.check(KEY)
+
+
+def test_a_machine_that_went_down_with_an_engine_s_own_process_is_a_crash(quarantine: Quarantine):
+    quarantine.check(KEY)
+    held = {"key": KEY, "engine": "e", "model": "m", "boot": "another"}
+    (quarantine.root / f"{'ab' * 32}.1.0.mark").write_bytes(b"w" + json.dumps(held).encode())
+    quarantine.check(KEY)
+    assert crashes(quarantine) == {KEY: 1}
 
 
 def test_only_what_is_named_is_cleared(quarantine: Quarantine):
