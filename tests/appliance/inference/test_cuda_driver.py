@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 
 import pytest
 
@@ -31,12 +30,11 @@ int cuDeviceGetAttribute(int *value, int which, int device) {
 
 
 @pytest.fixture
-def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def driver(monkeypatch: pytest.MonkeyPatch):
     """Put a driver in the place where the loader looks first."""
 
     def put(start: str) -> None:
-        shared_library(tmp_path, "libcuda.so.1", _DRIVER % start)
-        monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
+        monkeypatch.setenv("LD_LIBRARY_PATH", str(shared_library("libcuda.so.1", _DRIVER % start)))
 
     return put
 

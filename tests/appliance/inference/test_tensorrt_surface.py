@@ -57,20 +57,16 @@ print(json.dumps(told))
 ROOT = Path(__file__).resolve().parents[3]
 
 
-@pytest.fixture(scope="module")
-def stand_ins(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
-    folders = {}
-    for major in (10, 11):
-        folders[major] = tmp_path_factory.mktemp(f"stand-ins-{major}")
-        for name in ("nvinfer", "nvinfer_plugin", "nvonnxparser"):
-            shared_library(folders[major], f"lib{name}.so.{major}", _STAND_IN)
-    return folders
+def stand_ins(major: int) -> str:
+    """Give where the libraries lie that the bindings of a major version are linked to."""
+    names = [f"lib{name}.so.{major}" for name in ("nvinfer", "nvinfer_plugin", "nvonnxparser")]
+    return os.pathsep.join(str(shared_library(name, _STAND_IN)) for name in names)
 
 
-def asked(arguments: list[str], *, bindings: Path, libraries: Path) -> dict:
+def asked(arguments: list[str], *, bindings: Path, libraries: str) -> dict:
     environment = os.environ | {
         "PYTHONPATH": f"{bindings}{os.pathsep}{ROOT}",
-        "LD_LIBRARY_PATH": str(libraries),
+        "LD_LIBRARY_PATH": libraries,
     }
     command = [sys.executable, "-P", *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
@@ -81,21 +77,21 @@ def asked(arguments: list[str], *, bindings: Path, libraries: Path) -> dict:
 
 
 @pytest.mark.parametrize(("requirement", "major"), BINDINGS)
-def test_every_needed_name_is_in_the_real_bindings(requirement: str, major: int, stand_ins: dict[int, Path]):
+def test_every_needed_name_is_in_the_real_bindings(requirement: str, major: int):
     told = asked(
         [str(surface.__file__), "tensorrt_bindings"],
         bindings=unpacked(requirement),
-        libraries=stand_ins[major],
+        libraries=stand_ins(major),
     )
     assert told["version"] == requirement.partition("==")[2]
     assert told["missing"] == []
     assert told["capabilities"] == [], "the full library builds beside a device only"
 
 
-def test_every_needed_method_takes_the_same_arguments_from_10_3_to_11_4(stand_ins: dict[int, Path]):
+def test_every_needed_method_takes_the_same_arguments_from_10_3_to_11_4():
     """The adapter passes arguments by position: their number and order must not have moved."""
     oldest, newest = (
-        asked(["-c", _SIGNATURES], bindings=unpacked(requirement), libraries=stand_ins[major])
+        asked(["-c", _SIGNATURES], bindings=unpacked(requirement), libraries=stand_ins(major))
         for requirement, major in (BINDINGS[0], BINDINGS[-1])
     )
     assert len(oldest) > 20
