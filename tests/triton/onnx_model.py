@@ -1,7 +1,8 @@
 """What a test's Triton server runs behind its Python backend: ONNX Runtime on a package's own network.
 
 Copied into a model repository and run by the server's own interpreter, never imported by a test. Parameters
-of the model's configuration make it slow, or make it answer NaN.
+of the model's configuration make it slow, or make it answer NaN; a file `seconds` beside its configuration
+makes it slow from one call to the next.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ class TritonPythonModel:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 2
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self._slow = Path(args["model_repository"]) / "seconds"
         path = Path(args["model_repository"]) / args["model_version"] / "model.onnx"
         self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         self._input = self._session.get_inputs()[0].name
@@ -37,7 +39,7 @@ class TritonPythonModel:
         # By DLPack both ways: the server's own bridge to numpy was built before numpy 2 and loses every size.
         given = [triton.get_input_tensor_by_name(request, self._input) for request in requests]
         parts = [np.from_dlpack(tensor) for tensor in given]
-        time.sleep(self._seconds)
+        time.sleep(float(self._slow.read_text()) if self._slow.exists() else self._seconds)
         answers = self._session.run(None, {self._input: np.concatenate(parts)})
         if self._poison:
             answers = [np.full_like(answer, np.nan) for answer in answers]

@@ -7,6 +7,7 @@ repository are the real ones.
 from __future__ import annotations
 
 import ctypes.util
+import json
 import os
 import signal
 import subprocess
@@ -80,6 +81,12 @@ class Triton:
         url = f"{self.urls['http']}/v2/repository/models/{model}/unload"
         with urllib.request.urlopen(urllib.request.Request(url, b"{}"), timeout=20) as answer:
             assert answer.status == 200
+
+    def calls(self, model: str) -> int:
+        """Return how many calls of a model were answered or are under way, as the server counts them."""
+        with urllib.request.urlopen(f"{self.urls['http']}/v2/models/{model}/stats", timeout=20) as answer:
+            (stats,) = json.load(answer)["model_stats"]
+        return int(stats["inference_stats"]["success"]["count"])
 
     @property
     def running(self) -> bool:

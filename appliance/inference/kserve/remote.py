@@ -55,6 +55,7 @@ class KServe:
         self._servers = Servers(settings.kserve_urls, settings.limits)
         self._use: _Use | None = None
         self._lost: str | None = None
+        self._provenance = EngineProvenance(text="KServe v2, no server", details={"engine": self.name})
 
     def probe(self) -> Probe:
         """Say whether any server is live."""
@@ -104,6 +105,7 @@ class KServe:
         except NoOffer as no:
             raise InferenceError("inference.load", " ".join(no.reasons)) from no
         self._use = _Use(url=url, wire=wire, offer=offer, network=network)
+        self._provenance = self._named(self._use)
 
     def infer(self, batch: Tensors, *, deadline_seconds: float) -> dict[str, NDArray[Any]]:
         """Send a batch to the server and wait for its answer.
@@ -145,10 +147,13 @@ class KServe:
             use.wire.close()
 
     def provenance(self) -> EngineProvenance:
-        """Name the server, the way to it, and what runs the model there."""
-        use = self._use
-        if use is None:
-            return EngineProvenance(text="KServe v2, no server", details={"engine": self.name})
+        """Name the server loaded last, the way to it, and what runs the model there.
+
+        It stays so after `unload`: a job that ended may still have to say who answered it.
+        """
+        return self._provenance
+
+    def _named(self, use: _Use) -> EngineProvenance:
         protocol = use.wire.protocol
         details = {"engine": self.name, "url": use.url, "protocol": protocol}
         return EngineProvenance(
