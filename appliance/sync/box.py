@@ -69,10 +69,13 @@ class ModelBox:
             raise Refused(
                 [f"run this as the user that the box runs as (number {owner}), who owns its storage"]
             )
-        os.umask(0o077)
-        with self.store.locked():
-            self._tidy()
-            yield
+        before = os.umask(0o077)
+        try:
+            with self.store.locked():
+                self._tidy()
+                yield
+        finally:
+            os.umask(before)
 
     def _tidy(self) -> None:
         with self.ledger.write() as tx:

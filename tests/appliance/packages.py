@@ -42,13 +42,31 @@ def lesion(folder: Path, nodes: Sequence[onnx.NodeProto], version: str = "1.1.0"
     """Write the lesion model with another network, from "image" to "probability", into a folder."""
     path = copied("ct-phantom-lesion", folder, version, {})
     shape: list[str | int | None] = ["batch", 1, 64, 64, 64]
-    ends = [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in ("image", "probability")
-    ]
-    graph = helper.make_graph(list(nodes), "test", ends[:1], ends[1:])
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, shape)
+    answer = helper.make_tensor_value_info("probability", TensorProto.FLOAT, shape)
+    _put_network(path, nodes, image, answer)
+    return path
+
+
+def blind(folder: Path, version: str = "1.2.0") -> Path:
+    """The tissue bands with a network that sees the first band everywhere: no golden case reproduces."""
+    path = bands(folder, version)
+    shape: list[str | int | None] = ["n", 1, "y", "x"]
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, shape)
+    answer = helper.make_tensor_value_info("labels", TensorProto.UINT8, shape)
+    zero = helper.make_node("Sub", ["image", "image"], ["zero"])
+    _put_network(
+        path, [zero, helper.make_node("Cast", ["zero"], ["labels"], to=TensorProto.UINT8)], image, answer
+    )
+    return path
+
+
+def _put_network(
+    path: Path, nodes: Sequence[onnx.NodeProto], image: onnx.ValueInfoProto, answer: onnx.ValueInfoProto
+) -> None:
+    graph = helper.make_graph(list(nodes), "test", [image], [answer])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
     onnx.save_model(model, path / "model.onnx")
-    return path
 
 
 def says_nothing(folder: Path) -> Path:
