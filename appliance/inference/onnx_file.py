@@ -61,6 +61,8 @@ def read_network(path: Path) -> OnnxFile:
         content = path.read_bytes()
         model = onnx.load_from_string(content)
         _refuse_external_data(model)
+        if not model.graph.output:
+            raise InferenceError("inference.load", "The network gives nothing.")
         weights = {tensor.name for tensor in model.graph.initializer}
         fed = [value for value in model.graph.input if value.name not in weights]
         return OnnxFile(content=content, inputs=_ports(fed), outputs=_ports(model.graph.output))

@@ -45,7 +45,7 @@ def ranges_of(ports: Iterable[Port], manifest: Manifest, limits: InferenceLimits
     """Give the shapes of every input, by name.
 
     An axis the graph fixes stays as it is. Open ones: the first is the batch, the second the channels, the
-    rest are the manifest's patch, or anything from a small picture to the largest the limits allow.
+    rest are the manifest's patch or size, or anything from a small picture to the largest the limits allow.
     """
     return {port.name: _range(port, manifest, limits) for port in ports}
 
@@ -95,9 +95,11 @@ def _axis(axis: int, manifest: Manifest, limits: InferenceLimits) -> tuple[int, 
     if axis == 0:
         return 1, given.batch, max(given.batch, limits.profile_batch_max)
     if axis == 1:
-        return 1, 1, 1
-    if given.patch is not None and axis - 2 < len(given.patch):
-        side = given.patch[axis - 2]
+        channels = max(len(manifest.channels), 1)
+        return channels, channels, channels
+    fixed = given.patch or given.size or ()
+    if axis - 2 < len(fixed):
+        side = fixed[axis - 2]
         return side, side, side
     if given.layout == "volume":
         return limits.profile_side_min, limits.profile_volume_side, limits.profile_volume_side_max
