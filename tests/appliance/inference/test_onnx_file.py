@@ -33,17 +33,14 @@ def test_weights_are_not_inputs_and_open_axes_are_none(tmp_path: Path):
 
 def test_it_makes_zeros_of_the_right_kind(tmp_path: Path):
     made = zeros(read(tmp_path, doubling()).inputs, {"image": (1, 1, 2, 3)})
-    assert (made["image"].shape, made["image"].dtype, made["image"].any()) == (
-        (1, 1, 2, 3),
-        np.float32,
-        False,
-    )
+    assert np.array_equal(made["image"], np.zeros((1, 1, 2, 3)))
+    assert made["image"].dtype == np.float32
 
 
-@pytest.mark.parametrize("content", [b"no network", b"\x08\x09" * 40])
+@pytest.mark.parametrize("content", [b"", b"no network", b"\x08\x09" * 40])
 def test_what_is_no_network_is_refused(tmp_path: Path, content: bytes):
     (tmp_path / "model.onnx").write_bytes(content)
-    with pytest.raises(InferenceError, match="cannot be read") as caught:
+    with pytest.raises(InferenceError, match=r"cannot be read|gives nothing") as caught:
         read_network(tmp_path / "model.onnx")
     assert caught.value.word == "inference.load"
     assert str(tmp_path) not in str(caught.value)
