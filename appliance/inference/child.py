@@ -63,7 +63,7 @@ class ServingChild:
         self._line = Line(ours)
         self._ended: str | None = None
         # However the box lets go of it, the process does not stay behind.
-        self._finalizer = weakref.finalize(self, _end, self._process, ours, self._life)
+        self._finalizer = weakref.finalize(self, _end, os.getpid(), self._process, ours, self._life)
         _Listener(output, label, self._process.pid, limits).start()
 
     @property
@@ -109,6 +109,10 @@ class ServingChild:
     def tell(self, fields: Fields, *, until: float, body: bytes = b"", fds: Sequence[int] = ()) -> None:
         """Send a message without waiting for what it brings about; errors are those of the line."""
         self._line.send(fields, body=body, fds=fds, seconds=max(until - time.monotonic(), 0.001))
+
+    def kill(self) -> None:
+        """End the process under a call that is under way, which then says so; `close` is still to come."""
+        self._process.kill()
 
     def close(self) -> None:
         """End the process; all it held is given back by the kernel."""
@@ -174,7 +178,9 @@ def _environment(threads: int) -> dict[str, str]:
     }
 
 
-def _end(process: subprocess.Popen[bytes], line: socket.socket, life: int) -> None:
+def _end(owner: int, process: subprocess.Popen[bytes], line: socket.socket, life: int) -> None:
+    if os.getpid() != owner:  # a copy of the box's process that was forked and ends owns no child
+        return
     line.close()
     with suppress(OSError):
         os.close(life)

@@ -22,7 +22,7 @@ class InferenceLimits:
         store_bytes_max: all built engines together; the oldest go first.
         store_wait_seconds_max: how long one process waits for another that writes to the store.
         sidecar_bytes_max: what is written beside a built engine.
-        reference_bytes_max: answers of the reference kept on disk for one package.
+        reference_bytes_max: answers to one package's golden cases that are remembered, and kept on disk.
         selftest_seconds: how long the self-test asks one engine for one model again and again.
         crashes_max: crashes of one built engine, after which it is not tried again.
         crash_memory_seconds: how long a crash counts.
@@ -54,7 +54,8 @@ class InferenceLimits:
         memory_wait_seconds_max: how long a model waits for the memory of others that are in use.
         model_wait_seconds_max: how long a job waits for another that loads the same model.
         warm_up_calls_max: calls at the real shape before a model counts as ready; fewer once they are steady.
-        warm_up_seconds_max: all of them together.
+        warm_up_seconds: after so long no further call is made to warm a model up.
+        warm_up_call_seconds_max: one of these calls; a model that takes longer cannot serve.
     """
 
     threads_max: int = 0
@@ -104,4 +105,5 @@ class InferenceLimits:
     memory_wait_seconds_max: float = 600.0
     model_wait_seconds_max: float = 4000.0
     warm_up_calls_max: int = 5
-    warm_up_seconds_max: float = 300.0
+    warm_up_seconds: float = 30.0
+    warm_up_call_seconds_max: float = 600.0

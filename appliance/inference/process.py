@@ -150,17 +150,22 @@ class EngineProcess:
             return 0
         said = self._ask("memory", seconds=self._limits.probe_seconds_max)
         engine_bytes = int(said["memory_bytes"])
-        return max(engine_bytes, private_bytes(child.pid)) if self.name in _IN_MEMORY else engine_bytes
+        if self.name not in _IN_MEMORY:
+            return engine_bytes
+        tensors_bytes = sum(arena.size_bytes for arena in (self._asks, self._answers) if arena is not None)
+        return max(engine_bytes, private_bytes(child.pid)) + tensors_bytes
 
     def unload(self) -> None:
-        """End the child; a call that is under way does not hold it up for long."""
+        """End the child; a call that is under way has a little time, and then ends with it."""
         self._loaded = None
-        mine = self._turn.acquire(timeout=self._limits.serving_end_seconds_max)
+        while not self._turn.acquire(timeout=self._limits.serving_end_seconds_max):
+            child = self._child
+            if child is not None:
+                child.kill()
         try:
             self._forget()
         finally:
-            if mine:
-                self._turn.release()
+            self._turn.release()
 
     def provenance(self) -> EngineProvenance:
         """Say what the child said when it loaded, or says now.
@@ -199,7 +204,7 @@ class EngineProcess:
     def _started(self) -> ServingChild:
         again = self._loaded is not None
         self._forget()
-        child = ServingChild(self.name, self._limits)
+        child = self._child = ServingChild(self.name, self._limits)
         until = time.monotonic() + self._limits.serving_start_seconds_max
         try:
             child.ask({"do": "open", "root": self._root}, until=until, body=self._opening)
@@ -207,9 +212,8 @@ class EngineProcess:
                 until = time.monotonic() + self._limits.load_seconds_max
                 child.ask({"do": "load"}, until=until, body=self._loaded)
         except BaseException:
-            child.close()
+            self._forget()
             raise
-        self._child = child
         _log.info("engine.restarted" if again else "engine.started", engine=self.name, pid=child.pid)
         return child
 

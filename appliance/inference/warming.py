@@ -62,22 +62,22 @@ def warm(engine: Engine, footprint: Footprint, limits: InferenceLimits) -> None:
     Raises:
         InferenceError: inference.crashed, inference.deadline or inference.memory: it would not serve either.
     """
-    until = time.monotonic() + limits.warm_up_seconds_max
+    until = time.monotonic() + limits.warm_up_seconds
     for batch in footprint.batches:
         try:
-            _steady(engine, batch, until=until, calls_max=limits.warm_up_calls_max)
+            _steady(engine, batch, limits, until=until)
         except InferenceError as error:
             if error.word != "inference.failed":
                 raise
             _log.warning("model.not_warm", engine=engine.name, reason=error.sentence)
 
 
-def _steady(engine: Engine, batch: Tensors, *, until: float, calls_max: int) -> None:
+def _steady(engine: Engine, batch: Tensors, limits: InferenceLimits, *, until: float) -> None:
     before = float("inf")
-    for _ in range(calls_max):
+    for _ in range(limits.warm_up_calls_max):
         start = time.perf_counter()
-        engine.infer(batch, deadline_seconds=until - time.monotonic())
+        engine.infer(batch, deadline_seconds=limits.warm_up_call_seconds_max)
         took = time.perf_counter() - start
-        if before <= took * _STEADY:
+        if before <= took * _STEADY or time.monotonic() > until:
             return
         before = took

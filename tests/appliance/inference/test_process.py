@@ -289,6 +289,26 @@ def test_an_engine_that_is_forgotten_leaves_no_child(make: Make):
     until(lambda: gone(pid))
 
 
+def test_unloading_ends_a_call_that_is_in_the_way(make: Make):
+    engine = make(serving_end_seconds_max=0.1)
+    engine.load(engine.plan(bands()))
+    errors: list[InferenceError] = []
+
+    def call() -> None:
+        try:
+            engine.infer(image(echo.HANG), deadline_seconds=SECONDS_MAX)
+        except InferenceError as error:
+            errors.append(error)
+
+    calling = threading.Thread(target=call)
+    calling.start()
+    until(engine._turn.locked)
+    engine.unload()
+    calling.join(SECONDS_MAX)
+    assert [error.word for error in errors] == ["inference.crashed"]
+    assert engine.pid is None
+
+
 def test_idle_children_use_no_processor(make: Make, tmp_path: Path):
     package = package_of(tmp_path, doubling())
     engines = [make(cpu) for _ in range(3)]
