@@ -15,9 +15,16 @@ from pathlib import Path
 
 from appliance.core import log
 from appliance.core.config import Config
-from appliance.core.packages import Origin, every_package, highest, open_installed, origin_of
+from appliance.core.packages import (
+    Origin,
+    anything_installed,
+    every_package,
+    highest,
+    open_installed,
+    origin_of,
+)
 from appliance.ledger import versions
-from appliance.ledger.engine import Ledger, Tx
+from appliance.ledger.engine import Ledger, Tx, open_ledger
 from models.package import Package, PackageError
 
 _log = log.get("models")
@@ -107,6 +114,14 @@ class Catalogue:
         self._installed[digest] = package
         return package
 
+    def absence(self, name: str, digest: str) -> str:
+        """Say why a package cannot be opened, in the words of a result."""
+        with self._ledger.read() as tx:
+            row = versions.of_digest(tx, digest)
+        if row is None or not row.here:
+            return f"model {name} {digest[:19]} is no longer on this box"
+        return f"model {name} {row.version} on this box cannot be used: its files are gone or were changed"
+
     def _follow(self, row: versions.Version) -> Served:
         """Return an active version as what serves; one that is unchanged is not read again."""
         before = self._serving.get(row.name)
@@ -128,6 +143,35 @@ def standing(folders: Sequence[Path]) -> tuple[Mapping[str, Served], list[str]]:
     """Return what serves each name where nothing is installed, and a sentence for each unusable package."""
     every, faults = every_package(folders)
     return _by_name(every), faults
+
+
+def serving_now(config: Config) -> tuple[Mapping[str, Served], list[str]]:
+    """Return what serves each name on a box, and a sentence for each unusable package, for one look.
+
+    The ledger is asked only where something was installed.
+
+    Raises:
+        LedgerRefused: it must be asked, and cannot be opened.
+    """
+    if not anything_installed(config.storage.root):
+        return standing(config.models.folders)
+    ledger = open_ledger(config.ledger_url)
+    try:
+        catalogue = Catalogue(ledger, config)
+        return catalogue.serving(), catalogue.faults
+    finally:
+        ledger.close()
+
+
+def packages_now(config: Config) -> tuple[dict[str, Package], list[str]]:
+    """Return the package that serves each name on a box, and a sentence for each that cannot be used.
+
+    Raises:
+        LedgerRefused: as for `serving_now`.
+    """
+    serving, faults = serving_now(config)
+    found = {name: served.package for name, served in serving.items() if served.package is not None}
+    return found, [*faults, *(served.fault for served in serving.values() if served.fault)]
 
 
 def _by_name(packages: Iterable[Package]) -> dict[str, Served]:

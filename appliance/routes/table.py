@@ -11,9 +11,8 @@ from dataclasses import dataclass
 
 from appliance.core import log
 from appliance.core.config import Config, ConfigError, Route
-from appliance.core.packages import anything_installed
-from appliance.ledger.catalogue import Catalogue, Served, standing
-from appliance.ledger.engine import LedgerRefused, Tx, open_ledger
+from appliance.ledger.catalogue import Catalogue, Served, serving_now
+from appliance.ledger.engine import LedgerRefused, Tx
 from appliance.routes.expression import Condition, ExpressionError, compile_condition
 
 _log = log.get("routes")
@@ -75,26 +74,14 @@ def compile_routes(config: Config) -> tuple[ActiveRoute, ...]:
     Raises:
         ConfigError: with a sentence for every fault of every route and package.
     """
-    serving, faults = _serving(config)
+    try:
+        serving, faults = serving_now(config)
+    except LedgerRefused as error:
+        raise ConfigError([str(error)]) from error
     routes, more = _compile_all(config, serving)
     if faults or more:
         raise ConfigError([*faults, *more])
     return routes
-
-
-def _serving(config: Config) -> tuple[Mapping[str, Served], list[str]]:
-    """Return what serves each name; the ledger is asked only where something was installed."""
-    if not anything_installed(config.storage.root):
-        return standing(config.models.folders)
-    try:
-        ledger = open_ledger(config.ledger_url)
-    except LedgerRefused as error:
-        raise ConfigError([str(error)]) from error
-    try:
-        catalogue = Catalogue(ledger, config)
-        return catalogue.serving(), catalogue.faults
-    finally:
-        ledger.close()
 
 
 def _compile_all(config: Config, serving: Mapping[str, Served]) -> tuple[tuple[ActiveRoute, ...], list[str]]:

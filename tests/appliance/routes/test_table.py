@@ -13,7 +13,7 @@ from appliance.ledger import versions
 from appliance.ledger.catalogue import Catalogue
 from appliance.ledger.engine import Ledger
 from appliance.routes.table import RouteTable, compile_routes
-from models.package import PackageError, open_package
+from models.package import open_package
 from tests.appliance import packages
 
 
@@ -97,25 +97,6 @@ def test_changed_files_are_refused_and_no_other_version_takes_their_place(
     served = RouteTable(config, catalogue).routes[0].model
     assert (served.digest, served.package) == (row.digest, None)
     assert "1.1.0 as installed cannot be used: its files were changed" in served.fault
-    with pytest.raises(PackageError, match="installed as sha256:"):
-        catalogue.open(row.digest)
-    assert catalogue.known(row.digest) is None
-
-
-def test_a_retired_version_is_opened_for_its_jobs_and_a_removed_one_is_gone(
-    ledger, catalogue, config, tmp_path
-):
-    row = packages.activate(ledger, packages.put(ledger, config.storage.root, packages.bands(tmp_path)))
-    retire(ledger, row.digest)
-    opened = catalogue.open(row.digest)
-    assert opened is not None
-    assert opened.digest == row.digest
-    with ledger.write() as tx:
-        retired = versions.of_digest(tx, row.digest)
-        assert retired is not None
-        versions.removed(tx, retired, at=0.0, by="jo")
-    assert catalogue.open(row.digest) is None
-    assert catalogue.open("sha256:never") is None
 
 
 def test_every_version_of_a_folder_can_finish_its_jobs(ledger, tmp_path, ledger_url):
@@ -126,6 +107,14 @@ def test_every_version_of_a_folder_can_finish_its_jobs(ledger, tmp_path, ledger_
     for path in (lower, higher):
         digest = open_package(path).digest
         assert catalogue.open(digest) is catalogue.known(digest) is not None
+
+
+def test_a_ledger_that_cannot_be_asked_is_a_fault_of_its_own(ledger, tmp_path, ledger_url):
+    config = site(tmp_path / "root", f"sqlite:///{tmp_path}")
+    assert compile_routes(config), "nothing is installed, so the ledger is not asked"
+    packages.put(ledger, config.storage.root, packages.bands(tmp_path))
+    with pytest.raises(ConfigError, match="the ledger cannot be opened"):
+        compile_routes(config)
 
 
 def test_a_route_whose_model_was_taken_away_keeps_what_it_had(ledger, tmp_path, ledger_url):
