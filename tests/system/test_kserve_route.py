@@ -18,7 +18,7 @@ from appliance.ledger import jobs
 from models.catalogue import shipped
 from models.package import open_package
 from tests.system import judging
-from tests.system.boxes import BANDS, Pacs, make_box, running, service_pid, settled, store_all, why
+from tests.system.boxes import BANDS, Pacs, make_box, running, service_pid, settled, store_all, why, words
 from tests.system.images import made_up
 from tests.system.waiting import until
 from tests.triton.repository import put
@@ -71,6 +71,9 @@ def test_a_route_runs_on_a_server_which_dies_in_a_study(
     with box.ledger.read() as tx:
         (job,) = jobs.of_study(tx, study.study_uid)
     assert job.attempts == 2, "the job was tried again, from its images"
+    assert words(box)["model.loaded"] == 2, (
+        "the server's, then the processor's; and each line of the log is ours"
+    )
 
 
 @pytest.mark.long

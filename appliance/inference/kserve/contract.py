@@ -69,13 +69,19 @@ def dtype_name(dtype: np.dtype[Any]) -> str:
 def config_differences(package: Package, config: Mapping[str, Any], version: str) -> list[str]:
     """List what a model's configuration says against the package."""
     found = []
-    batch, cases = package.manifest.input.batch, int(config.get("max_batch_size", 0))
-    if 0 < cases < batch:
+    batch, cases = package.manifest.input.batch, config.get("max_batch_size", 0)
+    if isinstance(cases, int) and 0 < cases < batch:
         found.append(f"it takes {cases} cases in a call; the package gives {batch} (max_batch_size)")
-    said = config.get("parameters", {}).get(f"{DIGEST_PARAMETER}{version}", {}).get("string_value")
+    said = _inner(_inner(config, "parameters"), f"{DIGEST_PARAMETER}{version}").get("string_value")
     if said is not None and said != package.digest:
-        found.append(f"it was made from another package ({said[:19]}, not {package.digest[:19]})")
+        found.append(f"it was made from another package ({str(said)[:19]}, not {package.digest[:19]})")
     return found
+
+
+def _inner(said: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """Return the object under a key; an empty one where there is none."""
+    value = said.get(key)
+    return value if isinstance(value, dict) else {}
 
 
 def _side(side: str, wanted: Iterable[Port], given: Mapping[str, _Tensor]) -> Iterator[str]:

@@ -37,6 +37,7 @@ class HttpWire:
         self._triton = triton
         self._host, self._port, self._limits = host, port, limits
         self._idle: list[http.client.HTTPConnection] = []
+        self._closed = False
         self._lock = threading.Lock()
 
     def live(self, *, seconds: float) -> bool:
@@ -76,9 +77,9 @@ class HttpWire:
         return _decoded(self._triton, data, said.get(_HEADER_LENGTH), question)
 
     def close(self) -> None:
-        """Hang up every connection that is not in use."""
+        """Hang up; a connection that is in use goes when its call has ended."""
         with self._lock:
-            idle, self._idle = self._idle, []
+            idle, self._idle, self._closed = self._idle, [], True
         for connection in idle:
             connection.close()
 
@@ -115,8 +116,7 @@ class HttpWire:
         except BaseException:
             connection.close()
             raise
-        with self._lock:
-            self._idle.append(connection)
+        self._put_back(connection)
         return response.status, {name.lower(): value for name, value in response.headers.items()}, data
 
     def _whole(self, response: http.client.HTTPResponse) -> bytes:
@@ -127,6 +127,8 @@ class HttpWire:
             room -= len(part)
             if room < 0:
                 raise WireFault(Trouble.NONSENSE, "larger than an answer may be")
+        if response.length:
+            raise ConnectionError("the answer was cut short")
         return b"".join(parts)
 
     def _connection(self, seconds: float) -> http.client.HTTPConnection:
@@ -147,6 +149,13 @@ class HttpWire:
             raise WireFault(Trouble.REFUSED) from error
         _notice_a_dead_host(connection.sock)
         return connection
+
+    def _put_back(self, connection: http.client.HTTPConnection) -> None:
+        with self._lock:
+            if not self._closed:
+                self._idle.append(connection)
+                return
+        connection.close()
 
     def _pop(self) -> http.client.HTTPConnection | None:
         with self._lock:
@@ -181,7 +190,11 @@ def _cut(sock: socket.socket, late: threading.Event) -> None:
 
 def _hung_up(connection: http.client.HTTPConnection) -> bool:
     """Say whether an idle connection was closed by the server, which shows as something to read."""
-    return connection.sock is None or bool(select.select([connection.sock], [], [], 0)[0])
+    if connection.sock is None:
+        return True
+    look = select.poll()
+    look.register(connection.sock, select.POLLIN)
+    return bool(look.poll(0))
 
 
 def _notice_a_dead_host(sock: socket.socket) -> None:

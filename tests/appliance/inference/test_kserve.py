@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ from appliance.inference.engine import Engine, InferenceError
 from appliance.inference.kserve import KServe
 from appliance.inference.kserve.contract import differences, version_on
 from appliance.inference.kserve.export import export
+from appliance.inference.kserve.http import HttpWire
+from appliance.inference.kserve.wire import Answer, Question, Trouble, WireFault
 from appliance.inference.limits import InferenceLimits
 from appliance.inference.onnx_file import read_network
 from appliance.inference.settings import EngineSettings
@@ -222,15 +225,10 @@ class TestCalls:
         engine.unload()
 
     def test_nothing_but_the_tensor_and_a_chance_name_leaves(self, tmp_path: Path):
-        from appliance.inference.kserve.http import HttpWire
-        from appliance.inference.kserve.wire import Question, WireFault
-
         with Eavesdropper() as heard:
             for _ in range(2):
-                wire = HttpWire("127.0.0.1", heard.port, limits())
-                question = Question(model="m", version="1", inputs=image(1, 1, 2, 2), outputs=["labels"])
                 with pytest.raises(WireFault):
-                    wire.infer(question, seconds=10)
+                    asked_over_http(heard.port, seconds=10)
         names = set()
         for head, body in heard.requests:
             length = int(re.search(rb"(?i)inference-header-content-length: (\d+)", head).group(1))  # type: ignore[union-attr]
@@ -243,6 +241,29 @@ class TestCalls:
             assert headers <= HEADERS
             names.add(said["id"])
         assert len(names) == 2
+
+    @pytest.mark.parametrize(
+        ("answer", "trouble"),
+        [
+            (b"", Trouble.GONE),
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{", Trouble.GONE),
+            (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n64\r\n{", Trouble.GONE),
+            (b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n", Trouble.GONE),
+            (b"HTTP/1.1 400 No\r\nContent-Length: 0\r\n\r\n", Trouble.ANSWERED_NO),
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]", Trouble.NONSENSE),
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 999999999\r\n\r\n" + bytes(30_000), Trouble.NONSENSE),
+        ],
+    )
+    def test_an_answer_that_is_none_is_named(self, answer: bytes, trouble: Trouble):
+        with Eavesdropper(answer, calls=1) as heard, pytest.raises(WireFault) as caught:
+            asked_over_http(heard.port, seconds=10, kserve_answer_bytes_max=20_000)
+        assert caught.value.trouble is trouble
+
+    def test_an_answer_that_trickles_ends_at_the_deadline(self):
+        head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"
+        with Eavesdropper(head, calls=1, trickling=True) as heard, pytest.raises(WireFault) as caught:
+            asked_over_http(heard.port, seconds=0.5)
+        assert caught.value.trouble is Trouble.LATE
 
 
 class TestLoss:
@@ -403,10 +424,11 @@ def test_metadata_that_says_nothing_is_a_difference(tmp_path: Path, metadata: di
 
 
 class Eavesdropper:
-    """Takes HTTP requests, keeps them and hangs up."""
+    """Takes HTTP requests, keeps them, says the same to each and hangs up; or goes on byte by byte."""
 
-    def __init__(self) -> None:
+    def __init__(self, answer: bytes = b"", *, calls: int = 2, trickling: bool = False) -> None:
         self.requests: list[tuple[bytes, bytes]] = []
+        self._answer, self._calls, self._trickling = answer, calls, trickling
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.port = self._listening.getsockname()[1]
         self._thread = threading.Thread(target=self._listen)
@@ -421,11 +443,15 @@ class Eavesdropper:
 
     def _listen(self) -> None:
         self._listening.settimeout(10)
-        for _ in range(2):
+        for _ in range(self._calls):
             taken, _ = self._listening.accept()
-            with taken:
+            with taken, suppress(ConnectionError):
                 taken.settimeout(10)
                 self.requests.append(self._read(taken))
+                taken.sendall(self._answer)
+                while self._trickling:
+                    taken.sendall(b" ")
+                    time.sleep(0.05)
 
     def _read(self, taken: socket.socket) -> tuple[bytes, bytes]:
         data = b""
@@ -436,6 +462,15 @@ class Eavesdropper:
         while len(body) < length:
             body += taken.recv(65536)
         return head, body
+
+
+def asked_over_http(port: int, *, seconds: float, **values: Any) -> Answer:
+    wire = HttpWire("127.0.0.1", port, limits(**values))
+    question = Question(model="m", version="1", inputs=image(1, 1, 2, 2), outputs=["labels"])
+    try:
+        return wire.infer(question, seconds=seconds)
+    finally:
+        wire.close()
 
 
 def _in(folder: Path) -> Path:
