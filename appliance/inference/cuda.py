@@ -18,7 +18,7 @@ from appliance.inference import cuda_memory
 from appliance.inference.cuda_driver import Asked, Device, NoDevice
 from appliance.inference.cuda_memory import Cuda
 from appliance.inference.cuda_session import CudaSession, Place, provider_options, static
-from appliance.inference.deadline import Turn
+from appliance.inference.deadline import Deadline, Turn
 from appliance.inference.engine import (
     BuildProgress,
     BuildReport,
@@ -90,7 +90,8 @@ class OnnxRuntimeCuda:
         shapes = warm_up_shapes(network.inputs, plan.package.manifest, self._settings.limits)
         try:
             self._session, self._network = self._opened(network, self._asked.device()), network
-            self._session.run(zeros(network.inputs, shapes), seconds=self._settings.limits.load_seconds_max)
+            deadline = Deadline(self._settings.limits.load_seconds_max)
+            self._session.run(zeros(network.inputs, shapes), deadline=deadline)
         except InferenceError as error:
             self.unload()
             if error.word == "inference.memory":
@@ -107,7 +108,7 @@ class OnnxRuntimeCuda:
         assert self._network is not None, "load comes before infer"
         check_batch(batch, self._network.inputs)
         with self._turn.taken(deadline_seconds) as seconds:
-            return self._session.run(batch, seconds=seconds)
+            return self._session.run(batch, deadline=Deadline(seconds))
 
     def memory_bytes(self) -> int:
         """Give the bytes of weights and buffers; the provider's arena is bounded by its own limit."""

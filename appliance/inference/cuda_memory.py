@@ -13,12 +13,13 @@ import importlib.util
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from appliance.inference.deadline import too_late
+from appliance.inference.deadline import Deadline, too_late
 from appliance.inference.engine import InferenceError
 
 _RUNTIME = "cuda.bindings.runtime"
@@ -29,6 +30,14 @@ _POLL_SECONDS_MIN = 0.00002
 def installed() -> bool:
     """Say whether the package is there; it is not loaded."""
     return importlib.util.find_spec("cuda") is not None and importlib.util.find_spec(_RUNTIME) is not None
+
+
+def version_installed() -> str:
+    """Give the package's version, which is that of the CUDA runtime it speaks."""
+    try:
+        return version("cuda-bindings")
+    except PackageNotFoundError:
+        return "none"
 
 
 class Cuda:
@@ -72,7 +81,7 @@ class Cuda:
         kind = self._runtime.cudaMemcpyKind.cudaMemcpyDeviceToHost
         self.call("cudaMemcpyAsync", host, device, size_bytes, kind, self.stream)
 
-    def wait(self, seconds: float) -> None:
+    def wait(self, deadline: Deadline) -> None:
         """Wait until the stream has done everything it was given.
 
         Work on a device cannot be called back: after a deadline it runs on, and the next wait waits for it.
@@ -81,11 +90,10 @@ class Cuda:
             InferenceError: inference.deadline; inference.failed, the work itself failed.
         """
         self.call("cudaEventRecord", self._done, self.stream)
-        until = time.monotonic() + seconds
         pause = _POLL_SECONDS_MIN
         while not self._is_done():
-            if time.monotonic() >= until:
-                raise too_late(seconds)
+            if deadline.left_seconds <= 0.0:
+                raise too_late(deadline.seconds)
             time.sleep(pause)
             pause = min(2 * pause, _POLL_SECONDS_MAX)
 

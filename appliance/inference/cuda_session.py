@@ -18,12 +18,13 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from appliance.inference.cuda_memory import Buffer, Cuda
-from appliance.inference.deadline import ended_after, failed, too_late
+from appliance.inference.deadline import Deadline, ended_after, failed, too_late
 from appliance.inference.engine import InferenceError
 from appliance.inference.limits import InferenceLimits
 from appliance.inference.onnx_file import OnnxFile, Port
 from appliance.inference.onnx_session import FAULTS, options_of, terminate
 
+_FULL = ("Failed to allocate memory", "out of memory", "CUDA failure 2")
 _RECORD = "session.record_ep_graph_assignment_info"
 
 
@@ -85,7 +86,7 @@ class CudaSession:
                 self._free()
                 raise
 
-    def run(self, batch: Mapping[str, NDArray[Any]], *, seconds: float) -> dict[str, NDArray[Any]]:
+    def run(self, batch: Mapping[str, NDArray[Any]], *, deadline: Deadline) -> dict[str, NDArray[Any]]:
         """Run once: host arrays in, host arrays out.
 
         Raises:
@@ -99,10 +100,10 @@ class CudaSession:
             buffer.array(array.shape, port.dtype)[...] = array
             buffer.send(array.nbytes)
         # ONNX Runtime has a stream of its own: it must not start before the copies are there.
-        self._cuda.wait(seconds)
+        self._cuda.wait(deadline)
         binding = self._fixed or self._bound(given)
-        self._call(binding, seconds)
-        return self._fetched(seconds) if self._fixed else self._answers(binding)
+        self._call(binding, deadline)
+        return self._fetched(deadline) if self._fixed else self._answers(binding)
 
     def memory_bytes(self) -> int:
         """Give the bytes of weights and buffers; what a call needs besides, the provider's arena keeps."""
@@ -111,7 +112,7 @@ class CudaSession:
     def close(self, *, seconds: float) -> None:
         """Give everything back."""
         self._cuda.use()
-        self._cuda.wait(seconds)
+        self._cuda.wait(Deadline(seconds))
         self._fixed = self._session = None
         self._free()
         self._cuda.close()
@@ -120,13 +121,13 @@ class CudaSession:
         for buffer in self._buffers.values():
             buffer.free()
 
-    def _call(self, binding: Any, seconds: float) -> None:
+    def _call(self, binding: Any, deadline: Deadline) -> None:
         options = onnxruntime.RunOptions()
-        with ended_after(seconds, partial(terminate, options)) as late:
+        with ended_after(deadline.left_seconds, partial(terminate, options)) as late:
             try:
                 self._session.run_with_iobinding(binding, options)
             except FAULTS as error:
-                raise too_late(seconds) if late.is_set() else failed(error) from error
+                raise too_late(deadline.seconds) if late.is_set() else _fault_of(error) from error
 
     def _bound(self, given: Mapping[Port, NDArray[Any]]) -> Any:
         """Bind this call's inputs; the provider makes room for the answers, whose size it alone knows."""
@@ -158,11 +159,11 @@ class CudaSession:
         answers = binding.copy_outputs_to_cpu()
         return {port.name: answer for port, answer in zip(self._network.outputs, answers, strict=True)}
 
-    def _fetched(self, seconds: float) -> dict[str, NDArray[Any]]:
+    def _fetched(self, deadline: Deadline) -> dict[str, NDArray[Any]]:
         shapes = {port: _fixed_shape(port) for port in self._network.outputs}
         for port, shape in shapes.items():
             self._buffers[port.name].fetch(_bytes(port, shape))
-        self._cuda.wait(seconds)
+        self._cuda.wait(deadline)
         return {
             port.name: self._buffers[port.name].array(shape, port.dtype).copy()
             for port, shape in shapes.items()
@@ -180,6 +181,8 @@ def _opened(content: bytes, place: Place, limits: InferenceLimits) -> Any:
                 content, sess_options=options, providers=[(place.provider, dict(place.options))]
             )
         except FAULTS as error:
+            if (fault := _fault_of(error)).word == "inference.memory":
+                raise fault from error
             raise InferenceError(
                 "inference.load", f"The network cannot be loaded on the device ({type(error).__name__})."
             ) from error
@@ -207,6 +210,13 @@ def _assigned(session: Any, provider: str) -> tuple[int, int]:
     if counts[False] and not counts[True]:
         raise InferenceError("inference.load", f"{provider} runs no part of this network.")
     return counts[True], counts[False]
+
+
+def _fault_of(error: Exception) -> InferenceError:
+    """Tell a device that is full from one that failed; ONNX Runtime says so in its text alone."""
+    if any(sign in str(error) for sign in _FULL):
+        return InferenceError("inference.memory", "The CUDA device has no memory left for the network.")
+    return failed(error)
 
 
 def _fixed_shape(port: Port) -> tuple[int, ...]:

@@ -47,6 +47,19 @@ def failed(error: Exception) -> InferenceError:
     return InferenceError("inference.failed", f"The network failed while it ran ({type(error).__name__}).")
 
 
+class Deadline:
+    """A point in time that several waits of one call share."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._until = time.monotonic() + seconds
+
+    @property
+    def left_seconds(self) -> float:
+        """Give what is left of it, never less than nothing."""
+        return max(self._until - time.monotonic(), 0.0)
+
+
 class Turn:
     """Lets one call at a time use what cannot be shared: buffers, a stream, a request."""
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from appliance.inference import cuda_memory
 from appliance.inference.cuda_driver import Asked, Device, NoDevice
 from appliance.inference.cuda_memory import Cuda
-from appliance.inference.deadline import Turn
+from appliance.inference.deadline import Deadline, Turn
 from appliance.inference.engine import (
     BuildProgress,
     BuildReport,
@@ -148,7 +148,8 @@ class TensorRt:
         assert session is not None, "load comes before infer"
         check_batch(batch, session.ports.inputs)
         with self._turn.taken(deadline_seconds) as seconds:
-            parts = [session.run(part, seconds=seconds) for part in _parts(batch, session)]
+            deadline = Deadline(seconds)
+            parts = [session.run(part, deadline=deadline) for part in _parts(batch, session)]
         if len(parts) == 1:
             return parts[0]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -161,7 +162,8 @@ class TensorRt:
 
     def _warm_up(self, session: Session) -> None:
         usual = {name: wanted.usual for name, wanted in session.ports.ranges.items()}
-        session.run(zeros(session.ports.inputs, usual), seconds=self._settings.limits.load_seconds_max)
+        deadline = Deadline(self._settings.limits.load_seconds_max)
+        session.run(zeros(session.ports.inputs, usual), deadline=deadline)
 
     def memory_bytes(self) -> int:
         """Give the bytes on the device: weights, scratch memory, buffers."""
@@ -185,6 +187,7 @@ class TensorRt:
                 "engine": self.name,
                 "runtime": f"{installed.module} {installed.version}" if installed else "none",
                 **(device.parts() if device else {"device": "no device"}),
+                "cuda": cuda_memory.version_installed(),
                 "system": platform.system(),
                 "machine": platform.machine(),
                 "tegra": _tegra(),

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from appliance.inference.cuda_memory import Buffer, Cuda
+from appliance.inference.deadline import Deadline
 from appliance.inference.engine import InferenceError
 from appliance.inference.onnx_file import Port
 from appliance.inference.shapes import Shape, ShapeRange, check
@@ -115,7 +116,7 @@ class Session:
         self._last: tuple[Any, ...] | None = None
         self._graph: Any = None
 
-    def run(self, batch: Mapping[str, NDArray[Any]], *, seconds: float) -> dict[str, NDArray[Any]]:
+    def run(self, batch: Mapping[str, NDArray[Any]], *, deadline: Deadline) -> dict[str, NDArray[Any]]:
         """Run once: host arrays in, host arrays out.
 
         Raises:
@@ -123,7 +124,7 @@ class Session:
         """
         self._cuda.use()
         # A call that outlived its deadline may still be writing into the buffers.
-        self._cuda.wait(seconds)
+        self._cuda.wait(deadline)
         shapes = {name: tuple(array.shape) for name, array in batch.items()}
         check(shapes, self.ports.ranges)
         given = {port: np.ascontiguousarray(batch[port.name], port.dtype) for port in self.ports.inputs}
@@ -133,7 +134,7 @@ class Session:
         for port, array in given.items():
             self._buffers[port.name].array(array.shape, port.dtype)[...] = array
         self._launch(tuple(sorted(shapes.items())), given, answers, again=not moved)
-        self._cuda.wait(seconds)
+        self._cuda.wait(deadline)
         return {
             port.name: self._buffers[port.name].array(shape, port.dtype).copy()
             for port, shape in answers.items()
@@ -148,7 +149,7 @@ class Session:
     def close(self, *, seconds: float) -> None:
         """Give everything back, after what is still running."""
         self._cuda.use()
-        self._cuda.wait(seconds)
+        self._cuda.wait(Deadline(seconds))
         self._forget()
         for buffer in self._buffers.values():
             buffer.free()

@@ -15,7 +15,7 @@ from onnx import helper
 
 from appliance.inference.cuda import OnnxRuntimeCuda
 from appliance.inference.cuda_memory import Buffer, Cuda
-from appliance.inference.cuda_session import CudaSession, Place, provider_options, static
+from appliance.inference.cuda_session import CudaSession, Place, _fault_of, provider_options, static
 from appliance.inference.engine import Engine, InferenceError
 from appliance.inference.gate import GoldenGate
 from appliance.inference.limits import InferenceLimits
@@ -188,6 +188,18 @@ def test_memory_grows_only_and_says_when_it_moved():
         buffer.array((300,), np.dtype(np.uint8))
     buffer.free()
     assert cuda.held == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("BFCArena: Failed to allocate memory for requested buffer of size 1024", "inference.memory"),
+        ("CUDA failure 2: out of memory ; GPU=0", "inference.memory"),
+        ("CUDNN failure 3000: CUDNN_STATUS_NOT_SUPPORTED", "inference.failed"),
+    ],
+)
+def test_a_full_device_is_told_from_one_that_failed(text: str, word: str):
+    assert _fault_of(RuntimeError(text)).word == word
 
 
 def test_the_real_package_for_cuda_is_not_loaded_to_say_no():
