@@ -71,7 +71,13 @@ class GoldenGate:
         try:
             if reference is None:
                 return judge(package, infer, None)
-            return judge(package, infer, refer, reference_text=reference.text)
+            return judge(
+                package,
+                infer,
+                refer,
+                reference_text=reference.text,
+                memory_bytes_max=self.limits.reference_bytes_max,
+            )
         finally:
             if reference is not None:
                 reference.close()

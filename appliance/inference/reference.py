@@ -47,7 +47,7 @@ class Reference:
     ) -> None:
         self._package, self._make, self._limits = package, make, limits
         self._engine: Engine | None = None
-        self._new = False
+        self._new, self._bytes = False, 0
         # Only asked for its name, which starts nothing; `make` may start a process.
         processor = OnnxRuntimeCpu(limits)
         self.text = processor.provenance().text
@@ -63,17 +63,20 @@ class Reference:
             InferenceError: the processor cannot run the network.
         """
         asked = digest_of(batch)
-        if asked not in self._answers:
-            self._answers[asked] = self._live().infer(batch, deadline_seconds=deadline_seconds)
-            self._new = True
-        return self._answers[asked]
+        if asked in self._answers:
+            return self._answers[asked]
+        answer = self._live().infer(batch, deadline_seconds=deadline_seconds)
+        self._bytes += sum(array.nbytes for array in answer.values())
+        if self._bytes <= self._limits.reference_bytes_max:
+            self._answers[asked], self._new = answer, True
+        return answer
 
     def close(self) -> None:
         """Keep what is new, and give the memory back."""
         if self._engine is not None:
             self._engine.unload()
             self._engine = None
-        if self._new and self._path is not None:
+        if self._new and self._path is not None and self._bytes <= self._limits.reference_bytes_max:
             self._write(self._path)
         self._new = False
 
@@ -92,8 +95,6 @@ class Reference:
         arrays = {
             f"{asked}/{name}": a for asked, answer in self._answers.items() for name, a in answer.items()
         }
-        if sum(array.nbytes for array in arrays.values()) > self._limits.reference_bytes_max:
-            return
         buffer = io.BytesIO()
         np.savez_compressed(buffer, allow_pickle=False, **arrays)
         data = buffer.getvalue()

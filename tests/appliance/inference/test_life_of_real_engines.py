@@ -30,12 +30,12 @@ class Hopeful(TensorRt):
 
     def __init__(self, settings: EngineSettings) -> None:
         super().__init__(settings, modules=BUILDERS)
-        self._asked = False
+        self._hoped = False
 
     def probe(self) -> Probe:
-        if self._asked:
+        if self._hoped:
             return super().probe()
-        self._asked = True
+        self._hoped = True
         return Probe(ok=True)
 
 

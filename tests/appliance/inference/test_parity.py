@@ -14,6 +14,7 @@ from appliance.inference.engine import InferenceError
 from appliance.inference.limits import InferenceLimits
 from appliance.inference.parity import _Watched, judge, verdict_of
 from appliance.inference.reference import Reference, digest_of
+from models.package import Package
 
 
 def answering(*values: float):
@@ -66,6 +67,43 @@ def test_a_verdict_can_be_written_and_read_back(package):
     assert verdict_of(json.loads(json.dumps(verdict.as_json()))) == verdict
     assert verdict.asked.endswith("against itself")
     engine.unload()
+
+
+class Asked:
+    """The processor's engine, which counts, and may answer a little wrong."""
+
+    def __init__(self, package: Package, *, wrong: bool = False) -> None:
+        self.engine, self.wrong, self.calls = OnnxRuntimeCpu(), wrong, 0
+        self.engine.load(self.engine.plan(package))
+
+    def __call__(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        self.calls += 1
+        labels = self.engine.infer(batch, deadline_seconds=30)["labels"].copy()
+        if self.wrong:
+            labels.reshape(-1)[::40] = 0
+        return {"labels": labels}
+
+
+def test_an_engine_must_agree_with_the_record_and_with_the_processor(package):
+    right, wrong = Asked(package), Asked(package, wrong=True)
+    agreed = judge(package, right, right)
+    assert agreed.ok
+    assert all(case.measures["dice_min"] == 1.0 for case in agreed.cases)
+    for candidate, reference, says in ((right, wrong, "compared with the processor: "), (wrong, right, "")):
+        verdict = judge(package, candidate, reference, reference_text="the other")
+        assert not verdict.ok
+        assert all(case.measures["dice_min"] < 0.999 for case in verdict.cases)
+        assert all(one.startswith(says) for case in verdict.cases for one in case.differences)
+        assert verdict.tensors["labels: largest difference"] > 0
+
+
+@pytest.mark.parametrize(("room_bytes", "times"), [(2**28, 1), (0, 2)])
+def test_no_case_is_asked_twice_where_answers_fit_into_memory(package, room_bytes, times):
+    candidate, reference = Asked(package), Asked(package)
+    judge(package, candidate, None, memory_bytes_max=room_bytes)
+    once = candidate.calls
+    judge(package, candidate, reference, memory_bytes_max=room_bytes)
+    assert candidate.calls == once + times * once
 
 
 def test_a_batch_is_named_by_all_that_is_in_it():
