@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import socket
 import time
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from struct import Struct
@@ -95,11 +96,17 @@ class Line:
             return bytes(self._take(_HEAD.size, until)), []
         self._bound(until)
         try:
-            got, fds, _, _ = socket.recv_fds(self.end, _HEAD.size, fds_max, socket.MSG_CMSG_CLOEXEC)
+            # Not socket.recv_fds, which takes flags and ignores them.
+            space = socket.CMSG_SPACE(fds_max * array("i").itemsize)
+            got, beside, _, _ = self.end.recvmsg(_HEAD.size, space, socket.MSG_CMSG_CLOEXEC)
         except ConnectionError as error:
             raise Gone from error
         if not got:
             raise Gone
+        fds = array("i")
+        for level, kind, data in beside:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
         return got + bytes(self._take(_HEAD.size - len(got), until)), list(fds)
 
     def _take(self, count: int, until: float | None) -> bytearray:
