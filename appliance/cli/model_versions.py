@@ -27,6 +27,7 @@ from appliance.cli.terms import (
 )
 from appliance.core import log
 from appliance.core.packages import anything_installed
+from appliance.disk.durable import DiskFault, NoSpace
 from appliance.inference.engine import BuildProgress
 from appliance.ledger import inventory
 from appliance.ledger.catalogue import Catalogue
@@ -165,6 +166,8 @@ def _box(path: Path, *, as_json: bool) -> Iterator[ModelBox]:
             raise typer.Exit(FAILED) from refused
         except Busy as busy:
             fail(str(busy))
+        except (DiskFault, NoSpace) as error:
+            fail(f"the box's disk failed ({type(error).__name__}); look at its room and its health")
 
 
 @contextmanager

@@ -13,11 +13,13 @@ class SyncLimits:
         command_wait_seconds_max: how long a command waits for another that works on the box's models.
         faults_max: sentences of one refusal that are kept.
         fault_characters_max: of one such sentence.
+        differences_max: sentences on one golden case that are kept.
     """
 
     command_wait_seconds_max: float = 10.0
     faults_max: int = 100
     fault_characters_max: int = 500
+    differences_max: int = 20
 
 
 DEFAULT = SyncLimits()

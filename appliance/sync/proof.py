@@ -7,7 +7,7 @@ Never: leaves an engine loaded; the worker opens its own.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from appliance.core.config import Config
@@ -19,6 +19,7 @@ from appliance.inference.parity import Verdict
 from appliance.inference.process import hosted
 from appliance.inference.reference import Reference
 from appliance.inference.settings import settings_of
+from appliance.sync.limits import DEFAULT
 from models.package import Package
 
 _MIB_PER_GIB = 1024
@@ -70,7 +71,9 @@ class _Witness(GoldenGate):
         return verdict
 
     def _note(self, engine: Engine, verdict: Verdict) -> None:
-        self.seen.append({"engine": engine.name, **verdict.as_json()})
+        most = DEFAULT.differences_max
+        cases = tuple(replace(case, differences=case.differences[:most]) for case in verdict.cases)
+        self.seen.append({"engine": engine.name, **replace(verdict, cases=cases).as_json()})
 
 
 def prove(
