@@ -93,6 +93,10 @@ def _input(graph: Graph) -> TensorFacts:
                 "(batch, channel, y, x) or (batch, channel, z, y, x)"
             ]
         )
+    if given.fixed(0) not in (None, 1):
+        raise GraphError(
+            [f"the input {given.text()} takes {given.fixed(0)} at once; export it with an open first axis"]
+        )
     if given.dtype not in ("float32", "float16"):
         raise GraphError([f"the input {given.name} is {given.dtype}; a package feeds float32 or float16"])
     return given
@@ -111,7 +115,7 @@ def _input_parts(given: TensorFacts, outputs: list[dict[str, Any]]) -> dict[str,
     if layout == "patch":
         parts["overlap"] = 0.5
     if layout != "volume":
-        parts["batch"] = given.fixed(0) or 1
+        parts["batch"] = 1
     return {key: value for key, value in parts.items() if value is not None}
 
 
@@ -172,7 +176,8 @@ def _name(file_name: str) -> str:
         letter if letter.isascii() and letter.isalnum() else "-" for letter in PurePath(file_name).stem
     ]
     words = "".join(letters).lower().split("-")
-    return "-".join(word for word in words if word)[:60].strip("-") or "model"
+    name = "-".join(word for word in words if word)[:60].strip("-")
+    return name if len(name) > 1 else f"model-{name}".strip("-")
 
 
 def _memory_mib(graph: Graph) -> int:

@@ -25,7 +25,7 @@ _NO_NUMBERS = (
 
 def read_inferer(component: Component, reading: Reading) -> None:
     """Take in how the network is applied to the image."""
-    read = _INFERERS.get(component.name)
+    read = INFERERS.get(component.name)
     given = Parameters(component)
     try:
         if read is None:
@@ -87,7 +87,7 @@ def _simple(given: Parameters, reading: Reading) -> str:
     return "the network sees the whole image at once"
 
 
-_INFERERS: Mapping[str, Read] = {"SlidingWindowInferer": _sliding, "SimpleInferer": _simple}
+INFERERS: Mapping[str, Read] = {"SlidingWindowInferer": _sliding, "SimpleInferer": _simple}
 
 
 def _activations(given: Parameters, reading: Reading) -> str:

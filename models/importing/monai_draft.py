@@ -25,7 +25,7 @@ def draft_of_bundle(bundle: Bundle, graph: Graph) -> Draft:
         graph = with_reversed_axes(graph)
     own = draft_of(graph, file_name=f"{bundle.name}.onnx")
     parts = merged(own.parts, _about_the_model(bundle))
-    parts["input"] = _input(bundle, parts)
+    parts["input"] = _input(bundle, graph, parts)
     parts["axes"] = "yx" if parts["input_rank"] == FLAT_RANK else "zyx"
     parts["prepare"] = [dict(step) for step in reading.prepare]
     _channels(bundle, parts)
@@ -57,7 +57,7 @@ def _about_the_model(bundle: Bundle) -> dict[str, Any]:
     return {key: value for key, value in known.items() if value}
 
 
-def _input(bundle: Bundle, parts: Mapping[str, Any]) -> dict[str, Any]:
+def _input(bundle: Bundle, graph: Graph, parts: Mapping[str, Any]) -> dict[str, Any]:
     """Lay the pipeline's input over the graph's: the inferer says how the image is cut up."""
     given, said = dict(parts["input"]), bundle.reading.input
     solid = parts["input_rank"] != FLAT_RANK
@@ -75,6 +75,8 @@ def _input(bundle: Bundle, parts: Mapping[str, Any]) -> dict[str, Any]:
     if bundle.format.lower() in ("hounsfield", "hu"):
         given["units"] = "HU"
     given |= said
+    if graph.inputs[0].fixed(0) is not None and "batch" in given:
+        given["batch"] = 1
     if solid and "spacing_mm" not in given:
         given["spacing_mm"] = []
     return given

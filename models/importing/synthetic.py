@@ -40,7 +40,7 @@ def synthetic_volume(
         NoSynthetic: the manifest wants an oblique series only, or one larger than the bound.
     """
     limits = limits or ImportLimits()
-    shape = _shape(manifest, fixed)
+    shape = _shape(manifest, fixed, number)
     if np.prod(shape) > limits.golden_values_max:
         raise NoSynthetic(f"a series of {shape} voxels is more than {limits.golden_values_max}")
     orientation = next(
@@ -66,16 +66,20 @@ def synthetic_volume(
     )
 
 
-def _shape(manifest: Manifest, fixed: Sequence[int | None]) -> tuple[int, int, int]:
-    """Give a size with two patches, or two calls, where that is small."""
+def _shape(manifest: Manifest, fixed: Sequence[int | None], number: int) -> tuple[int, int, int]:
+    """Give a size with two patches, or two calls, for the first case and one for others."""
+    further = 1 if number == 1 else 0
     given, accepts = manifest.input, manifest.accepts
     if given.layout == "patch" and given.patch is not None:
         z, y, x = given.patch
-        sides = [z + z // 2, y, x]
+        sides = [z + further * max(1, z // 4), y, x]
     elif given.layout == "volume":
         sides = list(given.size or [side or _OPEN_SIDE for side in (*fixed, None, None, None)[:3]])
     else:
-        sides = [given.batch + 1, *(given.size or [side or _OPEN_SIDE for side in (*fixed, None, None)[:2]])]
+        sides = [
+            given.batch + further,
+            *(given.size or [side or _OPEN_SIDE for side in (*fixed, None, None)[:2]]),
+        ]
     sides[0] = max(sides[0], accepts.slices_min)
     sides[0] = min(sides[0], accepts.slices_max or sides[0])
     return sides[0], sides[1], sides[2]

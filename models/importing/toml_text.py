@@ -15,12 +15,11 @@ def value_text(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        # JSON's escapes are TOML's, but for the one character JSON leaves as it is.
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        return _text(value)
     if isinstance(value, int | float):
         return repr(value)
     if isinstance(value, Mapping):
-        inner = ", ".join(f"{_key(key)} = {value_text(one)}" for key, one in value.items())
+        inner = ", ".join(f"{_key(key)} = {value_text(one)}" for key, one in value.items() if one is not None)
         return f"{{ {inner} }}" if inner else "{}"
     return f"[{', '.join(value_text(one) for one in value)}]"
 
@@ -50,4 +49,9 @@ def _is_tables(value: Any) -> bool:
 
 def _key(key: str) -> str:
     plain = key.isascii() and key.replace("-", "").replace("_", "").isalnum()
-    return key if plain else json.dumps(key, ensure_ascii=False)
+    return key if plain and key else _text(key)
+
+
+def _text(text: str) -> str:
+    """Write a text in quotes: JSON's escapes are TOML's, but for the one character JSON leaves as it is."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
