@@ -24,10 +24,10 @@ def slip(**changes: object) -> dict[str, object]:
 
 
 def test_tensors_lie_behind_one_another_and_come_out_as_copies(arena: Arena):
-    given = {
+    given: dict[str, np.ndarray] = {
         "a": np.arange(5, dtype=np.int8),
         "b": np.ones((2, 3), np.float32),
-        "c": np.float16(7).reshape(()),
+        "c": np.array(7, np.float16),
     }
     slips = arena.put(given)
     taken = arena.copies(slips)

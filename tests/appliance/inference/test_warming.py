@@ -50,7 +50,7 @@ def test_shapes_and_rows_come_from_manifest_and_graph(tmp_path: Path, batch, sha
 def test_every_package_that_ships_can_be_warmed(path: Path):
     package = open_package(path)
     footprint = footprint_of(package, LIMITS)
-    assert footprint.rows_max == package.manifest.input.batch
+    assert footprint.rows_max in (1, package.manifest.input.batch)
     assert [len(next(iter(batch.values()))) for batch in footprint.batches] in (
         [1],
         [1, package.manifest.input.batch],
