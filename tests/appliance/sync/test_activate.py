@@ -50,12 +50,12 @@ def newest(box: ModelBox) -> tuple[str, dict[str, object]]:
 
 
 def test_a_version_that_passes_serves_and_the_one_before_stays_on_disk(box: ModelBox, tmp_path: Path):
-    stages: list[str] = []
+    stages: list[tuple[str, str]] = []
     bring(box, tmp_path)
-    change = activate(box, NAME, "1.1.0", progress=lambda _share, stage: stages.append(stage))
+    change = activate(box, NAME, "1.1.0", progress=lambda _share, stage: stages.append((stage, serving(box))))
     assert (change.version, change.stepped_down) == ("1.1.0", None)
     assert change.engine.startswith("ONNX Runtime")
-    assert "golden cases" in stages
+    assert stages == [("golden cases", packages.shipped().manifest.version)], "the old one serves until then"
     row = now(box, "1.1.0")
     assert (row.state, row.former_digest) == (VersionState.ACTIVE, packages.shipped().digest)
     assert row.evidence["activation"]["golden"][0]["ok"]
