@@ -128,9 +128,9 @@ class Pool:
                 model.serving.end()
 
     def _sit_down(self, package: Package) -> _Serving:
-        model = self._find_or_begin(package)
-        if model.serving is not None:
-            return model.serving
+        model, serving = self._find_or_begin(package)
+        if serving is not None:
+            return serving
         try:
             self._admit(model, _declared_bytes(package))
             serving, upgrade = self._opened(model)
@@ -150,7 +150,7 @@ class Pool:
             threading.Thread(target=self._upgrade, args=(model, upgrade), name="upgrade", daemon=True).start()
         return serving
 
-    def _find_or_begin(self, package: Package) -> _Model:
+    def _find_or_begin(self, package: Package) -> tuple[_Model, _Serving | None]:
         """Sit down at a ready model, or begin to load it; wait while somebody else does, or puts it away."""
         until = time.monotonic() + self._limits.model_wait_seconds_max
         with self._changed:
@@ -161,11 +161,12 @@ class Pool:
                 if model is None:
                     model = _Model(package=package, pinned=package.manifest.name in self._pinned)
                     self._models[package.digest] = model
-                    return model
+                    return model, None
                 if model.state is _State.READY and model.serving is not None:
                     model.serving.users += 1
                     model.used_at = next(self._uses)
-                    return model
+                    # A better engine may take its place as soon as nobody holds the lock.
+                    return model, model.serving
                 if not self._changed.wait(max(until - time.monotonic(), 0.0)):
                     raise InferenceError("inference.busy", "The model is being loaded for too long.")
 
@@ -277,23 +278,30 @@ class Pool:
 
     def _upgrade(self, model: _Model, upgrade: Upgrade) -> None:
         """Let a better engine take over once it is built, judged and warm; jobs of the old one end on it."""
-        engine, stepped_down = upgrade()
+        try:
+            engine, stepped_down = upgrade()
+        # A thread's main loop: the engine that serves goes on, whatever becomes of a better one.
+        except Exception as error:  # noqa: BLE001
+            _log.error("engine.unforeseen", error=type(error).__name__, where=log.where(error))
+            return
         if engine is None:
             with self._changed:
                 if model.serving is not None:
                     model.serving.stepped_down = stepped_down
             return
-        footprint = footprint_of(model.package, self._limits)
         try:
+            footprint = footprint_of(model.package, self._limits)
             self._warm(model.package, engine, footprint)
+            held_bytes = engine.memory_bytes()
+            with self._changed:
+                self._refuse_what_never_fits(model, held_bytes)
         except InferenceError as error:
             _log.error(error.word, model=model.package.manifest.name, reason=error.sentence)
             engine.unload()
             return
-        self._take_over(model, self._serving(engine, footprint, stepped_down))
+        self._take_over(model, self._serving(engine, footprint, stepped_down), held_bytes)
 
-    def _take_over(self, model: _Model, better: _Serving) -> None:
-        held_bytes = better.engine.memory_bytes()
+    def _take_over(self, model: _Model, better: _Serving, held_bytes: int) -> None:
         with self._changed:
             former = model.serving
             wanted = model.state is _State.READY and self._models.get(model.package.digest) is model

@@ -34,13 +34,13 @@ class Loaded(echo.Echo):
         self.unloaded = False
         self.held_mib = held_mib
         self.shapes: list[tuple[int, ...]] = []
-        self.first_crashes = False
+        self.crashes = False
 
     def infer(self, batch: Any, *, deadline_seconds: float) -> dict[str, Any]:
         assert not self.unloaded
         image = batch["image"]
         self.shapes.append(image.shape)
-        if (image == echo.DIE).any():
+        if self.crashes or (image == echo.DIE).any():
             raise InferenceError("inference.crashed", "It died of it.")
         return {"labels": 2 * image}
 
@@ -335,6 +335,53 @@ def test_a_better_engine_takes_over_when_it_is_ready_and_running_jobs_end_on_the
             assert newer.inner is better
             assert newer.stepped_down is None
     assert site.alive == ["better"]
+
+
+@pytest.mark.parametrize("held_mib", [1, 30])
+def test_a_better_engine_that_may_not_serve_is_put_away_and_the_old_one_goes_on(make, held_mib: int):
+    site = make()
+    one = site.package("one")
+    better = Loaded(held_mib)
+    better.crashes = held_mib == 1
+    site.upgrade = lambda: (better, None)
+    site.use(one)
+    until(lambda: better.unloaded)
+    with site.pool.seat(one) as seat:
+        assert seat.inner is site.opened[0][1]
+
+
+def test_why_no_better_engine_came_is_told_from_then_on(make):
+    site = make()
+    one = site.package("one")
+    go = threading.Event()
+
+    def upgrade() -> tuple[None, str]:
+        assert go.wait(SECONDS_MAX)
+        return None, "it could not be built"
+
+    site.upgrade = upgrade
+
+    def said() -> str | None:
+        with site.pool.seat(one) as seat:
+            told: str | None = seat.stepped_down
+        return told
+
+    assert said() == "one stepped down"
+    go.set()
+    until(lambda: said() == "it could not be built")
+
+
+def test_an_upgrade_that_fails_in_a_way_nobody_foresaw_leaves_the_old_one(make):
+    site = make()
+
+    def upgrade() -> tuple[None, str]:
+        raise OSError(28, "no room")
+
+    site.upgrade = upgrade
+    site.use(site.package("one"))
+    until(lambda: not any(thread.name == "upgrade" for thread in threading.enumerate()))
+    site.use(site.package("one"))
+    assert site.names == ["one"]
 
 
 def test_a_pool_that_is_closed_loads_nothing_and_says_so(make):
