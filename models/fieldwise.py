@@ -20,7 +20,7 @@ from models.operations.part import Part
 from models.operations.patches import Infer, Progress, Sliding, Window, slide
 from models.preparation import Channels, channels_of, on_grid, planes_of
 from models.reading import Answer, Readers, scene_of
-from models.slicewise import named
+from models.slicewise import largest, named
 from models.tensors import BoolArray, FloatArray, LabelArray, Volume
 
 _DENSE = ("probability", "classes")
@@ -199,7 +199,7 @@ def _nearest(labels: LabelArray, laid: Grid) -> LabelArray:
 
 
 def _drawn_labels(field: FloatArray, winners: LabelArray, output: Output, laid: Grid) -> LabelArray:
-    """Interpolate the channels that win somewhere near onto the turned source, and let the largest win.
+    """Interpolate the channels that win somewhere onto the turned source, and let the largest win.
 
     Where no label wins at any grid voxel around, none can win between them, so nothing is computed there.
     """
@@ -208,23 +208,16 @@ def _drawn_labels(field: FloatArray, winners: LabelArray, output: Output, laid: 
     if near is None:
         return turned
     wide = _widened(near, laid.shape)
-    candidates = np.flatnonzero(_competing(field, wide))
+    present = {int(value) for value in np.flatnonzero(np.bincount(winners[near].ravel()))}
+    unnamed = set(range(len(field))) - {label.value for label in output.labels}
+    rivals = sorted(present | unnamed)
     first = (wide[0].start, wide[1].start, wide[2].start)
-    part = field[(candidates, *wide)] if len(candidates) < len(field) else field[(slice(None), *wide)]
+    part = np.stack([field[(rival, *wide)] for rival in rivals])
     box = laid.covered(first, part.shape[1:])
-    table = np.zeros(len(candidates), dtype=np.uint8)
-    known = {label.value for label in output.labels}
-    table[:] = [value if value in known else 0 for value in candidates]
+    values = [0 if rival in unnamed else rival for rival in rivals]
     for z, plane in laid.planes(part, first=first, box=box):
-        turned[z, box[1].start : box[1].stop, box[2].start : box[2].stop] = table[plane.argmax(axis=0)]
+        turned[z, box[1].start : box[1].stop, box[2].start : box[2].stop] = largest(plane[:, None], values)[0]
     return turned
-
-
-def _competing(field: FloatArray, where: tuple[slice, slice, slice]) -> BoolArray:
-    """Say which channels are the largest somewhere."""
-    wins = np.zeros(len(field), dtype=np.bool_)
-    wins[np.unique(field[(slice(None), *where)].argmax(axis=0))] = True
-    return wins
 
 
 def _drawn_mask(share: FloatArray, threshold: float, laid: Grid) -> BoolArray:

@@ -3,6 +3,7 @@
 Promises: the series is streamed; beside it there is one batch.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -135,7 +136,21 @@ class _Block:
 
 def named(channels: FloatArray, output: Output) -> LabelArray:
     """Give each voxel the label of its largest channel: (c, ...) -> uint8 (...)."""
-    table = np.zeros(len(channels), dtype=np.uint8)
-    values = [label.value for label in output.labels]
-    table[values] = values
-    return np.asarray(table[channels.argmax(axis=0)])
+    known = {label.value for label in output.labels}
+    return largest(channels, [value if value in known else 0 for value in range(len(channels))])
+
+
+def largest(channels: FloatArray, values: Sequence[int]) -> LabelArray:
+    """Give each voxel the value of its largest channel, of equal ones the first: (c, ...) -> uint8 (...).
+
+    Plane by plane and channel by channel: several times faster than argmax over the first axis.
+    """
+    found = np.empty(channels.shape[1:], dtype=np.uint8)
+    for z in range(len(found)):
+        best = channels[0, z].copy()
+        found[z] = values[0]
+        for value, channel in zip(values[1:], channels[1:, z], strict=True):
+            wins = channel > best
+            found[z][wins] = value
+            np.maximum(best, channel, out=best)
+    return found

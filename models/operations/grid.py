@@ -122,7 +122,8 @@ class Grid:
     def planes(self, field: FloatArray, *, first: Shape, box: Box) -> Iterator[tuple[int, FloatArray]]:
         """Interpolate channels of part of the grid, one turned source plane after the other.
 
-        Gives (z, (channels, y, x)) for each z of `box`; `field` is (channels, z, y, x), else as for `back`.
+        Gives (z, (channels, y, x)) for each z of `box` that `field` reaches; `field` is (channels, z, y, x),
+        else as for `back`.
         """
         parts = [slice(first[axis], first[axis] + field.shape[axis + 1]) for axis in range(3)]
         depth, rows, columns = (
@@ -131,7 +132,12 @@ class Grid:
         across, down = sparse.csr_array(rows), sparse.csr_array(columns)
         for z, share in zip(box[0], depth, strict=True):
             near = np.flatnonzero(share)
-            plane = np.tensordot(share[near], field[:, near], axes=(0, 1))
+            if not len(near):
+                continue
+            # At most a few planes take part: no product of matrices, whose threads would fight for the cores.
+            plane = share[near[0]] * field[:, near[0]]
+            for other in near[1:]:
+                plane += share[other] * field[:, other]
             yield z, np.stack([(down @ (across @ channel).T).T for channel in plane])
 
     def to_source(self, points: DoubleArray) -> DoubleArray:

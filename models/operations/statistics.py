@@ -40,7 +40,9 @@ class ZScore(Strict):
         for block in blocks:
             values = _chosen(block, self.over).astype(np.float64)
             count, total = count + values.size, total + float(values.sum())
-            squares += float(values @ values)
+            # No dot product: its threads cost more than they give where other work keeps the cores busy.
+            np.square(values, out=values)
+            squares += float(values.sum())
         mean = total / count if count else 0.0
         deviation = float(np.sqrt(max(0.0, squares / count - mean * mean))) if count else 0.0
         # A plain image leaves only rounding: what is left over is not a spread.
