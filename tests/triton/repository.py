@@ -15,7 +15,7 @@ _MODEL = Path(__file__).with_name("onnx_model.py")
 _BRIDGE = """\
 import sys
 
-sys.path += {paths!r}
+sys.path[:0] = {paths!r}
 
 from onnx_model import TritonPythonModel
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import socket
 import sys
 import threading
@@ -78,6 +79,17 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("store")
 
 
+@pytest.fixture(scope="module")
+def lesion(tmp_path_factory: pytest.TempPathFactory) -> Package:
+    """The lesion finder with the first of its golden cases, under a name of its own."""
+    root = tmp_path_factory.mktemp("lesion") / "package"
+    shutil.copytree(next(path for path in shipped() if path.name == "ct-phantom-lesion"), root)
+    for path in sorted((root / "golden").iterdir())[1:]:
+        path.unlink()
+    package = open_package(root)
+    return replace(package, manifest=package.manifest.model_copy(update={"name": "lesion"}))
+
+
 class TestAgreement:
     """What a server must be to serve."""
 
@@ -86,8 +98,8 @@ class TestAgreement:
         [
             ("ct-tissue-bands", "http"),
             ("ct-tissue-bands", "grpc"),
-            ("ct-phantom-lesion", "grpc"),
             pytest.param("ct-phantom-lesion", "http", marks=pytest.mark.long),
+            pytest.param("ct-phantom-lesion", "grpc", marks=pytest.mark.long),
         ],
     )
     def test_a_shipped_model_gives_the_processor_s_findings(
@@ -102,6 +114,15 @@ class TestAgreement:
         assert engine.provenance().text == f"Triton 2.51.0 (KServe v2 over {protocol})"
         assert engine.provenance().details["version"] == "1000000"
         assert engine.memory_bytes() == 0
+        engine.unload()
+
+    def test_a_network_of_volumes_gives_the_processor_s_findings(
+        self, triton: Triton, store: Path, lesion: Package
+    ):
+        put(triton.repository, lesion)
+        given = replace(settings(triton.urls["grpc"]), store=store)
+        engine, stepped_down = open_engine(lesion, ["kserve"], settings=given)
+        assert stepped_down is None
         engine.unload()
 
     @both_ways
@@ -159,9 +180,8 @@ class TestAgreement:
         assert "the model nowhere is not loaded there" in caught.value.sentence
         assert str(triton.repository) not in caught.value.sentence
 
-    def test_answers_that_are_no_numbers_never_serve(self, triton: Triton, store: Path):
-        package = open_package(next(path for path in shipped() if path.name == "ct-phantom-lesion"))
-        package = replace(package, manifest=package.manifest.model_copy(update={"name": "poisoned"}))
+    def test_answers_that_are_no_numbers_never_serve(self, triton: Triton, store: Path, lesion: Package):
+        package = replace(lesion, manifest=lesion.manifest.model_copy(update={"name": "poisoned"}))
         put(triton.repository, package, parameters={"poison": "nan"})
         with pytest.raises(InferenceError) as caught:
             open_engine(package, ["kserve"], settings=replace(settings(triton.urls["http"]), store=store))
