@@ -76,12 +76,11 @@ def open_package(
 def digest_of(root: Path, manifest: Manifest) -> str:
     """Name the package: SHA-256 over the canonical manifest and every file's path, length and SHA-256.
 
-    Canonical means JSON with sorted keys and defaults written out, so that a default that changes in a later
-    format also changes the digest.
+    Canonical means JSON with sorted keys of what the manifest says, without defaults: a key that a later
+    version learns must not rename packages that are installed. A default never changes within a format.
     """
-    canonical = json.dumps(
-        manifest.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), allow_nan=False
-    )
+    said = manifest.model_dump(mode="json", exclude_unset=True)
+    canonical = json.dumps(said, sort_keys=True, separators=(",", ":"), allow_nan=False)
     whole = hashlib.sha256(b"readside-package-1\n")
     whole.update(f"{len(canonical)}\n{canonical}\n".encode())
     for name, path in _files(root):

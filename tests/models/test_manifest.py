@@ -8,8 +8,9 @@ import pytest
 from cel_expr_python import cel
 
 from models.catalogue import shipped
+from models.labels import codes_of
 from models.manifest import MANIFEST_BYTES_MAX, ManifestError, load, parse
-from tests.models import given
+from tests.models import given, kinds
 
 BANDS = (given.BANDS / "manifest.toml").read_text(encoding="utf-8")
 LESION = (given.LESION / "manifest.toml").read_text(encoding="utf-8")
@@ -112,6 +113,159 @@ def test_sections_must_agree(old: str, new: str, words: str) -> None:
 )
 def test_a_label_map_must_be_told_apart(old: str, new: str, words: str) -> None:
     assert any(fault.startswith(words) for fault in faults_of(bent(BANDS, old, new)))
+
+
+TEN = """
+format = 1
+name = "ten-faults"
+version = "1.0.0"
+task = "classification"
+intended_use = "Tests."
+regulatory_status = "Not a medical device."
+licence = "Apache-2.0"
+
+[accepts]
+when = "true"
+geometry = "any"
+
+[input]
+tensor = "image"
+layout = "image"
+orientation = "LPS"
+units = "HU"
+spacing_mm = [1.0, 1.0, 1.0]
+size = [224, 224]
+
+[[prepare]]
+step = "percentile-window"
+low = 99.0
+high = 1.0
+
+[[outputs]]
+tensor = "mask"
+kind = "probability"
+dtype = "float32"
+activation = "softmax"
+[[outputs.labels]]
+name = "organ"
+value = 0
+title = "organ"
+type = { value = "1", scheme = "99LOCAL", meaning = "organ" }
+colour_rgb = [1, 2, 3]
+
+[[outputs]]
+tensor = "number"
+kind = "values"
+dtype = "int32"
+[[outputs.quantities]]
+name = "size"
+value = 0
+title = "size"
+concept = { value = "1", scheme = "99LOCAL", meaning = "size" }
+unit = { value = "mm", scheme = "SI", meaning = "mm" }
+low = 5.0
+high = 1.0
+
+[[interpret]]
+step = "class-map"
+labels = ["organ"]
+volume_ml_min = 2.0
+
+[resources]
+memory_mib = 1
+"""
+
+
+def test_ten_faults_that_sections_have_with_each_other_are_all_reported() -> None:
+    wanted = (
+        'input.spacing_mm is given, but layout = "image" takes images of one size in pixels',
+        'input.orientation must be "source" for layout = "image"',
+        "input.spacing_mm is given, but no prepare step is resample",
+        "prepare[1].low is 99.0; it must be less than high (1.0)",
+        'outputs[1].activation is "softmax", so the channels exclude each other: kind = "classes"',
+        "outputs[1].labels[1].category is missing; a segment needs it",
+        'outputs[2].dtype is "int32", which cannot hold kind = "values"',
+        "outputs[2].quantities[1].unit.scheme is 'SI'; units are UCUM",
+        "outputs[2].quantities[1].low is 5.0; it must be less than high (1.0)",
+        "outputs[2] 'number' is read by no interpret step",
+        "interpret[1] has limits for findings, but names no label in findings",
+        'task is "classification", but no interpret step is classify',
+    )
+    assert sorted(faults_of(TEN)) == sorted(wanted)
+
+
+@pytest.mark.parametrize(
+    ("sections", "words"),
+    [
+        (("scores", "", "classify", "abstain = [0.6, 0.7]"), "interpret[1].abstain is [0.6, 0.7]"),
+        (
+            ("scores", "", "classify", "[interpret.per_label.b]\nthreshold = 0.3"),
+            "interpret[1] names the label 'b'; output.labels has a",
+        ),
+        (
+            ("scores", "", "classify", "[interpret.per_label.a]\nthreshold = 0.3\nabstain = [0.4, 0.5]"),
+            "interpret[1].per_label.a.abstain is [0.4, 0.5]",
+        ),
+        (("scores", 'activation = "softmax"', "classify", ""), 'output.activation is "softmax", which makes'),
+        (("scores", "channels = 3", "detect", ""), "interpret[1] detect reads boxes, but output.kind"),
+        (("scores", "", "classify", 'output = "z"'), "interpret[1].output is 'z'; outputs has y"),
+        (("scores", 'coordinates = "yxyx"', "classify", ""), "output.coordinates is given, but kind"),
+        (("boxes", 'box_scores = "s"', "detect", ""), "output.coordinates is missing"),
+        (
+            ("boxes", 'coordinates = "zyxzyx"\nbox_scores = "s"', "detect", ""),
+            "output.coordinates has 6 numbers",
+        ),
+        (("values", "", "measure", ""), "output.quantities is missing"),
+        (("classes", "", "class-map", ""), "output.labels: value 0 is kept"),
+        (("probability", "channels = 0", "class-map", ""), "output.channels is 0; it must be 1 or more"),
+        (("probability", "", "class-map", 'findings = ["b"]'), "interpret[1] names the label 'b'"),
+        (("probability", "", "components", 'label = "a"'), "interpret[1] components joins slices"),
+    ],
+)
+def test_outputs_and_what_reads_them_must_agree(sections: tuple[str, str, str, str], words: str) -> None:
+    kind, more, step, parameters = sections
+    text = (
+        f'task = "measurement"\n{kinds.HEAD}{kinds.ANY}{kinds.SLICE}'
+        + kinds.output(kind, f"{more}\n{kinds.labels('a')}")
+        + kinds.step(step, parameters)
+    )
+    assert any(fault.startswith(words) for fault in faults_of(text)), faults_of(text)
+
+
+def test_one_output_or_several_but_not_both_and_not_none() -> None:
+    several = BANDS.replace("[output]", "[[outputs]]").replace("[[output.labels]]", "[[outputs.labels]]")
+    assert parse(several).answers == parse(BANDS).answers
+    assert parse(several).outputs == parse(several).answers
+    none = BANDS[: BANDS.index("[output]")] + BANDS[BANDS.index("[[interpret]]") :]
+    assert any(fault.startswith("output is missing; say [output]") for fault in faults_of(none))
+    both = BANDS + several[several.index("[[outputs]]") : several.index("[[interpret]]")]
+    assert "output and outputs are both given; say [[outputs]] alone" in faults_of(both)
+
+
+def test_two_outputs_of_one_kind_must_be_named_by_the_steps() -> None:
+    def score(name: str) -> str:
+        head = f'[[outputs]]\ntensor = "{name}"\nkind = "scores"\ndtype = "float32"\n'
+        return head + kinds.labels(name, within="outputs")
+
+    start = f'task = "classification"\n{kinds.HEAD}{kinds.ANY}{kinds.SLICE}{score("s")}{score("t")}'
+    faults = faults_of(start + kinds.step("classify"))
+    assert "interpret[1].output is missing; classify could read s, t" in faults
+    named = start + kinds.step("classify", 'output = "s"') + kinds.step("classify", 'output = "t"')
+    assert len(parse(named).answers) == 2
+
+
+def test_a_variant_names_what_it_was_made_from() -> None:
+    section = '\n[variant]\nof = "sha256:{}"\nprecision = "fp16"\ntool = "onnxconverter 1.0"\n'
+    variant = parse(BANDS + section.format("0" * 64)).variant
+    assert variant is not None
+    assert variant.precision == "fp16"
+    assert faults_of(BANDS + section.format("0" * 63))[0].startswith("variant.of is 'sha256:000")
+
+
+def test_every_code_is_given_with_its_key() -> None:
+    codes = dict(codes_of(parse(BANDS)))
+    assert len(codes) == 10
+    assert codes["output.labels[5].type"].meaning == "Bone"
 
 
 def test_padding_cannot_be_filled_after_resampling() -> None:

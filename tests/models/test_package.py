@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from models.limits import PackageLimits
-from models.manifest import load
+from models.manifest import Manifest, load
 from models.package import Package, PackageError, digest_of, open_package, pack
 from tests.models import given
 
@@ -106,3 +107,15 @@ def test_a_zip_without_a_manifest_is_refused(tmp_path: Path) -> None:
     assert any(
         "manifest.toml: cannot be read" in fault for fault in faults_of(tmp_path / "a.zip", tmp_path / "into")
     )
+
+
+class Later(Manifest):
+    """A manifest of a later version, which knows one key more."""
+
+    more: str | None = None
+
+
+def test_a_key_that_a_later_version_learns_renames_no_package(bands: Package) -> None:
+    raw = tomllib.loads((given.BANDS / "manifest.toml").read_text(encoding="utf-8"))
+    assert digest_of(given.BANDS, Later.model_validate(raw)) == bands.digest
+    assert digest_of(given.BANDS, Later.model_validate(raw | {"more": "yes"})) != bands.digest
