@@ -40,7 +40,10 @@ from appliance.sync.store import Busy
 
 NameArgument = Annotated[str, typer.Argument(help="The model's name, see `readside model list`.")]
 VersionArgument = Annotated[str, typer.Argument(help="Its version.")]
-SiteOption = Annotated[Path | None, typer.Option("--config", help="The box whose packages count as well.")]
+SiteOption = Annotated[
+    Path | None,
+    typer.Option("--config", help="The box whose packages count as well; the usual place, if there is one."),
+]
 
 
 def install(
@@ -143,6 +146,8 @@ def list_models(config: SiteOption = None, as_json: JsonOption = False) -> None:
 
 def _rows(path: Path | None) -> tuple[list[Line], list[str]]:
     log.silence()
+    if path is None and DEFAULT_CONFIG.is_file():
+        path = DEFAULT_CONFIG
     config = None if path is None else read_config(path)
     if config is None or path is None or not anything_installed(config.storage.root):
         return inventory.lines_without_ledger(() if config is None else config.models.folders)
