@@ -88,15 +88,21 @@ class OnnxRuntimeCuda:
             raise InferenceError("inference.load", f"ONNX Runtime cannot use CUDA here: {probe.reason}.")
         network = read_network(plan.package.onnx_path())
         shapes = warm_up_shapes(network.inputs, plan.package.manifest, self._settings.limits)
-        try:
-            self._session, self._network = self._opened(network, self._asked.device()), network
-            deadline = Deadline(self._settings.limits.load_seconds_max)
-            self._session.run(zeros(network.inputs, shapes), deadline=deadline)
-        except InferenceError as error:
-            self.unload()
-            if error.word == "inference.memory":
-                raise
-            raise InferenceError("inference.load", error.sentence) from error
+        self._network = network
+        # Some networks of fixed shapes cannot be captured: then they run call by call.
+        for graph in (True, False) if self._graphs and static(network) else (False,):
+            try:
+                self._session = self._opened(network, self._asked.device(), graph=graph)
+                deadline = Deadline(self._settings.limits.load_seconds_max)
+                self._session.run(zeros(network.inputs, shapes), deadline=deadline)
+            except InferenceError as error:
+                self._close()
+                if error.word == "inference.memory":
+                    raise
+                if not graph:
+                    raise InferenceError("inference.load", error.sentence) from error
+            else:
+                return
 
     def infer(self, batch: Tensors, *, deadline_seconds: float) -> dict[str, NDArray[Any]]:
         """Run the network once; a call that outlives its deadline is ended between two operators.
@@ -116,7 +122,11 @@ class OnnxRuntimeCuda:
 
     def unload(self) -> None:
         """Give everything back to the device."""
-        session, self._session, self._network = self._session, None, None
+        self._network = None
+        self._close()
+
+    def _close(self) -> None:
+        session, self._session = self._session, None
         # A device that hangs or failed gives nothing back before its process ends, which is for the pool.
         with suppress(InferenceError):
             if session is not None:
@@ -129,6 +139,7 @@ class OnnxRuntimeCuda:
         if self._session is not None:
             details["nodes_on_device"] = str(self._session.nodes)
             details["nodes_elsewhere"] = str(self._session.nodes_elsewhere)
+            details["graph"] = str(self._session.graph)
         return EngineProvenance(text=f"ONNX Runtime {version} CUDA on {details['device']}", details=details)
 
     def _details(self) -> dict[str, str]:
@@ -150,12 +161,12 @@ class OnnxRuntimeCuda:
         except NoDevice:
             return {"device": "no device"}
 
-    def _opened(self, network: OnnxFile, device: Device) -> CudaSession:
+    def _opened(self, network: OnnxFile, device: Device, *, graph: bool) -> CudaSession:
         options = provider_options(
             device.ordinal,
             memory_bytes_max=self._settings.memory_bytes_max,
             tf32=self._tf32,
-            graph=self._graphs and static(network),
+            graph=graph,
         )
         place = Place(provider=self.provider, memory=self.memory, ordinal=device.ordinal, options=options)
         return self._on(device, network, place)

@@ -112,9 +112,11 @@ class Cuda:
         self.call("cudaStreamBeginCapture", self.stream, mode)
         try:
             work()
-        finally:
+        except InferenceError:
             # A capture must be ended even when what it records failed, or the stream is lost.
-            graph = self.call("cudaStreamEndCapture", self.stream)
+            self._runtime.cudaStreamEndCapture(self.stream)
+            raise
+        graph = self.call("cudaStreamEndCapture", self.stream)
         try:
             return self.call("cudaGraphInstantiate", graph, 0)
         finally:
@@ -191,7 +193,7 @@ class Buffer:
     def free(self) -> None:
         """Give the memory back."""
         if self._host:
-            if not self._shared:
+            if self.device and not self._shared:
                 self._cuda.call("cudaFree", self.device)
             self._cuda.call("cudaFreeHost", self._host)
         self._host = self.device = self.size_bytes = 0

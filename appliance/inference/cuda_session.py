@@ -78,7 +78,8 @@ class CudaSession:
         self.nodes, self.nodes_elsewhere = _assigned(self._session, place.provider)
         self._buffers = {port.name: Buffer(cuda, shared=shared_memory) for port in network.inputs}
         self._fixed: Any = None
-        if place.options.get("enable_cuda_graph") == "1":
+        self.graph = place.options.get("enable_cuda_graph") == "1"
+        if self.graph:
             self._buffers |= {port.name: Buffer(cuda, shared=shared_memory) for port in network.outputs}
             try:
                 self._fixed = self._bound_for_good()

@@ -33,7 +33,7 @@ from appliance.inference.engine import (
 from appliance.inference.onnx_file import check_batch, read_network, zeros
 from appliance.inference.settings import EngineSettings
 from appliance.inference.shapes import ranges_of
-from appliance.inference.tensorrt.building import Building, BuildOptions
+from appliance.inference.tensorrt.building import Building, BuildOptions, Built
 from appliance.inference.tensorrt.library import MODULES, Library, NotUsable, find
 from appliance.inference.tensorrt.reporting import details_of, layers_of_definition, layers_of_engine
 from appliance.inference.tensorrt.session import Plan, Session
@@ -102,20 +102,12 @@ class TensorRt:
         built = Building(library, limits=self._settings.limits).build(
             network.content, ranges, options, progress=progress
         )
-        (folder / PLAN).write_bytes(built.plan)
-        if built.timing_cache is not None:
-            (folder / TIMING_CACHE).write_bytes(built.timing_cache)
-        layers = (
-            layers_of_definition(built.definition)
-            if device is None
-            else layers_of_engine(library, Plan(library, built.plan).engine)
-        )
         details = {
             "module": installed.module,
             "version": installed.version,
-            **details_of(built, ranges, options, layers),
+            **details_of(built, ranges, options, _layers(library, built, device)),
         }
-        return BuildReport(files=(PLAN, TIMING_CACHE) if built.timing_cache else (PLAN,), details=details)
+        return BuildReport(files=_written(built, folder), details=details)
 
     def load(self, plan: EnginePlan, *, folder: Path | None = None) -> None:
         """Open the engine that `build` left in `folder` and run it once on zeros.
@@ -248,6 +240,22 @@ class TensorRt:
             targets=self._targets(installed, device),
             timing_cache=earlier.read_bytes() if earlier.is_file() else None,
         )
+
+
+def _layers(library: Any, built: Built, device: Device | None) -> dict[str, Any]:
+    """Read the layers from the engine where it can be opened; else from the network it was built from."""
+    if device is None:
+        return layers_of_definition(built.definition)
+    plan = Plan(library, built.plan)
+    return layers_of_engine(library, plan.engine)
+
+
+def _written(built: Built, folder: Path) -> tuple[str, ...]:
+    contents = {PLAN: built.plan, TIMING_CACHE: built.timing_cache}
+    made = {name: content for name, content in contents.items() if content}
+    for name, content in made.items():
+        (folder / name).write_bytes(content)
+    return tuple(made)
 
 
 def _target(device: Device) -> str:

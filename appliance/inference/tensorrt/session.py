@@ -7,7 +7,7 @@ Not verified on hardware: the tests run it over a stand-in for the device.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -205,11 +205,18 @@ class Session:
             call()
             return
         if self._graph is None and self._may_record():
-            self._graph = self._cuda.record(call)
+            self._record(call)
         if self._graph is None:
             call()
         else:
             self._cuda.play(self._graph)
+
+    def _record(self, call: Callable[[], None]) -> None:
+        """Make a graph of the call; an engine that cannot be recorded runs call by call from now on."""
+        try:
+            self._graph = self._cuda.record(call)
+        except InferenceError:
+            self._graphs = False
 
     def _call(self, given: Mapping[Port, NDArray[Any]], answers: Mapping[Port, Shape]) -> None:
         context = self._context

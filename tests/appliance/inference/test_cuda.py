@@ -15,7 +15,7 @@ from onnx import helper
 
 from appliance.inference.cuda import OnnxRuntimeCuda
 from appliance.inference.cuda_memory import Buffer, Cuda
-from appliance.inference.cuda_session import CudaSession, Place, _fault_of, provider_options, static
+from appliance.inference.cuda_session import CudaSession, Place, _fault_of, provider_options
 from appliance.inference.engine import Engine, InferenceError
 from appliance.inference.gate import GoldenGate
 from appliance.inference.limits import InferenceLimits
@@ -33,8 +33,8 @@ class OnPaper(OnnxRuntimeCuda):
     provider = "CPUExecutionProvider"
     memory = "cpu"
 
-    def _opened(self, network, device):
-        options = {"enable_cuda_graph": str(int(self._graphs and static(network)))}
+    def _opened(self, network, device, *, graph):
+        options = {"enable_cuda_graph": str(int(graph))}
         place = Place(provider=self.provider, memory=self.memory, ordinal=0, options=options)
         return self._on(device, network, place)
 
@@ -131,6 +131,24 @@ def test_a_network_of_fixed_shapes_is_bound_for_good(paper: PaperCuda, tmp_path:
     assert (paper.held, paper.handles) == ({}, 0)
 
 
+def test_a_network_that_cannot_be_captured_runs_call_by_call(
+    paper: PaperCuda, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    package = package_of(tmp_path, fixed())
+    opened = OnPaper._opened
+
+    def fussy(self, network, device, *, graph):
+        if graph:
+            raise InferenceError("inference.load", "The network cannot be captured.")
+        return opened(self, network, device, graph=graph)
+
+    monkeypatch.setattr(OnPaper, "_opened", fussy)
+    engine = loaded(package)
+    assert engine.provenance().details["graph"] == "False"
+    image = np.ones((1, 1, 4, 4), np.float32)
+    assert np.array_equal(engine.infer({"image": image}, deadline_seconds=10)["labels"], 2 * image)
+
+
 def test_the_golden_cases_pass_through_it(paper: PaperCuda):
     assert GoldenGate().admit(bands(), loaded(bands())).ok
 
@@ -180,6 +198,12 @@ def test_a_refused_cuda_call_is_named():
 def test_memory_grows_only_and_says_when_it_moved():
     cuda = PaperCuda()
     buffer = Buffer(Cuda(0, runtime=cuda))
+    cuda.memory_bytes = 250
+    with pytest.raises(InferenceError, match="no memory left"):
+        buffer.reserve(200)
+    buffer.free()
+    assert cuda.held == {}
+    cuda.memory_bytes = 1000
     assert buffer.reserve(100)
     assert not buffer.reserve(10)
     assert buffer.reserve(200)

@@ -204,6 +204,19 @@ def test_graphs_can_be_left_out(paper: PaperCuda, tmp_path: Path):
     assert paper.played == 0
 
 
+def test_an_engine_that_cannot_be_recorded_runs_call_by_call(
+    paper: PaperCuda, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    engine = loaded(package_of(tmp_path, doubling()), tmp_path)
+    handles = paper.handles
+    refused = (paper.cudaError_t.cudaErrorInvalidValue, None)
+    monkeypatch.setattr(paper, "cudaGraphInstantiate", lambda graph, flags: refused, raising=False)
+    for _ in range(3):
+        given = picture(1, 1, 16, 16)
+        assert np.array_equal(engine.infer(given, deadline_seconds=10)["labels"], 2 * given["image"])
+    assert (paper.played, paper.handles) == (0, handles)
+
+
 def test_a_batch_larger_than_the_profile_is_cut(paper: PaperCuda, tmp_path: Path):
     engine = loaded(package_of(tmp_path, doubling()), tmp_path)
     given = picture(19, 1, 16, 16)
