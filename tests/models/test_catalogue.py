@@ -12,7 +12,12 @@ GOLDEN_BYTES_MAX = 300_000
 
 
 def test_packages_are_found_by_name() -> None:
-    assert [path.name for path in shipped()] == ["ct-phantom-lesion", "ct-tissue-bands"]
+    assert [path.name for path in shipped()] == [
+        "ct-phantom-lesion",
+        "ct-tissue-bands",
+        "dx-phantom-marker",
+        "dx-phantom-nodule",
+    ]
     assert find("ct-tissue-bands") == LIBRARY / "ct-tissue-bands"
     assert find("no-such-model") is None
 
