@@ -7,7 +7,15 @@ from __future__ import annotations
 
 import typer
 
-from appliance.cli import model_check, model_import, model_new, model_triton, model_versions
+from appliance.cli import (
+    model_bench,
+    model_check,
+    model_import,
+    model_new,
+    model_quantise,
+    model_triton,
+    model_versions,
+)
 
 app = typer.Typer(name="model", help="Work with model packages.", no_args_is_help=True)
 
@@ -29,3 +37,5 @@ app.command("retire")(model_versions.retire)
 app.command("remove")(model_versions.remove)
 
 # Measuring a package.
+app.command("bench")(model_bench.bench)
+app.command("quantise")(model_quantise.quantise)

@@ -17,6 +17,12 @@ _BY_PRECISION: Mapping[str, Mapping[str, Any]] = {
     "fp16": {"dice_min": 0.995, "volume_change_max": 0.01, "probability_difference_max": 5e-3},
     "int8": {"dice_min": 0.99, "volume_change_max": 0.01, "probability_difference_max": 2e-2},
 }
+# Numbers that are neither volumes nor probabilities, and boxes: what a variant may differ by from the answers
+# recorded with the full network.
+_OF_VARIANT: Mapping[str, Mapping[str, float]] = {
+    "fp16": {"relative": 0.01, "box_iou_min": 0.98},
+    "int8": {"relative": 0.02, "box_iou_min": 0.95},
+}
 
 
 def precision_of(package: Package) -> str:
@@ -26,6 +32,19 @@ def precision_of(package: Package) -> str:
     """
     variant = package.manifest.variant
     return "fp32" if variant is None else variant.precision.partition("-")[0]
+
+
+def for_variant(held: Tolerances, precision: str) -> dict[str, Any]:
+    """Loosen a manifest's tolerances to what a variant's precision costs; what is looser already stays.
+
+    `precision` is a variant's: "fp16", "int8-qdq" or "int8-qdq-symmetric".
+    """
+    kind = precision.partition("-")[0]
+    made = held.model_dump(exclude_none=True)
+    for key, allowed in {**_BY_PRECISION[kind], **_OF_VARIANT[kind]}.items():
+        looser = min if key.endswith("_min") else max
+        made[key] = looser(made.get(key, allowed), allowed)
+    return made
 
 
 def tolerances_of(package: Package) -> Tolerances:

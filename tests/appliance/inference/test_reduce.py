@@ -47,6 +47,7 @@ def test_the_ends_stay_and_the_answer_is_near(network: Path, precision: Precisio
     assert [i.name for i in ends.graph.input] == [i.name for i in whole.graph.input]
     assert ends.graph.input[0].type == whole.graph.input[0].type
     assert ends.graph.output[0].type == whole.graph.output[0].type
+    onnx.checker.check_model(ends, full_check=True)
     batch = fed(1)[0]
     full, less = answer(network.read_bytes(), batch), answer(made, batch)
     distance = float(np.linalg.norm(full - less) / np.linalg.norm(full))
