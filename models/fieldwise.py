@@ -5,6 +5,7 @@ Promises: what comes back to the source grid is drawn plane by plane, and only w
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from scipy import ndimage
@@ -78,6 +79,10 @@ class _Whole:
 
     def label_map(self) -> LabelArray:
         """Give the labels on the source, without those of padding."""
+        return self._source_labels
+
+    @cached_property
+    def _source_labels(self) -> LabelArray:
         assert self.laid is not None, "set when the whole answer is there"
         assert self.volume is not None, "set when the whole answer is there"
         turned = self._turned_labels(self.laid)

@@ -61,7 +61,8 @@ class Quantity(Strict):
         concept: what is measured, coded.
         unit: UCUM.
         low, high: what its author takes for plausible; outside it the number is withheld.
-        finding: what it is a measurement of, coded; none: the whole series.
+        finding: what it is a measurement of, coded; none: the whole series. Two quantities of one concept
+            need one each, and are told apart by their names.
     """
 
     name: Name

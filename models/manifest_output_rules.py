@@ -143,6 +143,13 @@ def _quantities_can_be_given(draft: Draft) -> Faults:
                 yield f"{where}.quantities[{number}].low is {one.low}; it must be less than high ({one.high})"
 
 
+def _quantities_differ(draft: Draft) -> Faults:
+    for where, output in draft.each_output():
+        plain = [one.concept.meaning for one in output.quantities if one.finding is None]
+        for twice in sorted({meaning for meaning in plain if plain.count(meaning) > 1}):
+            yield f"{where}.quantities: {twice!r} is measured more than once; say of what, in finding"
+
+
 def _steps_find_their_output(draft: Draft) -> Faults:
     if draft.outputs is None:
         return
@@ -259,6 +266,7 @@ RULES: tuple[Callable[[Draft], Faults], ...] = (
     _dtype_fits_kind,
     _activation_fits_kind,
     _quantities_can_be_given,
+    _quantities_differ,
     _steps_find_their_output,
     _every_output_is_read,
     _steps_name_known_labels,

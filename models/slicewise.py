@@ -87,6 +87,10 @@ class _Block:
 
     def label_map(self) -> LabelArray:
         """Give the labels, without those of padding."""
+        return self._labels
+
+    @cached_property
+    def _labels(self) -> LabelArray:
         if self.output.kind == "labels":
             labels = read.label_map(self.answers, self.output, (len(self.valid), *self.size))
             if self.frame is not None:

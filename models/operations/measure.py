@@ -84,14 +84,21 @@ def _measurement(quantity: Quantity, value: float) -> Measurement:
         name=quantity.concept.code(),
         value=value,
         unit=quantity.unit.code(),
+        segment=_owner(quantity),
         finding=quantity.finding.code() if quantity.finding else None,
     )
+
+
+def _owner(quantity: Quantity) -> str | None:
+    """Give what the number belongs to: a thing of its own where it is a measurement of one."""
+    return quantity.name if quantity.finding else None
 
 
 def _withheld(quantity: Quantity, value: float) -> Withheld:
     return Withheld(
         name=quantity.concept.code(),
         reason=_reason(quantity, value) or "",
+        segment=_owner(quantity),
         finding=quantity.finding.code() if quantity.finding else None,
     )
 

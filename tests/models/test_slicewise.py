@@ -247,6 +247,7 @@ def test_regions_of_a_radiograph_are_lesions_without_sizes() -> None:
 def test_numbers_are_coded_and_what_is_not_plausible_is_withheld() -> None:
     quantities = "".join(
         f'[[output.quantities]]\nname = "{name}"\nvalue = {value}\ntitle = "{name}"\nlow = 0\nhigh = 240\n'
+        f"finding = {kinds.LESION}\n"
         'concept = { value = "118565006", scheme = "SCT", meaning = "Volume" }\n'
         'unit = { value = "mL", scheme = "UCUM", meaning = "milliliter" }\n'
         for value, name in enumerate(("left", "right"))
@@ -257,6 +258,7 @@ def test_numbers_are_coded_and_what_is_not_plausible_is_withheld() -> None:
     findings = analyse(package, volume(2), constant(y=[12.5, 90.0]))
     assert findings.outcome is Outcome.MEASURED
     assert [(one.value, one.unit.value) for one in findings.measurements] == [(12.5, "mL"), (90.0, "mL")]
+    assert [one.segment for one in findings.measurements] == ["left", "right"]
     assert findings.statement == "Measured: left 12.5 mL, right 90 mL."
     doubtful = analyse(package, volume(2), constant(y=[12.5, 900.0]))
     assert doubtful.outcome is Outcome.ABSTAINED
