@@ -35,6 +35,7 @@ def plot(told: Mapping[str, Any], folder: Path) -> list[Path]:
         axes.plot(
             [one["batch"] for one in rows], [one["items_per_second"] for one in rows], marker="o", label=text
         )
+    axes.set_xticks(sorted({one["batch"] for one in told["speeds"]}))
     axes.set_xlabel("batch size")
     axes.set_ylabel("items per second (median call)")
     axes.set_ylim(bottom=0)

@@ -48,10 +48,18 @@ series_quiet_seconds = 30
 deadline_seconds = 3600
 # confirm_with = "pacs"
 
-# Engines to try, best first; "cpu" works everywhere. threads = 0 uses every core.
+# Engines to try, best first: "tensorrt", "cuda", "openvino", "kserve" (a server elsewhere), "cpu".
+# One that is not installed, has no device here, or does not answer as the CPU does is passed over, and every
+# result says so; "cpu" works everywhere. `readside doctor --hardware-selftest` tries them all.
 [inference]
 engines = ["cpu"]
-threads = 0
+threads = 0            # of one call on the processor; 0 uses every core
+devices = [0]          # the number of the GPU
+# memory_gib = 12      # what all loaded models together may take; without it, what the machine has
+# pinned = ["my-model"]  # models that stay loaded whatever else is asked for
+jobs_at_once = 1       # series worked on side by side; more than one lets a GPU batch across studies
+batch_wait_ms = 5      # how long a call may wait for others to join it, when several jobs run
+# kserve = ["grpc://192.0.2.20:8001"]   # servers of the Open Inference Protocol, for the engine "kserve"
 
 # Folders of your own model packages. Those that ship with Readside are always there: `readside model list`.
 [models]
