@@ -30,7 +30,9 @@ class ILogger:
 
 class IProgressMonitor:
     def phase_start(self, phase: str, parent: str | None, steps: int) -> None: ...
-    def step_complete(self, phase: str, step: int) -> bool: ...
+    def step_complete(self, phase: str, step: int) -> bool:
+        return True
+
     def phase_finish(self, phase: str) -> None: ...
 
 
@@ -69,6 +71,9 @@ class NetworkDefinitionCreationFlag(enum.IntEnum):
 
 class ITensor:
     is_shape_tensor = False
+    name = ""
+    dtype: Any = None
+    shape: Any = ()
 
     def __init__(self, value: onnx.ValueInfoProto) -> None:
         kind = value.type.tensor_type
@@ -104,13 +109,10 @@ class INetworkDefinition:
     def get_layer(self, index: int) -> None: ...
 
 
-ITensor.name = ITensor.dtype = ITensor.shape = None  # type: ignore[assignment, misc]
-
-
 class ParserError:
-    def desc(self) -> str: ...  # type: ignore[empty-body]
-    def node_name(self) -> str: ...  # type: ignore[empty-body]
-    def node_operator(self) -> str: ...  # type: ignore[empty-body]
+    def desc(self) -> None: ...
+    def node_name(self) -> None: ...
+    def node_operator(self) -> None: ...
 
 
 class OnnxParser:
@@ -196,7 +198,7 @@ class Builder:
     def build_serialized_network(self, network: INetworkDefinition, config: IBuilderConfig) -> bytes:
         assert config.profile is not None
         profile = json.dumps(config.profile.shapes).encode()
-        return _MAGIC + profile + b"\n" + network.model.SerializeToString()
+        return _MAGIC + profile + b"\n" + bytes(network.model.SerializeToString())
 
 
 class EngineInspector:
@@ -242,10 +244,10 @@ class ICudaEngine:
         is_input = any(tensor.name == name for tensor in self.inputs)
         return TensorIOMode.INPUT if is_input else TensorIOMode.OUTPUT
 
-    def get_tensor_dtype(self, name: str) -> DataType:
+    def get_tensor_dtype(self, name: str) -> Any:
         return self._named(name).dtype
 
-    def get_tensor_shape(self, name: str) -> list[int]:
+    def get_tensor_shape(self, name: str) -> Any:
         return self._named(name).shape
 
     def get_tensor_profile_shape(self, name: str, index: int) -> list[list[int]]:
