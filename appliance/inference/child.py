@@ -28,8 +28,8 @@ _log = log.get("inference")
 _READ_BYTES = 65536
 _WORD = re.compile(r"inference\.[a-z_]{1,40}")
 _SENTENCE_LENGTH_MAX = 2_000
-# A library may print the path of whatever it reads; a word with a separator in it is not told.
-_PATHLIKE = re.compile(r"\S*[/\\]\S*")
+# A library may print the path of whatever it reads; a word that looks like one is not told.
+_PATHLIKE = re.compile(r"\S*(?:/\S*/|\\)\S*|(?<!\w)/\S+")
 # What libraries need to find themselves and their devices; no secret of the parent's reaches a child.
 _ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "HOME", "TMPDIR", "XDG_CACHE_HOME")
 _ENVIRONMENT_PREFIXES = ("CUDA_", "NVIDIA_", "ORT_", "OPENVINO_")
@@ -96,11 +96,11 @@ class ServingChild:
             self.tell(fields, until=until, body=body, fds=fds)
             while True:
                 answer = self._line.receive(seconds=max(until - time.monotonic(), 0.001)).fields
-                if "ok" in answer:
+                if isinstance(answer.get("ok"), dict):
                     return answer["ok"]
                 if "error" in answer:
                     raise _said(answer)
-                if heard is None:
+                if heard is None or "ok" in answer:
                     raise WireError("not an answer")
                 heard(answer)
         except (TimeoutError, WireError) as error:

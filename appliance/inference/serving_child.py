@@ -61,7 +61,12 @@ class Server:
                 message = self._line.receive(trusted=True)
             except Gone:
                 return
-            self._line.send(self._answer(message))
+            answer = self._answer(message)
+            try:
+                self._line.send(answer)
+            except (TypeError, ValueError, AssertionError):
+                sentence = "The engine said something that cannot be passed on."
+                self._line.send({"error": "inference.failed", "sentence": sentence})
 
     def _answer(self, message: Message) -> _Fields:
         try:
@@ -162,6 +167,9 @@ def _end_with(life: int) -> None:
 def main(line: int, life: int) -> None:
     """Serve until the box closes the line."""
     _end_with(life)
+    # Who stops the box may tell every process of it; the box's own end is what ends this one, after its jobs.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_bytes(_OOM_SCORE)

@@ -22,7 +22,7 @@ from appliance.inference.engine import (
 from appliance.inference.settings import EngineSettings
 from models.package import Package
 
-DIE, HANG, FAIL, WIDE, BURST, PRINT = -1.0, -2.0, -3.0, -4.0, -5.0, -6.0
+DIE, HANG, FAIL, WIDE, BURST, PRINT, GREEDY = -1.0, -2.0, -3.0, -4.0, -5.0, -6.0, -7.0
 HELD_BYTES = 1 << 20
 
 
@@ -64,6 +64,8 @@ class Echo:
             return {"labels": np.repeat(image, 4096, axis=-1)}
         if first == BURST:
             raise ZeroDivisionError("patient P1")
+        if first == GREEDY:
+            raise MemoryError
         if first == PRINT:
             sys.stderr.write("reading /srv/models/net.onnx\n" * 100)
             sys.stderr.flush()
@@ -84,6 +86,13 @@ class Absent(Echo):
 
     def __init__(self, settings: EngineSettings) -> None:
         raise InferenceError("inference.no_engine", "is not installed here.")
+
+
+class SaysNonsense(Echo):
+    """An engine whose report of a build is no data."""
+
+    def build(self, plan: EnginePlan, *, folder: Path, progress: Any = None) -> BuildReport:
+        return BuildReport(details={"layers": object()})
 
 
 class DiesAtProbe(Echo):

@@ -47,11 +47,13 @@ def make() -> Iterator[Make]:
         engine.unload()
 
 
-@pytest.fixture
-def engine(make: Make) -> EngineProcess:
-    engine = make()
+@pytest.fixture(scope="module")
+def engine() -> Iterator[EngineProcess]:
+    """One loaded engine, whatever the tests before did to its child."""
+    engine = EngineProcess("echo", echo.Echo, EngineSettings())
     engine.load(engine.plan(bands()))
-    return engine
+    yield engine
+    engine.unload()
 
 
 def image(first: float, count: int = 8) -> dict[str, np.ndarray]:
@@ -146,6 +148,7 @@ def test_a_library_that_crashes_fails_one_call_and_the_next_one_goes_on(engine: 
 
 
 def test_a_child_that_is_killed_in_the_middle_of_a_call_fails_that_call(engine: EngineProcess):
+    assert answers(engine)
     pid = engine.pid
     assert pid is not None
     killer = threading.Timer(0.3, os.kill, (pid, signal.SIGKILL))
@@ -189,6 +192,36 @@ def test_an_error_nobody_foresaw_says_its_kind_only(engine: EngineProcess):
     assert "ZeroDivisionError" in caught.value.sentence
     assert "P1" not in caught.value.sentence
     assert answers(engine)
+
+
+def test_an_engine_that_runs_out_of_memory_says_so_and_lives_on(engine: EngineProcess):
+    assert answers(engine)
+    pid = engine.pid
+    with pytest.raises(InferenceError) as caught:
+        engine.infer(image(echo.GREEDY), deadline_seconds=SECONDS_MAX)
+    assert caught.value.word == "inference.memory"
+    assert answers(engine)
+    assert engine.pid == pid
+
+
+def test_what_cannot_be_passed_on_is_an_error_and_not_the_childs_end(make: Make, tmp_path: Path):
+    engine = make(echo.SaysNonsense)
+    plan = engine.plan(bands())
+    pid = engine.pid
+    with pytest.raises(InferenceError, match="cannot be passed on"):
+        engine.build(plan, folder=tmp_path)
+    assert engine.probe().ok
+    assert engine.pid == pid
+
+
+def test_a_signal_to_the_whole_box_does_not_end_a_child_under_its_job(engine: EngineProcess):
+    assert answers(engine)
+    pid = engine.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGTERM)
+    os.kill(pid, signal.SIGINT)
+    assert answers(engine)
+    assert engine.pid == pid
 
 
 def test_tensors_have_a_bound_both_ways(make: Make):
