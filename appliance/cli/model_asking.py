@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import typer
 
-from appliance.cli.terms import BAD_USE, err, fail
+from appliance.cli.terms import BAD_USE, err, fail, print_json
 from models.importing.answers import AnswersError, merged, put, read_answers, with_offers
 from models.importing.draft import Draft
 from models.importing.open_points import open_questions
@@ -32,7 +32,7 @@ def with_file(parts: Mapping[str, Any], answers: Path | None) -> dict[str, Any]:
         refuse(error.faults)
 
 
-def complete(draft: Draft, parts: Mapping[str, Any], *, ask: bool) -> dict[str, Any]:
+def complete(draft: Draft, parts: Mapping[str, Any], *, ask: bool, as_json: bool = False) -> dict[str, Any]:
     """Get every open point answered, or end with the list of those that are not."""
     whole = dict(parts)
     if ask:
@@ -40,14 +40,19 @@ def complete(draft: Draft, parts: Mapping[str, Any], *, ask: bool) -> dict[str, 
     questions = open_questions(whole, draft.widths)
     missing = [question for question in questions if question.needed]
     if missing:
-        err.print("Not known, and not to be read from the network:", markup=False)
-        for question in missing:
-            err.print(f"  {question.key}: {question.words.splitlines()[0]}", markup=False)
-        err.print(
-            "Answer them in a TOML file: --questions prints one, --answers FILE reads it.", markup=False
-        )
+        _list_missing(missing, as_json=as_json)
         raise typer.Exit(BAD_USE)
     return with_offers(whole, questions)
+
+
+def _list_missing(missing: Sequence[Question], *, as_json: bool) -> None:
+    if as_json:
+        print_json({"ok": False, "unanswered": {question.key: question.words for question in missing}})
+        return
+    err.print("Not known, and not to be read from the network:", markup=False)
+    for question in missing:
+        err.print(f"  {question.key}: {question.words.splitlines()[0]}", markup=False)
+    err.print("Answer them in a TOML file: --questions prints one, --answers FILE reads it.", markup=False)
 
 
 def at_a_terminal(answers: Path | None) -> bool:

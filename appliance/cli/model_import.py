@@ -45,7 +45,7 @@ def import_onnx(
     if questions:
         typer.echo(asked_for(draft, parts), nl=False)
         return
-    parts = complete(draft, parts, ask=at_a_terminal(answers))
+    parts = complete(draft, parts, ask=at_a_terminal(answers) and not as_json, as_json=as_json)
     if str(parts.get("axes")) in ("xyz", "xy"):
         draft, parts = _turned(draft, parts, answers, file.name)
     made = _made(draft, parts, target, texts={}, facts={"File": file.name})
@@ -75,7 +75,7 @@ def import_monai(
     if questions:
         typer.echo(asked_for(draft, parts), nl=False)
         return
-    parts = complete(draft, parts, ask=at_a_terminal(answers))
+    parts = complete(draft, parts, ask=at_a_terminal(answers) and not as_json, as_json=as_json)
     missing, differences = read.reading.missing, read.reading.differences
     texts = {LEFT_OUT: left_out(draft.origin, missing, differences)} if missing or differences else {}
     facts = {

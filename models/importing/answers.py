@@ -6,7 +6,7 @@ short forms stand for longer ones: `modality`, `window`, `threshold`, `[[labels]
 
 import copy
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,10 @@ from models.importing.limits import ImportLimits
 from models.importing.questions import Question
 from models.manifest import Manifest
 
-SHORT_FORMS = ("axes", "modality", "window", "threshold", "labels", "quantities", "findings")
+AXES = ("zyx", "xyz", "yx", "xy")
+_TABLES = ("accepts", "input", "output", "tolerances", "resources", "variant")
+_LISTS = ("prepare", "channels", "outputs", "labels", "quantities", "interpret")
+SHORT_FORMS = ("axes", "read_outputs", "modality", "window", "threshold", "labels", "quantities", "findings")
 
 
 class AnswersError(ValueError):
@@ -43,10 +46,38 @@ def read_answers(path: Path, limits: ImportLimits | None = None) -> dict[str, An
     except tomllib.TOMLDecodeError as error:
         raise AnswersError([f"{path.name}: not TOML: {error}"]) from error
     known = {*Manifest.model_fields, *SHORT_FORMS}
-    unknown = [f"{path.name}: {key} is not something a manifest says" for key in answers if key not in known]
-    if unknown:
-        raise AnswersError(unknown)
+    faults = [f"{path.name}: {key} is not something a manifest says" for key in answers if key not in known]
+    faults += [f"{path.name}: {fault}" for fault in _shape_faults(answers)]
+    if faults:
+        raise AnswersError(faults)
     return answers
+
+
+def _shape_faults(answers: Mapping[str, Any]) -> Iterator[str]:
+    """List answers that are not even of the right kind; what they say is judged with the manifest."""
+    for key in _TABLES:
+        if key in answers and not isinstance(answers[key], dict):
+            yield f"{key} must be a table"
+    for key in _LISTS:
+        if key in answers and not _are_tables(answers[key]):
+            yield f"{key} must be a list of tables, [[{key}]]"
+    window, axes = answers.get("window", []), answers.get("axes", AXES[0])
+    if not isinstance(window, list) or len(window) not in (0, 2) or not all(map(_is_number, window)):
+        yield "window must be [low, high], or [] for none"
+    if axes not in AXES:
+        yield f"axes is {axes!r}; it must be one of {', '.join(AXES)}"
+    if not isinstance(answers.get("read_outputs", []), list):
+        yield 'read_outputs must be a list of names, ["pred"]'
+    if not isinstance(answers.get("modality", ""), str):
+        yield "modality must be text in quotes"
+
+
+def _are_tables(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, dict) for one in value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def merged(parts: Mapping[str, Any], answers: Mapping[str, Any]) -> dict[str, Any]:
@@ -59,11 +90,27 @@ def merged(parts: Mapping[str, Any], answers: Mapping[str, Any]) -> dict[str, An
             _lay_outputs(whole, value)
         elif key in ("labels", "quantities"):
             whole[key] = _lay_labels(whole.get(key, []), value)
+        elif key == "input":
+            whole[key] = _laid_out(whole.get(key, {}), value) | dict(value)
         elif isinstance(value, Mapping) and isinstance(whole.get(key), dict):
             whole[key] = whole[key] | dict(value)
         else:
             whole[key] = value
+    if "read_outputs" in whole:
+        whole["outputs"] = [one for one in whole["outputs"] if one["tensor"] in whole["read_outputs"]]
     return whole
+
+
+def _laid_out(known: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Follow an answer that names another layout: the sides the graph fixes become that layout's."""
+    layout = given.get("layout", known.get("layout"))
+    if layout == known.get("layout"):
+        return dict(known)
+    sides = known.get("patch") or known.get("size")
+    laid = {key: value for key, value in known.items() if key not in ("patch", "size", "overlap", "batch")}
+    if sides and layout == "patch":
+        return laid | {"patch": sides, "overlap": 0.5}
+    return laid | ({"size": sides} if sides and layout in ("volume", "image") else {})
 
 
 def put(parts: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
@@ -92,7 +139,7 @@ def with_offers(parts: Mapping[str, Any], questions: Sequence[Question]) -> dict
 
 def _lay_outputs(whole: dict[str, Any], given: Any) -> None:
     outputs = whole.setdefault("outputs", [])
-    for one in given if isinstance(given, list) else []:
+    for one in given:
         tensor = one.get("tensor", outputs[0]["tensor"] if len(outputs) == 1 else None)
         known = next((output for output in outputs if output["tensor"] == tensor), None)
         if known is None:
@@ -102,12 +149,11 @@ def _lay_outputs(whole: dict[str, Any], given: Any) -> None:
 
 
 def _lay_labels(known: list[dict[str, Any]], given: Any) -> list[dict[str, Any]]:
-    """Match labels by their number, so that an answer need only add what is missing."""
-    if not isinstance(given, list) or not all(isinstance(one, Mapping) for one in given):
-        return known
+    """Match labels by number, or name, so that an answer need only add what is missing."""
     laid = [dict(one) for one in known]
     for one in given:
-        same = next((old for old in laid if "value" in one and old.get("value") == one["value"]), None)
+        key = "value" if "value" in one else "name"
+        same = next((old for old in laid if key in one and old.get(key) == one[key]), None)
         if same is None:
             laid.append(expanded(one))
         else:

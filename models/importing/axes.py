@@ -6,6 +6,7 @@ Never: moves weights about.
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto, helper
 
@@ -32,7 +33,8 @@ def with_reversed_axes(graph: Graph) -> Graph:
     model.graph.node.extend(nodes)
     for value in [*inputs, *outputs]:
         _reverse(value)
-    return read_model(model, taken_in=graph.taken_in)
+    # What makes the answer is still what made it; the Transpose behind it only turns it.
+    return replace(read_model(model, taken_in=graph.taken_in), last_operators=graph.last_operators)
 
 
 def _has_space(value: ValueInfoProto) -> bool:

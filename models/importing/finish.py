@@ -28,7 +28,7 @@ def finished(
     whole = dict(parts)
     short = {key: whole.pop(key, None) for key in ("modality", "window", "threshold", "labels", "quantities")}
     findings = whole.pop("findings", None)
-    for key in ("axes", "input_channels", "input_rank"):
+    for key in ("axes", "read_outputs", "input_channels", "input_rank"):
         whole.pop(key, None)
     _series(whole, short["modality"])
     _prepare(whole, short["window"])
@@ -114,7 +114,8 @@ def _shown(entry: Mapping[str, Any], key: str, output: Mapping[str, Any]) -> dic
     """Fill in a title, and for masks a category and a colour; the parts a reader sees first come first."""
     shown = {"title": str(entry.get("name", ""))} | expanded(entry)
     if key == "labels" and output.get("kind") in MASKED:
-        shown.setdefault("colour_rgb", colour(int(shown.get("value", 1))))
+        value = shown.get("value")
+        shown.setdefault("colour_rgb", colour(value if isinstance(value, int) else 1))
     first = ("name", "value", "title")
     return {key: shown[key] for key in (*first, *(one for one in shown if one not in first)) if key in shown}
 

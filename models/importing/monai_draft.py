@@ -70,8 +70,12 @@ def _input(bundle: Bundle, graph: Graph, parts: Mapping[str, Any]) -> dict[str, 
             key: value for key, value in given.items() if key not in ("patch", "overlap", "batch", "size")
         }
         given["layout"] = "volume"
-    if solid:
-        given.setdefault("orientation", "source")
+    if solid and "orientation" not in said:
+        given["orientation"] = "source"
+        bundle.reading.differences.append(
+            "Orientationd: the pipeline has none, so the network takes images as a file holds them. Here "
+            "that is the order of the DICOM series; a NIfTI file of it often runs the other way along y."
+        )
     if bundle.format.lower() in ("hounsfield", "hu"):
         given["units"] = "HU"
     given |= said

@@ -157,6 +157,14 @@ _FLAT = '"slice" (each slice as it is) or "image" (each slice brought to one siz
 
 def _about_the_outputs(parts: Parts) -> Iterator[Question]:
     outputs = parts["outputs"]
+    if len(outputs) > 1 and "read_outputs" not in parts:
+        names = [output["tensor"] for output in outputs]
+        yield Question(
+            key="read_outputs",
+            words="Which of its outputs are read; others are only computed.",
+            example=value_text(names[:1]),
+            offered=names,
+        )
     for output in outputs:
         kind = output.get("kind") or _kind_by_task(parts.get("task"), output)
         where = "output" if len(outputs) == 1 else f"outputs.{output['tensor']}"

@@ -63,6 +63,34 @@ def test_without_answers_everything_missing_is_listed(tmp_path: Path) -> None:
     for key in ("task", "intended_use", "licence", "modality", "axes", "window", "output.kind", "labels"):
         assert f"  {key}: " in done.output
     assert not (tmp_path / "out").exists()
+    told = json.loads(_run("import", file, "--out", tmp_path / "out", "--json").stdout)
+    assert told["ok"] is False
+    assert "input.orientation" in told["unanswered"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "fault"),
+    [
+        ({"window": [1]}, "window must be"),
+        ({"axes": "zxy"}, "axes is 'zxy'"),
+        ({"input": 5}, "input must be a table"),
+        ({"labels": [1]}, "labels must be a list of tables"),
+        ({"output": "pred"}, "output must be a table"),
+        (
+            {"labels": [{"name": "a", "value": "b", "type": "78961009 SCT Spleen", "category": "anatomy"}]},
+            "value",
+        ),
+        ({"prepare": [{"step": "sharpen"}]}, "sharpen"),
+    ],
+)
+def test_answers_of_the_wrong_kind_are_faults(wrong: dict[str, Any], fault: str, tmp_path: Path) -> None:
+    file = networks.saved(networks.two_classes(), tmp_path / "net.onnx")
+
+    done = _run("import", file, "--out", tmp_path / "out", "--answers", _answers(tmp_path, **wrong))
+
+    assert done.exit_code == 2
+    assert fault in done.output
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_questions_can_be_printed_and_are_toml(tmp_path: Path) -> None:

@@ -40,3 +40,9 @@ def _turn(array: np.ndarray) -> np.ndarray:
 def _run(graph: Graph, image: np.ndarray) -> np.ndarray:
     session = onnxruntime.InferenceSession(graph.written(), providers=["CPUExecutionProvider"])
     return np.asarray(session.run(["pred"], {"image": image})[0])
+
+
+def test_an_activation_in_the_network_stays_known() -> None:
+    turned = with_reversed_axes(read_model(networks.two_classes(last="Softmax")))
+
+    assert turned.last_operators == {"pred": "Softmax"}

@@ -127,6 +127,43 @@ def test_boxes_are_told_by_their_axes() -> None:
     assert "output.coordinates" in _needed(draft, {})
 
 
+def _two_outputs() -> ModelProto:
+    model = networks.two_classes()
+    model.graph.node.append(helper.make_node("GlobalAveragePool", ["pred"], ["pooled"]))
+    model.graph.node.append(helper.make_node("Flatten", ["pooled"], ["present"]))
+    model.graph.output.append(helper.make_tensor_value_info("present", TensorProto.FLOAT, ["n", 2]))
+    return model
+
+
+def test_an_output_may_be_left_unread() -> None:
+    answers = ABOUT | SOLID | {"read_outputs": ["pred"], "outputs": [{"tensor": "pred", "kind": "classes"}]}
+
+    manifest = _manifest(_draft(_two_outputs()), answers | {"labels": [SPLEEN]})
+
+    assert [output.tensor for output in manifest.answers] == ["pred"]
+
+
+def test_each_label_belongs_to_its_output() -> None:
+    outputs = [{"tensor": "pred", "kind": "classes"}, {"tensor": "present", "kind": "scores"}]
+    labels = [SPLEEN | {"output": "pred"}, SPLEEN | {"name": "spleen seen", "value": 0, "output": "present"}]
+    draft, answers = _draft(_two_outputs()), ABOUT | SOLID | {"outputs": outputs, "labels": labels}
+    answers["input"] = {"layout": "volume", "orientation": "LPS"}
+
+    assert _needed(draft, answers) == ["outputs.present.activation"]
+    outputs[1]["activation"] = "softmax"
+    manifest = _manifest(draft, answers)
+
+    assert manifest.input.size == (8, 6, 4), "the graph's sides, whatever the layout is called"
+    assert [[label.name for label in output.labels] for output in manifest.answers] == [
+        ["spleen"],
+        ["spleen seen"],
+    ]
+    assert [(step.step, step.output) for step in manifest.interpret] == [
+        ("class-map", "pred"),
+        ("classify", "present"),
+    ]
+
+
 def test_faults_of_answers_come_in_the_manifests_words() -> None:
     answers = ABOUT | SOLID | {"output": {"kind": "classes"}, "labels": [SPLEEN | {"type": "Spleen"}]}
 
