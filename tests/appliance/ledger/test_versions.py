@@ -60,7 +60,7 @@ def test_an_activation_retires_the_one_before_and_says_who_did_it(ledger):
         "version": "1.1.0",
         "digest": "sha256:b",
         "by": "jo",
-        "former": "sha256:a",
+        "instead_of": "1.0.0",
     }
 
 
