@@ -67,7 +67,9 @@ def _prepare(whole: dict[str, Any], window: Any) -> None:
     given = whole["input"]
     resized = given.get("layout") == "volume" and "size" in given
     if ("spacing_mm" in given or resized) and not any(step.get("step") == "resample" for step in steps):
-        steps.append({"step": "resample"})
+        # Where values are changed first, the maker says so with a step of his own.
+        first = next((n for n, step in enumerate(steps) if step.get("step") != "fill-padding"), len(steps))
+        steps.insert(first, {"step": "resample"})
     if isinstance(window, list) and len(window) == 2:
         low, high = window
         steps += [{"step": "clip", "low": low, "high": high}, {"step": "scale", "low": low, "high": high}]

@@ -9,7 +9,7 @@ from models.importing.axes import with_reversed_axes
 from models.importing.draft import FLAT_RANK, Draft, draft_of
 from models.importing.finish import is_background
 from models.importing.graph import Graph
-from models.importing.monai_bundle import Bundle
+from models.importing.monai_bundle import Bundle, plain_name
 
 _VERSION = re.compile(r"^\d+\.\d+\.\d+$")
 
@@ -61,6 +61,7 @@ def _input(bundle: Bundle, graph: Graph, parts: Mapping[str, Any]) -> dict[str, 
     """Lay the pipeline's input over the graph's: the inferer says how the image is cut up."""
     given, said = dict(parts["input"]), bundle.reading.input
     solid = parts["input_rank"] != FLAT_RANK
+    left_out = {plain_name(one.name) for one in bundle.reading.missing}
     if not solid:
         given["layout"] = "image" if "size" in said or "size" in given else "slice"
     elif said.get("layout") == "patch":
@@ -70,7 +71,7 @@ def _input(bundle: Bundle, graph: Graph, parts: Mapping[str, Any]) -> dict[str, 
             key: value for key, value in given.items() if key not in ("patch", "overlap", "batch", "size")
         }
         given["layout"] = "volume"
-    if solid and "orientation" not in said:
+    if solid and "orientation" not in said and "Orientation" not in left_out:
         given["orientation"] = "source"
         bundle.reading.differences.append(
             "Orientationd: the pipeline has none, so the network takes images as a file holds them. Here "
@@ -81,7 +82,7 @@ def _input(bundle: Bundle, graph: Graph, parts: Mapping[str, Any]) -> dict[str, 
     given |= said
     if graph.inputs[0].fixed(0) is not None and "batch" in given:
         given["batch"] = 1
-    if solid and "spacing_mm" not in given:
+    if solid and "spacing_mm" not in given and "Spacing" not in left_out:
         given["spacing_mm"] = []
     return given
 

@@ -251,6 +251,30 @@ def test_what_a_bundle_cannot_say_is_asked(tmp_path: Path) -> None:
     assert "intended_use" not in done.output
 
 
+def test_a_spacing_that_is_python_is_asked(tmp_path: Path) -> None:
+    spacing = {"_target_": "Spacingd", "keys": "image", "pixdim": "$[1.0] * 3"}
+    window = {"_target_": "ScaleIntensityRanged", "keys": "image", "a_min": 0, "a_max": 9}
+    bundle, answers = _bundle(tmp_path / "b", [spacing, window]), _bundle_answers(tmp_path)
+
+    unsaid = _run("import-monai", bundle, "--out", tmp_path / "out", "--answers", answers)
+    answers.write_text(
+        answers.read_text(encoding="utf-8").replace(
+            "[accepts]", "[input]\nspacing_mm = [1, 1, 1]\n[accepts]"
+        ),
+        encoding="utf-8",
+    )
+    done = _run(
+        *("import-monai", bundle, "--out", tmp_path / "out", "--answers", answers),
+        *("--accept-missing", "Spacingd"),
+    )
+
+    assert unsaid.exit_code == 2
+    assert "input.spacing_mm" in unsaid.output
+    assert done.exit_code == 0, done.output
+    manifest = open_package(tmp_path / "out").manifest
+    assert [step.step for step in manifest.prepare] == ["resample", "scale"]
+
+
 def test_what_cannot_be_expressed_fails_until_it_is_accepted_by_name(tmp_path: Path) -> None:
     crop = {"_target_": "CropForegroundd", "keys": "image", "source_key": "image", "margin": 7}
     bundle, answers = _bundle(tmp_path / "b", [crop]), _bundle_answers(tmp_path)
