@@ -15,10 +15,15 @@ from appliance.worker.folder import instances_from_folder
 from appliance.worker.limits import WorkerLimits
 from appliance.worker.series import read_series
 from appliance.worker.volume import build_volume
+from models.analysis import analyse
+from models.catalogue import LIBRARY
+from models.findings import Outcome
+from models.package import open_package
 from models.phantom_mr import head
 from models.phantom_radiograph import radiograph
 from models.tensors import Volume
 from tests.made_studies import MadeMr, MadeRadiograph, write
+from tests.models.made import script
 
 CHEST = radiograph(3, shape=(90, 75), spacing_mm=(4.4, 4.2), foreign_bodies=1)
 HEAD = head(3, shape=(12, 40, 32), spacing_mm=(14.0, 5.5, 5.4))
@@ -68,6 +73,15 @@ def test_a_model_sees_the_same_radiograph_however_it_was_stored(name: str, tmp_p
     assert np.array_equal(volume.voxels[0], CHEST.pixels)
     assert volume.pixel_spacing_mm == CHEST.spacing_mm
     assert (volume.modality, volume.units) == (name[:2].upper(), "")
+
+
+@pytest.mark.parametrize("inverted", [False, True], ids=["plain", "inverted"])
+def test_a_package_finds_in_the_file_what_was_put_into_the_picture(inverted: bool, tmp_path: Path) -> None:
+    package = open_package(LIBRARY / "dx-phantom-marker")
+    picture = radiograph(3, foreign_bodies=1, foreign_contrast=(0.6, 0.6))
+    write(tmp_path, MadeRadiograph(radiograph=picture, number=6, inverted=inverted).datasets())
+    infer = script("making").session(package)
+    assert analyse(package, volume_of(tmp_path), infer).outcome is Outcome.FINDING
 
 
 def test_inverted_pixels_are_other_pixels() -> None:
