@@ -91,7 +91,14 @@ def of_site(path: Path) -> Iterator[Check]:
     yield from _storage(config)
     yield _ledger(config)
     yield from _peers(config)
-    yield from _models(config.models.folders, config.inference.engines, settings_here(config))
+    settings = settings_here(config)
+    here: list[str] = []
+    for name in config.inference.engines:
+        check = _engine(name, settings)
+        yield check
+        if check.ok:
+            here.append(name)
+    yield from _models(config.models.folders, here, settings)
     yield from _store(config)
 
 
@@ -168,7 +175,8 @@ def _gib(size_bytes: int) -> str:
 
 
 def _ledger(config: Config) -> Check:
-    if not config.ledger.url and not config.storage.root.is_dir():
+    # Opening makes it: that is for the user the box runs as.
+    if not config.ledger.url and not (config.storage.root / "ledger.sqlite3").is_file():
         return wrong("ledger", "is not there yet", "start the box once: readside run --config ...")
     try:
         ledger = open_ledger(config.ledger_url)
@@ -198,6 +206,21 @@ def _peers(config: Config) -> Iterator[Check]:
         )
 
 
+def _engine(name: str, settings: EngineSettings) -> Check:
+    what = f"engine {name}"
+    try:
+        engine = hosted(MAKERS)[name](settings)
+        probe = engine.probe()
+    except InferenceError as error:
+        return wrong(what, error.sentence, "install it, or take it out of [inference] engines")
+    engine.unload()
+    if not probe.ok:
+        return wrong(
+            what, f"not here: {probe.reason}", "put that right, or take it out of [inference] engines"
+        )
+    return sound(what, "can run here")
+
+
 def _models(folders: Sequence[Path], engines: Sequence[str], settings: EngineSettings) -> Iterator[Check]:
     packages, faults = find_packages(folders)
     for fault in faults:
@@ -220,8 +243,8 @@ def _model(package: Package, engines: Sequence[str], settings: EngineSettings) -
     if opened.stepped_down is not None:
         return wrong(
             what,
-            f"its golden cases agree, on a lesser engine. {opened.stepped_down}",
-            "put right what keeps the better engine away, or take it out of [inference] engines",
+            f"its golden cases agree, but on a lesser engine. {opened.stepped_down}",
+            "correct what keeps the better engine from this model, or accept the slower one",
         )
     return sound(what, f"its golden cases agree on {text}")
 

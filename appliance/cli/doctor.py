@@ -47,24 +47,27 @@ def doctor(
     if hardware_selftest:
         _selftest(config, as_json=as_json)
         return
-    checks = list(of_program() if config is None else of_site(config))
+    checks: list[Check] = []
+    with err.status("looking"):
+        for check in of_program() if config is None else of_site(config):
+            checks.append(check)
+            if not as_json:
+                _show(check)
+    wrong = sum(not check.ok for check in checks)
     if as_json:
-        print_json({"ok": all(check.ok for check in checks), "checks": [asdict(check) for check in checks]})
+        print_json({"ok": not wrong, "checks": [asdict(check) for check in checks]})
     else:
-        _show(checks)
-    if not all(check.ok for check in checks):
+        out.print(
+            f"{wrong} of {len(checks)} are wrong." if wrong else "Everything that was looked at is sound."
+        )
+    if wrong:
         raise typer.Exit(1)
 
 
-def _show(checks: Sequence[Check]) -> None:
-    for check in checks:
-        out.print(f"{'ok   ' if check.ok else 'WRONG'}  {check.what}: {check.text}", markup=False)
-        if check.to_do:
-            out.print(f"       -> {check.to_do}", markup=False)
-    count = sum(not check.ok for check in checks)
-    out.print(
-        "Everything that was looked at is sound." if not count else f"{count} of {len(checks)} are wrong."
-    )
+def _show(check: Check) -> None:
+    out.print(f"{'ok   ' if check.ok else 'WRONG'}  {check.what}: {check.text}", markup=False)
+    if check.to_do:
+        out.print(f"       -> {check.to_do}", markup=False)
 
 
 def _clear(key: str, config: Path | None) -> None:
@@ -111,7 +114,7 @@ def _table(told: Sequence[Trial]) -> None:
         call = "" if trial.call_seconds is None else f"{trial.call_seconds * 1000:.1f}"
         table.add_row(
             trial.engine,
-            trial.model,
+            "" if trial.state is State.NOT_HERE else trial.model,
             trial.state.value,
             *(_seconds(trial, stage) for stage in ("build", "load", "golden")),
             call,
@@ -120,7 +123,8 @@ def _table(told: Sequence[Trial]) -> None:
     out.print(table)
     for trial in told:
         if trial.reason:
-            out.print(f"{trial.engine}, {trial.model}: {trial.state.value}: {trial.reason}", markup=False)
+            whose = trial.engine if trial.state is State.NOT_HERE else f"{trial.engine} with {trial.model}"
+            out.print(f"{whose}: {trial.state.value}: {trial.reason}", markup=False)
 
 
 def _seconds(trial: Trial, stage: str) -> str:

@@ -12,11 +12,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from appliance.inference.build import build_into
-from appliance.inference.engine import Engine, EnginePlan, InferenceError, Tensors
+from appliance.inference.engine import Engine, InferenceError, Tensors
 from appliance.inference.gate import GoldenGate, Refused
 from appliance.inference.makers import MAKERS, Makers, craft_of
 from appliance.inference.process import hosted
@@ -111,8 +112,11 @@ def _stages(
         trial.state, trial.reason = State.NOT_HERE, f"{probe.reason}."
         return
     plan = engine.plan(package)
-    built = _timed(trial, "build", lambda: _built(trial, plan, settings, makers, folder))
-    _timed(trial, "load", lambda: engine.load(plan, folder=folder if built else None))
+    craft = craft_of(trial.engine, makers)
+    if craft is not None and craft.builds:
+        build = partial(build_into, trial.engine, craft, plan, settings=settings, folder=folder)
+        trial.built = dict(_timed(trial, "build", build).details)
+    _timed(trial, "load", lambda: engine.load(plan, folder=folder if "build" in trial.seconds else None))
     trial.text = engine.provenance().text
     reference = None
     if trial.engine != "cpu":
@@ -125,15 +129,6 @@ def _stages(
     trial.verdict = verdict.as_json()
     _measure(trial, engine, _largest(package, engine, settings), settings)
     trial.state = State.VERIFIED
-
-
-def _built(trial: Trial, plan: EnginePlan, settings: EngineSettings, makers: Makers, folder: Path) -> bool:
-    craft = craft_of(trial.engine, makers)
-    if craft is None or not craft.builds:
-        return False
-    report = build_into(trial.engine, craft, plan, settings=settings, folder=folder)
-    trial.built = dict(report.details)
-    return True
 
 
 def _measure(trial: Trial, engine: Engine, batch: Tensors, settings: EngineSettings) -> None:
