@@ -7,6 +7,8 @@ Not verified on hardware: the tests run it over a stand-in for the device's memo
 
 from __future__ import annotations
 
+import contextlib
+import io
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -171,9 +173,17 @@ class CudaSession:
         }
 
 
+def _find_libraries() -> None:
+    """Let ONNX Runtime find CUDA and cuDNN where pip put them; what is missing shows in what it takes."""
+    if hasattr(onnxruntime, "preload_dlls"):
+        with contextlib.redirect_stdout(io.StringIO()):
+            onnxruntime.preload_dlls()
+
+
 def _opened(content: bytes, place: Place, limits: InferenceLimits) -> Any:
     options = options_of(limits)
     options.add_session_config_entry(_RECORD, "1")
+    _find_libraries()
     with warnings.catch_warnings():
         # It warns of a provider it leaves out and goes on without: what it really uses is read back below.
         warnings.simplefilter("ignore")

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -134,6 +135,46 @@ def test_quantised_bias_is_refused_by_the_parser(rtx: trt_child.Builder):
     with pytest.raises(InferenceError, match="ONNX parser: ") as caught:
         rtx.build(model.SerializeToString(), {"image": shape})
     assert "INT32" in caught.value.sentence.upper()
+
+
+def quantised(folder: Path) -> bytes:
+    """Make a small network int8 the way TensorRT takes it: symmetric, its biases left alone."""
+    quantisation = pytest.importorskip("onnxruntime.quantization", reason="the tool is not usable here")
+    random = np.random.default_rng(5)
+    weights = [
+        numpy_helper.from_array(random.standard_normal(shape).astype(np.float32), name)
+        for name, shape in (("first", (8, 1, 3, 3)), ("bias", (8,)), ("second", (1, 8, 3, 3)))
+    ]
+    nodes = [
+        helper.make_node("Conv", ["image", "first", "bias"], ["wide"], name="one", pads=[1] * 4),
+        helper.make_node("Relu", ["wide"], ["kept"], name="two"),
+        helper.make_node("Conv", ["kept", "second"], ["labels"], name="three", pads=[1] * 4),
+    ]
+    onnx.save_model(network(nodes, weights=weights), folder / "full.onnx")
+    examples = iter([{"image": random.standard_normal((1, 1, 32, 32)).astype(np.float32)}] * 4)
+
+    base: Any = quantisation.CalibrationDataReader
+
+    class Reader(base):
+        def get_next(self):
+            return next(examples, None)
+
+    quantisation.quantize_static(
+        folder / "full.onnx",
+        folder / "int8.onnx",
+        Reader(),
+        activation_type=quantisation.QuantType.QInt8,
+        weight_type=quantisation.QuantType.QInt8,
+        extra_options={"ActivationSymmetric": True, "WeightSymmetric": True, "QuantizeBias": False},
+    )
+    return (folder / "int8.onnx").read_bytes()
+
+
+def test_symmetric_int8_in_the_graph_gives_an_int8_engine(rtx: trt_child.Builder, tmp_path: Path):
+    details = rtx.build(quantised(tmp_path), {"image": PICTURES})["details"]
+    assert details["layers"]["types"]["INT8"] > 0
+    assert details["layers"]["kinds"]["QUANTIZE"] > 0
+    assert details["inputs"][0]["dtype"] == "FLOAT"
 
 
 BAD_PROFILES = {
