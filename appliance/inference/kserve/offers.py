@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from appliance.inference.kserve.contract import config_differences, differences, version_on
+from appliance.inference.kserve.contract import config_differences, differences, folder_of, version_on
 from appliance.inference.kserve.servers import NoOffer
 from appliance.inference.kserve.wire import Wire, WireFault
 from appliance.inference.limits import InferenceLimits
@@ -47,9 +48,7 @@ def offer_of(wire: Wire, package: Package, network: OnnxFile, *, limits: Inferen
     seconds, name = limits.kserve_control_seconds_max, package.manifest.name
     if not wire.live(seconds=seconds):
         raise NoOffer("it is not live")
-    if not wire.model_ready(name, seconds=seconds):
-        _load(wire, name, limits)
-    server, model = wire.server(seconds=seconds), wire.model(name, "", seconds=seconds)
+    server, model = wire.server(seconds=seconds), _loaded(wire, package, limits)
     version, fault = version_on(_texts(model.get("versions")), package.manifest.version)
     if fault:
         raise NoOffer(f"its model {name} {fault}")
@@ -60,6 +59,21 @@ def offer_of(wire: Wire, package: Package, network: OnnxFile, *, limits: Inferen
         raise NoOffer(f"its model {name} is not the package's: {'; '.join(faults)}")
     platform = str(model.get("platform", ""))[:64]
     return Offer(server=_server_text(server), model=name, version=version, platform=platform)
+
+
+def _loaded(wire: Wire, package: Package, limits: InferenceLimits) -> Mapping[str, Any]:
+    """Return the metadata of a package's model, which is loaded if it was not, or not in this version."""
+    seconds, name = limits.kserve_control_seconds_max, package.manifest.name
+    if not wire.model_ready(name, seconds=seconds):
+        _load(wire, name, limits)
+        return wire.model(name, "", seconds=seconds)
+    model = wire.model(name, "", seconds=seconds)
+    if folder_of(package.manifest.version) in _texts(model.get("versions")):
+        return model
+    # The version may have come into the repository since; a server that will not look keeps what it has.
+    with suppress(WireFault):
+        wire.load_model(name, seconds=limits.kserve_load_seconds_max)
+    return wire.model(name, "", seconds=seconds)
 
 
 def _load(wire: Wire, name: str, limits: InferenceLimits) -> None:

@@ -55,6 +55,7 @@ class KServe:
         self._servers = Servers(settings.kserve_urls, settings.limits)
         self._use: _Use | None = None
         self._lost: str | None = None
+        self._why_none: tuple[str, ...] = ()
         self._provenance = EngineProvenance(text="KServe v2, no server", details={"engine": self.name})
 
     def probe(self) -> Probe:
@@ -72,11 +73,11 @@ class KServe:
         No two plans have the same key: others rule what a server holds, so that a verdict on one use of it
         says nothing of the next.
         """
-        url, offered = "", {"server": "none"}
+        url, offered, self._why_none = "", {"server": "none"}, ()
         try:
             url, wire, offer = self._servers.first(self._offer(package, read_network(package.onnx_path())))
-        except NoOffer:
-            pass
+        except NoOffer as no:
+            self._why_none = no.reasons
         else:
             wire.close()
             offered = offer.parts
@@ -94,14 +95,11 @@ class KServe:
             InferenceError: inference.load, it cannot; or no server could, every reason is given.
         """
         self.unload()
-        network = read_network(plan.package.onnx_path())
-        offered, url = self._offer(plan.package, network), plan.parts["url"]
+        network, url = read_network(plan.package.onnx_path()), plan.parts["url"]
         try:
             if not url:
-                # Asked again for the reasons; one that came back meanwhile is not the one that was planned.
-                self._servers.first(offered)[1].close()
-                raise NoOffer("No server could run it when it was planned.")
-            wire, offer = self._servers.ask(url, offered)
+                raise NoOffer(*self._why_none or ["No server could run it when it was planned."])
+            wire, offer = self._servers.ask(url, self._offer(plan.package, network))
         except NoOffer as no:
             raise InferenceError("inference.load", " ".join(no.reasons)) from no
         self._use = _Use(url=url, wire=wire, offer=offer, network=network)

@@ -156,6 +156,23 @@ class TestAgreement:
         ):
             assert fault in caught.value.sentence
 
+    def test_a_newer_version_is_found_beside_the_one_in_use(self, triton: Triton, tmp_path: Path):
+        url = triton.urls["grpc"]
+        old = named(_in(tmp_path / "old"), "growing")
+        put(triton.repository, old)
+        first = loaded(old, url)
+        new = named(_in(tmp_path / "new"), "growing", tripling())
+        manifest = new.manifest.model_copy(update={"version": "1.2.0"})
+        new = replace(new, manifest=manifest, digest="sha256:" + 64 * "c")
+        put(triton.repository, new)
+        second = loaded(new, url)
+        given = image()
+        for engine, version, factor in ((first, "1000000", 2), (second, "1002000", 3)):
+            assert engine.provenance().details["version"] == version
+            answer = engine.infer(given, deadline_seconds=20)["labels"]
+            assert np.allclose(answer, factor * given["image"])
+            engine.unload()
+
     def test_a_model_made_from_another_package_is_refused(self, triton: Triton, tmp_path: Path):
         package = named(tmp_path, "doubling")
         put(triton.repository, package)
@@ -496,6 +513,14 @@ def asked_over_http(port: int, *, seconds: float, **values: Any) -> Answer:
 def _in(folder: Path) -> Path:
     folder.mkdir()
     return folder
+
+
+def tripling() -> onnx.ModelProto:
+    nodes = [
+        helper.make_node("Add", ["image", "image"], ["twice"]),
+        helper.make_node("Add", ["twice", "image"], ["labels"]),
+    ]
+    return network(nodes)
 
 
 def _other_ends() -> onnx.ModelProto:
