@@ -155,7 +155,7 @@ def quantised(folder: Path) -> bytes:
 
     base: Any = quantisation.CalibrationDataReader
 
-    class Reader(base):
+    class Reader(base):  # type: ignore[misc]
         def get_next(self):
             return next(examples, None)
 
