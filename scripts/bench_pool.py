@@ -1,6 +1,6 @@
 """Measure what the pool costs and brings: calls beside bare ONNX Runtime, the first after "ready", joining.
 
-usage: .venv/bin/python -m scripts.bench_pool [--model NAME] [--calls N] [--rounds N] [--json]
+usage: .venv/bin/python -m scripts.bench_pool [--model NAME] [--calls N] [--rounds N] [--parts PART ...]
 Bare calls and calls through the pool (queue, child process, shared memory) take turns, so that a busy machine
 falls on both alike; what is told is the median of each round and of the ratios. Only this machine is used.
 """
@@ -38,13 +38,10 @@ def main() -> None:
     asked = _arguments()
     log.silence()
     package = open_package(next(path for path in shipped() if path.name == asked.model))
-    told = {
-        "model": asked.model,
-        "overhead": _overhead(package, asked),
-        "first_after_ready": _first_after_ready(package, asked),
-        "joining": [_joining(package, jobs, asked) for jobs in JOBS],
-    }
-    print(json.dumps(told) if asked.json else _table(told))
+    told: dict[str, Any] = {"model": asked.model}
+    for part in asked.parts:
+        told[part] = PARTS[part](package, asked)
+    print(json.dumps(told) if asked.json else "\n\n".join(_table(told)))
 
 
 def _arguments() -> argparse.Namespace:
@@ -52,6 +49,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--model", default="ct-phantom-lesion", help="a shipped package")
     parser.add_argument("--calls", type=int, default=20, help="of each kind in one round")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--parts", choices=PARTS, nargs="+", default=list(PARTS))
     parser.add_argument("--json", action="store_true")
     return parser.parse_args()
 
@@ -126,8 +124,12 @@ def _first_after_ready(package: Package, asked: argparse.Namespace) -> dict[str,
     return {"ratios": ratios, "median": statistics.median(ratios)}
 
 
-def _joining(package: Package, jobs: int, asked: argparse.Namespace) -> dict[str, Any]:
-    """Let jobs make calls of one row each, and count how many the engine really got."""
+def _joining(package: Package, asked: argparse.Namespace) -> list[dict[str, Any]]:
+    return [_jobs_at_once(package, jobs, asked) for jobs in JOBS]
+
+
+def _jobs_at_once(package: Package, jobs: int, asked: argparse.Namespace) -> dict[str, Any]:
+    """Let jobs make calls of one row each, side by side."""
     batch = footprint_of(package, InferenceLimits()).batches[0]
     with _pool() as pool, pool.seat(package):
 
@@ -146,16 +148,24 @@ def _joining(package: Package, jobs: int, asked: argparse.Namespace) -> dict[str
     return {"jobs": jobs, "calls_per_second": round(jobs * asked.calls / took, 2)}
 
 
-def _table(told: dict[str, Any]) -> str:
-    overhead, first = told["overhead"], told["first_after_ready"]
-    lines = [f"{told['model']}, {overhead['mib_in']} MiB in each call", "", "round   bare s   pool s   ratio"]
-    pairs = zip(overhead["bare_seconds"], overhead["pool_seconds"], strict=True)
-    lines += [f"{n:5} {bare:8.4f} {pool:8.4f} {pool / bare:7.3f}" for n, (bare, pool) in enumerate(pairs, 1)]
-    lines += [f"overhead of the pool: {100 * (overhead['ratio'] - 1):.1f} % (median of the ratios)", ""]
-    lines += [f"first call after ready / steady call: median {first['median']}, all {first['ratios']}", ""]
-    lines += ["jobs  calls/s"]
-    lines += [f"{row['jobs']:4} {row['calls_per_second']:8.2f}" for row in told["joining"]]
-    return "\n".join(lines)
+PARTS = {"overhead": _overhead, "first_after_ready": _first_after_ready, "joining": _joining}
+
+
+def _table(told: dict[str, Any]) -> Iterator[str]:
+    yield told["model"]
+    if overhead := told.get("overhead"):
+        pairs = zip(overhead["bare_seconds"], overhead["pool_seconds"], strict=True)
+        rows = [
+            f"{n:5} {bare:8.4f} {pool:8.4f} {pool / bare:7.3f}" for n, (bare, pool) in enumerate(pairs, 1)
+        ]
+        yield "\n".join(["round   bare s   pool s   ratio", *rows])
+        more = 100 * (overhead["ratio"] - 1)
+        yield f"the pool adds {more:.1f} % to a call with {overhead['mib_in']} MiB in"
+    if first := told.get("first_after_ready"):
+        yield f"first call after ready / steady call: median {first['median']}, all {first['ratios']}"
+    if joining := told.get("joining"):
+        rows = [f"{row['jobs']:4} {row['calls_per_second']:8.2f}" for row in joining]
+        yield "\n".join(["jobs  calls/s", *rows])
 
 
 if __name__ == "__main__":
