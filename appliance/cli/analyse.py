@@ -13,13 +13,12 @@ from pydicom.dataset import Dataset
 from rich.progress import Progress
 
 from appliance.assemble.gather import digest_of
-from appliance.cli.checks import settings_here
+from appliance.cli.checks import packages_of, settings_here
 from appliance.cli.terms import BAD_USE, JsonOption, err, fail, out, print_json, read_config
 from appliance.core import log
 from appliance.core.config import Config
 from appliance.core.geometry import facts_for_routes
 from appliance.core.instance import Instance
-from appliance.core.packages import find_packages
 from appliance.core.words import Outcome
 from appliance.disk.durable import make_folder
 from appliance.inference.choose import MAKERS, open_engine
@@ -66,7 +65,7 @@ def analyse(
     """Run a model on a folder of DICOM files and write its results as DICOM files."""
     log.silence()
     site = None if config is None else read_config(config)
-    packages, _ = find_packages(() if site is None else site.models.folders)
+    packages, _ = packages_of(site)
     if model not in packages:
         fail(f"no model is called {model!r}; there are: {', '.join(sorted(packages))}", code=BAD_USE)
     if not folder.is_dir():

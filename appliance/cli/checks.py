@@ -28,6 +28,7 @@ from appliance.inference.quarantine import Quarantine
 from appliance.inference.settings import EngineSettings, settings_of
 from appliance.inference.sidecar import Sidecar
 from appliance.inference.store import EngineStore
+from appliance.ledger.catalogue import packages_now
 from appliance.ledger.engine import LedgerRefused, open_ledger
 from appliance.routes.table import compile_routes
 from appliance.services.wire import wire_peer
@@ -35,6 +36,7 @@ from dicom_node.echo import echo
 from dicom_node.limits import Limits
 from models.package import Package
 
+Found = tuple[dict[str, Package], list[str]]
 _TRIAL_BYTES = 2**20
 _TRIAL = ".readside-doctor"
 # This version cannot run in a year before it was written; a clock that says so has lost its battery.
@@ -73,7 +75,7 @@ def of_program() -> Iterator[Check]:
     """Look at what needs no configuration: the program, the clock, the packages that ship."""
     yield sound("program", f"readside {version('readside')}")
     yield _clock(None)
-    yield from _models((), ("cpu",), EngineSettings())
+    yield from _models(packages_of(None), ("cpu",), EngineSettings())
 
 
 def of_site(path: Path) -> Iterator[Check]:
@@ -98,7 +100,7 @@ def of_site(path: Path) -> Iterator[Check]:
         yield check
         if check.ok:
             here.append(name)
-    yield from _models(config.models.folders, here, settings)
+    yield from _models(packages_of(config), here or config.inference.engines, settings)
     yield from _store(config)
 
 
@@ -114,6 +116,16 @@ def settings_here(config: Config) -> EngineSettings:
         memory_bytes_max=settings.memory_bytes_max,
         kserve_urls=settings.kserve_urls,
     )
+
+
+def packages_of(config: Config | None) -> Found:
+    """Find what serves on a box; what ships and lies in its folders where its ledger cannot be opened."""
+    if config is None:
+        return find_packages(())
+    try:
+        return packages_now(config)
+    except LedgerRefused:
+        return find_packages(config.models.folders)
 
 
 def _clock(config: Config | None) -> Check:
@@ -215,14 +227,12 @@ def _engine(name: str, settings: EngineSettings) -> Check:
         return wrong(what, error.sentence, "install it, or take it out of [inference] engines")
     engine.unload()
     if not probe.ok:
-        return wrong(
-            what, f"not here: {probe.reason}", "put that right, or take it out of [inference] engines"
-        )
+        return wrong(what, f"not here: {probe.reason}", "correct it, or take it out of [inference] engines")
     return sound(what, "can run here")
 
 
-def _models(folders: Sequence[Path], engines: Sequence[str], settings: EngineSettings) -> Iterator[Check]:
-    packages, faults = find_packages(folders)
+def _models(found: Found, engines: Sequence[str], settings: EngineSettings) -> Iterator[Check]:
+    packages, faults = found
     for fault in faults:
         yield wrong("models", fault, "readside model check FOLDER tells all that is wrong with a package")
     for package in packages.values():

@@ -10,10 +10,9 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from appliance.cli.checks import Check, of_program, of_site, settings_here
+from appliance.cli.checks import Check, of_program, of_site, packages_of, settings_here
 from appliance.cli.terms import BAD_USE, JsonOption, err, fail, out, print_json, read_config
 from appliance.core import log
-from appliance.core.packages import find_packages
 from appliance.inference.engine import InferenceError
 from appliance.inference.life import CRASHES
 from appliance.inference.makers import MAKERS
@@ -94,7 +93,7 @@ def _selftest(config: Path | None, *, as_json: bool) -> None:
     site = None if config is None else read_config(config)
     names = tuple(MAKERS) if site is None else site.inference.engines
     settings = EngineSettings() if site is None else settings_here(site)
-    packages, _ = find_packages(() if site is None else site.models.folders)
+    packages, _ = packages_of(site)
     with err.status("trying the engines") as status:
         told = list(
             trials(list(packages.values()), names, settings, progress=lambda what: status.update(what))

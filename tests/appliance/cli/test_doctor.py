@@ -15,12 +15,12 @@ from pynetdicom import AE
 from typer.testing import CliRunner
 
 from appliance.cli.app import app
+from appliance.cli.checks import Found
 from appliance.inference.engine import InferenceError
 from appliance.inference.limits import InferenceLimits
 from appliance.inference.quarantine import Quarantine
 from appliance.ledger.engine import open_ledger
 from dicom_node.storage_classes import VERIFICATION
-from models.package import Package
 from tests.appliance.inference.given import bands
 
 KEY = "sha256:" + "ab" * 32
@@ -52,12 +52,18 @@ def root(tmp_path: Path) -> Path:
     return root
 
 
+def stands_for_all(monkeypatch: pytest.MonkeyPatch, found: Found) -> None:
+    """Let these packages stand for all that serve."""
+    for name in ("find_packages", "packages_now"):
+        monkeypatch.setattr(f"appliance.cli.checks.{name}", lambda _: found)
+
+
 @pytest.fixture(autouse=True)
 def _one_model(monkeypatch: pytest.MonkeyPatch) -> None:
     """One small model stands for all that ship."""
     package = bands()
-    found: tuple[dict[str, Package], list[str]] = ({package.manifest.name: package}, [])
-    monkeypatch.setattr("appliance.cli.checks.find_packages", lambda _folders: found)
+    found: Found = ({package.manifest.name: package}, [])
+    stands_for_all(monkeypatch, found)
 
 
 def site(tmp_path: Path, port: int, *, more: str = "", storage: str = "floor_gib = 0.001") -> Path:
@@ -104,7 +110,7 @@ def test_a_sound_installation_is_sound(tmp_path: Path, root: Path, peer_port: in
 def test_everything_that_is_wrong_is_told_at_once(
     tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("appliance.cli.checks.find_packages", lambda _folders: ({}, ["model package x: y"]))
+    stands_for_all(monkeypatch, ({}, ["model package x: y"]))
     (root / "from-tomorrow").touch()
     os.utime(root / "from-tomorrow", (time.time() + 86400,) * 2)
     (root / "ledger.sqlite3").write_bytes(b"not a ledger" * 1000)
@@ -135,7 +141,7 @@ def test_an_engine_that_cannot_run_here_is_told(tmp_path: Path, root: Path, peer
 def test_a_quarantined_engine_is_shown_and_can_be_cleared(
     tmp_path: Path, root: Path, peer_port: int, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("appliance.cli.checks.find_packages", lambda _folders: ({}, []))
+    stands_for_all(monkeypatch, ({}, []))
     quarantine = Quarantine(root=root / "engines" / "crashes", limits=InferenceLimits())
     for _ in range(2):
         quarantine.crashed(KEY, engine="tensorrt", model="some-model")
