@@ -71,15 +71,16 @@ def dense(answers: Tensors, output: Output, shape: tuple[int, ...]) -> FloatArra
 
 
 def activated(field: FloatArray, output: Output, *, axis: int) -> FloatArray:
-    """Turn what came into probabilities; may write into `field`.
+    """Turn what came into probabilities, in its place.
 
     Raises:
         AnswerError: they are outside 0-1. Classes that are only compared may be anything.
     """
     if output.activation == "sigmoid":
-        return _sigmoid(field)
+        _sigmoid(field)
+        return field
     if output.activation == "softmax":
-        field = field - field.max(axis=axis, keepdims=True)
+        field -= field.max(axis=axis, keepdims=True)
         np.exp(field, out=field)
         field /= field.sum(axis=axis, keepdims=True)
         return field
@@ -198,10 +199,9 @@ def _finite(values: FloatArray) -> None:
         raise AnswerError("the network answered with values that are not finite (NaN or infinity)")
 
 
-def _sigmoid(values: FloatArray) -> FloatArray:
-    """Give 1 / (1 + exp(-v)) without overflow."""
-    halves = np.multiply(values, np.float32(0.5))
-    np.tanh(halves, out=halves)
-    halves += 1
-    halves *= np.float32(0.5)
-    return halves
+def _sigmoid(values: FloatArray) -> None:
+    """Put 1 / (1 + exp(-v)) in place of v, without overflow."""
+    values *= np.float32(0.5)
+    np.tanh(values, out=values)
+    values += 1
+    values *= np.float32(0.5)

@@ -20,7 +20,7 @@ from models.operations.grid import Grid, Shape, lay
 from models.operations.part import Part
 from models.operations.patches import Infer, Progress, Sliding, Window, slide
 from models.preparation import Channels, channels_of, on_grid, planes_of
-from models.reading import Answer, Readers, scene_of
+from models.reading import Answer, Readers, only_compared, scene_of
 from models.slicewise import largest, named
 from models.tensors import BoolArray, FloatArray, LabelArray, Volume
 
@@ -141,7 +141,7 @@ class _Run:
         for output in self.manifest.answers:
             one = found[output.called] = _Whole(output=output)
             if output.kind in _DENSE:
-                one.field = read.activated(read.dense(answers, output, shape)[0], output, axis=0)
+                one.field = self._shares(read.dense(answers, output, shape)[0], output)
             elif output.kind == "labels":
                 one.labels = read.label_map(answers, output, shape)[0]
             elif output.kind == "boxes":
@@ -178,8 +178,14 @@ class _Run:
             if output.kind == "boxes":
                 one.drawn = joined(drawn[output.called])
             else:
-                one.field = read.activated(blended.pop(output.called), output, axis=0)
+                one.field = self._shares(blended.pop(output.called), output)
         return found
+
+    def _shares(self, field: FloatArray, output: Output) -> FloatArray:
+        """Turn what came into probabilities, unless it is classes and only which is largest is asked."""
+        if output.kind == "classes" and output.called in only_compared(self.manifest):
+            return field
+        return read.activated(field, output, axis=0)
 
 
 def _first(window: Window) -> Shape:

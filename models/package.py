@@ -66,11 +66,17 @@ def open_package(
         manifest = load(root / MANIFEST)
     except ManifestError as error:
         raise PackageError([f"{MANIFEST}: {fault}" for fault in error.faults] + faults) from error
-    if not faults:
-        faults = faults_of(root / manifest.network, manifest)
+    network = root / manifest.network
+    # A link is a fault of its own, and what it leads to is never read; nor is more than a package may hold.
+    if not network.is_symlink() and _bytes_of(network) <= limits.bytes_max:
+        faults += faults_of(network, manifest)
     if faults:
         raise PackageError(faults)
     return Package(root=root, manifest=manifest, digest=digest_of(root, manifest))
+
+
+def _bytes_of(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
 
 
 def digest_of(root: Path, manifest: Manifest) -> str:

@@ -81,3 +81,11 @@ def _hand(step: InterpretStep, output: Output, reader: Any, *, first: int, answe
         labels = answer.label_map()
         for start in range(0, len(labels), SLICES_AT_ONCE):
             reader.take(first + start, np.ascontiguousarray(labels[start : start + SLICES_AT_ONCE]))
+
+
+def only_compared(manifest: Manifest) -> set[str]:
+    """Name the outputs of classes that no step reads the probabilities of."""
+    read_as_share = {
+        manifest.read_by(step).called for step in manifest.interpret if isinstance(step, Components)
+    }
+    return {output.called for output in manifest.answers} - read_as_share

@@ -14,12 +14,11 @@ from models.manifest import Manifest
 from models.manifest_outputs import Output
 from models.manifest_sections import Input
 from models.operations.boxes import Boxes, joined
-from models.operations.components import Components
 from models.operations.frame import Frame, frame_of
 from models.operations.part import Part
 from models.operations.patches import Infer, Progress, Tensors
 from models.preparation import slices_of
-from models.reading import Answer, Readers
+from models.reading import Answer, Readers, only_compared
 from models.tensors import BoolArray, FloatArray, LabelArray, Volume
 
 
@@ -27,7 +26,7 @@ def read_slices(manifest: Manifest, volume: Volume, infer: Infer, progress: Prog
     """Stream the slices through the network into every step."""
     readers = Readers(manifest, volume, manifest.interpret)
     slices, frame = slices_of(manifest, volume), _frame(manifest.input, volume)
-    compared = _only_compared(manifest)
+    compared = only_compared(manifest)
     total = len(volume.voxels)
     for first in range(0, total, manifest.input.batch):
         batch = slices.block(first, manifest.input.batch)
@@ -63,14 +62,6 @@ def _frame(given: Input, volume: Volume) -> Frame | None:
     assert given.size is not None, "the manifest's rules ask for it"
     rows, columns = given.size
     return frame_of(volume.shape[1:], (rows, columns), given.fit)
-
-
-def _only_compared(manifest: Manifest) -> set[str]:
-    """Name the outputs of classes that no step reads the probabilities of."""
-    read_as_share = {
-        manifest.read_by(step).called for step in manifest.interpret if isinstance(step, Components)
-    }
-    return {output.called for output in manifest.answers} - read_as_share
 
 
 @dataclass(frozen=True, kw_only=True)

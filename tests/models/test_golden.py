@@ -16,7 +16,7 @@ from models.analysis import analyse
 from models.findings import Findings, Outcome
 from models.operations.patches import Infer
 from models.package import Package
-from tests.models import given
+from tests.models import given, kinds
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -28,6 +28,8 @@ def test_shipped_cases_reproduce(
         report = golden.check(package, infer)
         assert report.ok, report
         assert len(report.cases) == cases
+        assert all(case.measures["decision_flips"] == 0 for case in report.cases)
+        assert all(case.measures.get("dice_min", 1.0) >= 0.995 for case in report.cases)
 
 
 def test_an_engine_that_is_one_label_off_is_noticed(bands: Package, bands_engine: Infer) -> None:
@@ -120,8 +122,33 @@ def test_inputs_of_shipped_cases_are_given_by_name(lesion: Package) -> None:
     assert set(names) == {"no-lesion", "one-lesion", "two-lesions"}
 
 
-def test_measures_are_given_beside_the_verdict(lesion: Package, lesion_engine: Infer) -> None:
-    report = golden.check(lesion, lesion_engine)
-    for case in report.cases:
-        assert case.measures["decision_flips"] == 0
-        assert case.measures.get("dice_min", 1.0) >= 0.995
+def test_verdicts_and_boxes_are_recorded_and_a_flip_or_a_lost_box_is_noticed(tmp_path: Path) -> None:
+    outputs = (
+        '[[outputs]]\ntensor = "y"\nkind = "scores"\ndtype = "float32"\n'
+        + kinds.labels("effusion", within="outputs")
+        + '[[outputs]]\ntensor = "b"\nkind = "boxes"\ndtype = "float32"\ncoordinates = "yxyx"\n'
+        + 'box_scores = "s"\n'
+        + kinds.labels("nodule", within="outputs")
+    )
+    steps = kinds.step("classify", "abstain = [0.4, 0.6]") + kinds.step("detect")
+    package = replace(kinds.package("detection", kinds.ANY, kinds.IMAGE, outputs, steps), root=tmp_path)
+    answer = {
+        "y": np.array([[0.61]], np.float32),
+        "b": np.array([[[1, 1, 5, 5], [2, 6, 7, 9]]], np.float32),
+        "s": np.array([[0.9, 0.7]], np.float32),
+    }
+    volume = given.volume(np.zeros((1, 16, 24)))
+    golden.record(tmp_path / "golden" / "one.npz", volume, analyse(package, volume, lambda fed: answer))
+    (same,) = golden.check(package, lambda fed: answer).cases
+    assert same.ok
+    assert same.measures["box_iou_min"] == 1.0
+    flipped = answer | {"y": np.array([[0.59999]], np.float32)}
+    (case,) = golden.check(package, lambda fed: flipped).cases
+    assert case.measures["decision_flips"] == 1
+    assert "verdict on effusion is abstained; recorded present" in case.differences
+    lost = answer | {"s": np.array([[0.9, 0.4]], np.float32)}
+    (case,) = golden.check(package, lambda fed: lost).cases
+    assert case.measures["boxes_unmatched"] == 1
+    nothing = answer | {"y": np.array([[np.nan]], np.float32)}
+    (case,) = golden.check(package, lambda fed: nothing).cases
+    assert "not finite" in case.differences[0]

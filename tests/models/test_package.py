@@ -119,3 +119,23 @@ def test_a_key_that_a_later_version_learns_renames_no_package(bands: Package) ->
     raw = tomllib.loads((given.BANDS / "manifest.toml").read_text(encoding="utf-8"))
     assert digest_of(given.BANDS, Later.model_validate(raw)) == bands.digest
     assert digest_of(given.BANDS, Later.model_validate(raw | {"more": "yes"})) != bands.digest
+
+
+def test_faults_of_files_and_of_the_network_are_said_together(folder: Path) -> None:
+    (folder / "MODEL_CARD.md").unlink()
+    (folder / "weights.bin").write_bytes(b"1")
+    (folder / "model.onnx").write_bytes(b"not a network")
+    faults = faults_of(folder)
+    assert len(faults) == 3
+    for words in (
+        "MODEL_CARD.md: is missing",
+        "weights.bin: a package holds no such file",
+        "is not an ONNX file",
+    ):
+        assert any(words in fault for fault in faults)
+
+
+def test_a_network_that_is_a_link_is_not_followed(folder: Path) -> None:
+    (folder / "model.onnx").unlink()
+    (folder / "model.onnx").symlink_to(given.LESION / "model.onnx")
+    assert faults_of(folder) == ["model.onnx: is not a plain file"]
