@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from cel_expr_python import cel
 
 from models.catalogue import shipped
-from models.labels import codes_of
+from models.labels import Label, Quantity, codes_of
 from models.manifest import MANIFEST_BYTES_MAX, ManifestError, load, parse
+from models.manifest_outputs import Output
+from models.manifest_sections import Accepts, Channel, Input, Resources, Tolerances, Variant
+from models.operations.class_map import ClassMap
+from models.operations.classify import Classify
+from models.operations.components import Components
+from models.operations.detect import Detect
+from models.operations.intensity import Clip, FillPadding, Normalise, Scale, Window
+from models.operations.label_maps import LabelStatistics, WriteSegments
+from models.operations.measure import Measure
+from models.operations.statistics import PercentileWindow, ZScore
+from models.operations.strict import Strict
 from tests.models import given, kinds
 
 BANDS = (given.BANDS / "manifest.toml").read_text(encoding="utf-8")
@@ -297,3 +310,20 @@ def test_bands_refuse_a_scout(image_type: list[str] | None, accepted: bool) -> N
     expression = cel.NewEnv(variables=variables).compile(when)
     answer = expression.eval(data={"Modality": "CT", "ImageType": image_type}).plain_value()
     assert answer is accepted
+
+
+DOCUMENTED = (
+    *(Accepts, Input, Channel, Output, Tolerances, Resources, Variant, Label, Quantity),
+    *(FillPadding, Clip, Scale, Window, Normalise, ZScore, PercentileWindow),
+    *(LabelStatistics, WriteSegments, ClassMap, Components, Classify, Measure, Detect),
+)
+
+
+@pytest.mark.parametrize("section", DOCUMENTED, ids=lambda section: section.__name__)
+def test_every_key_stands_in_the_reference(section: type[Strict]) -> None:
+    reference = (Path(__file__).parents[2] / "docs" / "models.md").read_text(encoding="utf-8")
+    words = set(re.findall(r"[A-Za-z_]+", reference))
+    assert [key for key in section.model_fields if key not in words] == []
+    if "step" in section.model_fields:
+        (name,) = get_args(section.model_fields["step"].annotation)
+        assert f"| `{name}` |" in reference
