@@ -247,6 +247,14 @@ def _joined_slices_are_regular(draft: Draft) -> Faults:
             yield f'{where} components joins slices: accepts.geometry must be "regular", or slices_max 1'
 
 
+def _only_flat_boxes_are_linked(draft: Draft) -> Faults:
+    if draft.input is None or draft.input.layout not in ("patch", "volume"):
+        return
+    for where, step in draft.each_step():
+        if isinstance(step, Detect) and step.link_iou is not None:
+            yield f'{where}.link_iou is given, but boxes of layout = "{draft.input.layout}" are solid already'
+
+
 def _task_has_its_step(draft: Draft) -> Faults:
     wanted = _STEPS_OF_TASK.get(draft.task or "")
     if wanted is None or draft.interpret is None:
@@ -273,5 +281,6 @@ RULES: tuple[Callable[[Draft], Faults], ...] = (
     _abstain_band_holds_threshold,
     _class_map_claims_agree,
     _joined_slices_are_regular,
+    _only_flat_boxes_are_linked,
     _task_has_its_step,
 )

@@ -9,6 +9,7 @@ import pytest
 
 from models.analysis import AnswerError, analyse
 from models.findings import Findings, Outcome
+from models.manifest import ManifestError
 from models.tensors import Volume
 from tests.models import given, kinds
 
@@ -198,3 +199,8 @@ def test_a_single_prediction_of_nothing_gives_no_segments_and_volumes_of_zero() 
     assert findings.segments == ()
     assert [one.value for one in findings.measurements] == [0.0, 0.0]
     assert findings.statement == "Outlined: no a, no b. No finding is claimed."
+
+
+def test_solid_boxes_are_not_linked_over_slices() -> None:
+    with pytest.raises(ManifestError, match="are solid already"):
+        kinds.package("detection", kinds.REGULAR, kinds.PATCH, BOXES, kinds.step("detect", "link_iou = 0.5"))

@@ -336,3 +336,33 @@ def test_channels_are_windows_of_the_same_slice_and_statistics_are_of_the_whole_
     assert brain == pytest.approx(np.clip(series.voxels / 80, 0, 1), abs=1e-6)
     assert z == pytest.approx((series.voxels - series.voxels.mean()) / series.voxels.std(), abs=1e-4)
     assert [(one.min(), one.max()) for one in each] == [pytest.approx((0, 1), abs=1e-6)] * 4
+
+
+def banded(series: Volume) -> Findings:
+    """Label 1 everywhere, measured."""
+    package = kinds.package(
+        "measurement",
+        kinds.ANY,
+        kinds.SLICE.replace('"HU"', f'"{series.units}"'),
+        kinds.output("labels", kinds.labels("all", first=1), dtype="uint8"),
+        kinds.step("label-statistics"),
+    )
+    return analyse(package, series, lambda fed: {"y": np.ones(fed["x"].shape, dtype=np.uint8)})
+
+
+def test_values_are_named_by_what_they_are_and_withheld_where_they_are_nothing() -> None:
+    assert codes.ATTENUATION in [one.name for one in banded(volume()).measurements]
+    mr = banded(volume(modality="MR", units=""))
+    mean = next(one for one in mr.measurements if one.derivation == codes.MEAN)
+    assert (mean.name, mean.unit) == (codes.MR_SIGNAL_INTENSITY, codes.NO_UNITS)
+    radiograph = banded(volume(1, modality="DX", units=""))
+    assert radiograph.measurements == ()
+    reasons = {one.name.meaning: one.reason for one in radiograph.withheld}
+    assert "no depth" in reasons["Volume"]
+    assert any("no unit" in reason for reason in reasons.values())
+
+
+def test_a_series_of_radiographs_of_another_unit_is_refused_before_the_network_runs() -> None:
+    package = kinds.package("classification", kinds.ANY, kinds.SLICE, SCORES, kinds.step("classify"))
+    with pytest.raises(NotAccepted, match="no known unit; the model needs HU"):
+        analyse(package, volume(units=""), constant())
