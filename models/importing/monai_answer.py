@@ -56,7 +56,7 @@ def _sliding(given: Parameters, reading: Reading) -> str:
     reading.differences.append(
         "SlidingWindowInferer: where the image is no whole number of steps long, patches are spread evenly "
         "here, and MONAI moves only the last one back; an image smaller than a patch is filled up at its end "
-        "here, and at both ends there."
+        "here, and at both ends there; the corners of patches weigh a few per cent more or less."
     )
     return f"patch = {reading.input['patch']} (z, y, x), overlap {overlap:g}"
 
