@@ -60,8 +60,6 @@ def test_the_box_follows_what_is_activated_and_finishes_what_was_decided(
 ) -> None:
     box = start_box(pacs.port)
     person = ModelBox(config=box.config, ledger=box.ledger, by="jo")
-    assert read_by(pacs, box, sent(box)) == {SHIPPED}
-
     made = model(box, "install", packages.bands(tmp_path / "made"), "--activate")
     assert made["activated"]["version"] == "1.1.0"
     assert read_by(pacs, box, sent(box)) == {"1.1.0"}
