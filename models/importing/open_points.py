@@ -108,7 +108,6 @@ def _about_the_axes(parts: Parts, *, flat: bool) -> Iterator[Question]:
             + ('"yx" (rows, columns) or "xy" (as MONAI and NIfTI have them).' if flat else _AXES)
         ),
         example='"yx"' if flat else '"zyx"',
-        offered="yx" if flat else None,
         plain=True,
     )
 
@@ -126,13 +125,18 @@ def _about_the_grid(given: Mapping[str, Any], *, flat: bool) -> Iterator[Questio
             example='"patch"' if solid else '"slice"',
             plain=True,
         )
-    if layout == "patch" and "patch" not in given:
+    # Before the layout is known, what would follow from it is named as well: nobody should be asked twice.
+    if "patch" not in given and (layout == "patch" or (layout is None and not flat)):
         yield Question(
-            key="input.patch", words="The shape of one patch (z, y, x), in voxels.", example="[96, 96, 96]"
+            key="input.patch",
+            words=f"{_IF_PATCH if layout is None else ''}The shape of one patch (z, y, x), in voxels.",
+            example="[96, 96, 96]",
         )
-    if layout == "image" and "size" not in given:
+    if "size" not in given and (layout == "image" or (layout is None and flat)):
         yield Question(
-            key="input.size", words="The size images are brought to: [rows, columns].", example="[224, 224]"
+            key="input.size",
+            words=f"{_IF_IMAGE if layout is None else ''}The size images are brought to: [rows, columns].",
+            example="[224, 224]",
         )
     if flat:
         return
@@ -151,6 +155,7 @@ def _about_the_grid(given: Mapping[str, Any], *, flat: bool) -> Iterator[Questio
         )
 
 
+_IF_PATCH, _IF_IMAGE = 'For "patch": ', 'For "image": '
 _SOLID = '"patch" (a window slid over the volume) or "volume" (all at once).'
 _FLAT = '"slice" (each slice as it is) or "image" (each slice brought to one size).'
 
@@ -181,24 +186,26 @@ def _about_the_outputs(parts: Parts) -> Iterator[Question]:
             yield Question(
                 key=f"{where}.activation",
                 words=(
-                    f"What turns {output['tensor']} into probabilities: none (it gives them already), "
-                    "sigmoid or softmax."
+                    f"{_IF_SCORES if kind == _UNKNOWN else ''}What turns {output['tensor']} into "
+                    "probabilities: none (it gives them already), sigmoid or softmax."
                 ),
-                example=value_text(_ACTIVATIONS[kind]),
-                offered=_ACTIVATIONS[kind] or None,
+                example='"softmax"' if kind == "classes" else '"sigmoid"',
+                # The largest stays the largest; anywhere else twice, or not at all, would be wrong.
+                offered="softmax" if kind == "classes" else None,
                 plain=True,
             )
 
 
 _KINDS = '"classes" (one excludes the other, the largest wins) or "probability" (each by itself).'
-_ACTIVATIONS = {"classes": "softmax", "probability": "sigmoid", "scores": ""}
+_UNKNOWN, _IF_SCORES = "unknown", "For a classification: "
+_ACTIVATIONS = ("classes", "probability", "scores", _UNKNOWN)
 
 
 def _kind_by_task(task: str | None, output: Mapping[str, Any]) -> str | None:
     """A row of numbers for each image is scores or values; only the task tells which."""
     if output.get("rank") != 2:
         return None
-    return {"classification": "scores", "measurement": "values"}.get(task or "", "unknown")
+    return {"classification": "scores", "measurement": "values"}.get(task or "", _UNKNOWN)
 
 
 def _about_boxes(where: str, output: Mapping[str, Any]) -> Iterator[Question]:
@@ -227,6 +234,7 @@ def _about_the_labels(parts: Parts, widths: Mapping[str, int]) -> Iterator[Quest
         entries = parts.get(key, [])
         if not entries:
             yield Question(key=key, words=_LISTS[key][0] + _width_words(widths), example=_LISTS[key][1])
+            continue
         masked = any(output.get("kind") in MASKED for output in parts["outputs"])
         for number, entry in enumerate(entries, start=1):
             yield from _about_one(f"{key}[{number}]", key, entry, masked=masked)

@@ -170,7 +170,7 @@ def test_at_a_terminal_the_open_points_are_asked(tmp_path: Path, monkeypatch: py
         "None.",
         "Apache-2.0",
         "DX",
-        "",  # the axes that are offered
+        "yx",
         "[oops",  # no TOML: asked again
         "[]",
         "sigmoid",

@@ -78,6 +78,20 @@ def test_everything_open_is_known_at_once() -> None:
     ]
 
 
+def test_what_follows_from_an_open_point_is_named_with_it() -> None:
+    solid = _needed(_draft(networks.two_classes(("n", 1, "z", "y", "x"))), {})
+    flat = _needed(_draft(networks.two_classes(("n", 1, "y", "x"))), {})
+    scores = _needed(_draft(networks.scores()), {})
+
+    assert {"input.layout", "input.patch"} <= set(solid)
+    assert {"input.layout", "input.size"} <= set(flat)
+    assert {"task", "output.activation"} <= set(scores)
+    assert "input.patch" not in _needed(
+        _draft(networks.two_classes(("n", 1, "z", "y", "x"))), {"input": {"layout": "volume"}}
+    )
+    assert "output.activation" not in _needed(_draft(networks.scores()), {"task": "measurement"})
+
+
 def test_answers_and_graph_make_a_manifest() -> None:
     manifest = _manifest(
         _draft(networks.two_classes()), ABOUT | SOLID | {"output": {"kind": "classes"}, "labels": [SPLEEN]}
