@@ -141,11 +141,12 @@ def largest(channels: FloatArray, values: Sequence[int]) -> LabelArray:
     Plane by plane and channel by channel: several times faster than argmax over the first axis.
     """
     found = np.empty(channels.shape[1:], dtype=np.uint8)
+    wins = np.empty(channels.shape[2:], dtype=np.bool_)
     for z in range(len(found)):
         best = channels[0, z].copy()
         found[z] = values[0]
         for value, channel in zip(values[1:], channels[1:, z], strict=True):
-            wins = channel > best
-            found[z][wins] = value
+            np.greater(channel, best, out=wins)
+            np.copyto(found[z], value, where=wins)
             np.maximum(best, channel, out=best)
     return found

@@ -6,6 +6,7 @@ Never: turns or mirrors an image.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -36,7 +37,7 @@ class Frame:
 
     def into(self, image: FloatArray, pad_value: float) -> FloatArray:
         """Bring channels (c, y, x) to (c, *size)."""
-        rows, columns = (self._matrix(axis, into=True) for axis in (0, 1))
+        rows, columns = self._inwards
         fed = np.full((len(image), *self.size), pad_value, dtype=np.float32)
         top, left = self.first
         for channel, target in zip(image, fed, strict=True):
@@ -48,7 +49,7 @@ class Frame:
         """Interpolate (c, *size) onto the source: (c, y, x)."""
         if self.size == self.source:
             return field
-        rows, columns = (self._matrix(axis, into=False) for axis in (0, 1))
+        rows, columns = self._outwards
         return np.stack([(columns @ (rows @ self._cropped(one)).T).T for one in field])
 
     def back_labels(self, labels: LabelArray) -> LabelArray:
@@ -68,6 +69,14 @@ class Frame:
     def _cropped(self, field: FloatArray) -> FloatArray:
         top, left = self.first
         return field[top : top + self.content[0], left : left + self.content[1]]
+
+    @cached_property
+    def _inwards(self) -> tuple[sparse.csr_array, sparse.csr_array]:
+        return self._matrix(0, into=True), self._matrix(1, into=True)
+
+    @cached_property
+    def _outwards(self) -> tuple[sparse.csr_array, sparse.csr_array]:
+        return self._matrix(0, into=False), self._matrix(1, into=False)
 
     def _matrix(self, axis: int, *, into: bool) -> sparse.csr_array:
         old, new = self.source[axis], self.content[axis]
