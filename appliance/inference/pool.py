@@ -22,13 +22,13 @@ from appliance.inference.choose import Opened, Upgrade
 from appliance.inference.engine import Engine, InferenceError
 from appliance.inference.limits import InferenceLimits
 from appliance.inference.memory import Budget
+from appliance.inference.process import REMOTE
 from appliance.inference.seat import Seat
 from appliance.inference.warming import Footprint, footprint_of, warm
 from models.package import Package
 
 _log = log.get("inference")
 _MIB = 1 << 20
-_REMOTE = "kserve"
 
 Open = Callable[[Package], Opened]
 
@@ -266,7 +266,7 @@ class Pool:
         self._admit(model, held_bytes)
 
     def _serving(self, engine: Engine, footprint: Footprint, stepped_down: str | None) -> _Serving:
-        remote = engine.name == _REMOTE
+        remote = engine.name in REMOTE
         batcher = Batcher(
             engine,
             rows_max=1 if remote else footprint.rows_max,

@@ -40,7 +40,7 @@ from models.package import Package
 _log = log.get("inference")
 Maker = Callable[[EngineSettings], Engine]
 # Far away already: a process of its own would protect nothing, and let one call through at a time.
-_REMOTE = frozenset({"kserve"})
+REMOTE = frozenset({"kserve"})
 # Engines whose network lies in the memory of their own process.
 _IN_MEMORY = frozenset({"cpu", "openvino"})
 
@@ -48,7 +48,7 @@ _IN_MEMORY = frozenset({"cpu", "openvino"})
 def hosted(makers: Mapping[str, Maker]) -> dict[str, Maker]:
     """Wrap makers so that each engine they make lives in a child; remote engines stay as they are."""
     return {
-        name: make if name in _REMOTE else partial(EngineProcess, name, make) for name, make in makers.items()
+        name: make if name in REMOTE else partial(EngineProcess, name, make) for name, make in makers.items()
     }
 
 

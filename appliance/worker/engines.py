@@ -6,7 +6,7 @@ Which package a name or a digest means is the catalogue's; what is loaded, when,
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -18,8 +18,8 @@ from appliance.inference.engine import Engine, InferenceError
 from appliance.inference.gate import GoldenGate
 from appliance.inference.memory import Budget, available_bytes
 from appliance.inference.pool import Pool
-from appliance.inference.process import hosted
-from appliance.inference.settings import settings_of
+from appliance.inference.process import REMOTE, hosted
+from appliance.inference.settings import EngineSettings, settings_of
 from appliance.ledger.catalogue import Catalogue
 from appliance.ledger.engine import Ledger
 from models.package import Package, PackageError
@@ -64,11 +64,7 @@ class EngineShelf:
         self._pool = Pool(
             self._open,
             limits=self._settings.limits,
-            budget=Budget(
-                bytes_max=self._settings.memory_bytes_max,
-                reserve_bytes=self._settings.limits.memory_reserve_bytes,
-                available=partial(available_bytes, self._wanted, self._settings.device),
-            ),
+            budget=_budget(self._wanted, self._settings),
             pinned=self._pinned,
             batch_wait_seconds=section.batch_wait_ms / 1000,
         )
@@ -97,7 +93,7 @@ class EngineShelf:
         A look at which nothing changed costs one small query.
         """
         if self._catalogue.refresh():
-            threading.Thread(target=self.warm_up, name="warm-up", daemon=True).start()
+            threading.Thread(target=self._load_ahead, name="warm-up", daemon=True).start()
 
     def warm_up(self) -> None:
         """Load and check the models of the routes, pinned ones first, as far as there is room.
@@ -121,6 +117,13 @@ class EngineShelf:
         """Put every model away."""
         self._pool.close()
 
+    def _load_ahead(self) -> None:
+        try:
+            self.warm_up()
+        # A thread's main loop: the job that needs the model meets the same fault, and says it.
+        except Exception as error:  # noqa: BLE001
+            _log.error("model.unforeseen", error=type(error).__name__, where=log.where(error))
+
     def _open(self, package: Package) -> Opened:
         """Open a model's best engine, from files that are held against their digest once more."""
         try:
@@ -139,3 +142,14 @@ class EngineShelf:
             stepped_down=opened.stepped_down,
         )
         return opened
+
+
+def _budget(wanted: Sequence[str], settings: EngineSettings) -> Budget:
+    """Say what models may hold; those of a remote server hold nothing here."""
+    if set(wanted) <= REMOTE:
+        return Budget(bytes_max=None, reserve_bytes=0, available=lambda: None)
+    return Budget(
+        bytes_max=settings.memory_bytes_max,
+        reserve_bytes=settings.limits.memory_reserve_bytes,
+        available=partial(available_bytes, wanted, settings.device),
+    )

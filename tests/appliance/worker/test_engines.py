@@ -17,9 +17,10 @@ from appliance.core.config import Config, parse
 from appliance.core.words import JobState, Outcome
 from appliance.inference.choose import MAKERS
 from appliance.inference.engine import Engine, InferenceError
+from appliance.inference.settings import EngineSettings
 from appliance.ledger.engine import Ledger
 from appliance.worker.attempt import Attempter
-from appliance.worker.engines import EngineShelf, ModelGone
+from appliance.worker.engines import EngineShelf, ModelGone, _budget
 from models.catalogue import shipped
 from models.package import Package, open_package
 from tests.appliance.packages import activate, bands, put
@@ -123,6 +124,12 @@ def test_a_model_larger_than_the_budget_is_refused_with_numbers(shelf):
     assert caught.value.word == "inference.memory"
     assert "needs 1024 MiB; models may hold 512 MiB" in caught.value.sentence
     assert served(one, PACKAGE).name == "cpu"
+
+
+def test_what_a_remote_server_holds_needs_no_room_here():
+    room = _budget(["kserve"], EngineSettings(memory_bytes_max=1)).room_bytes(0, 0)
+    assert room is None
+    assert _budget(["kserve", "cpu"], EngineSettings(memory_bytes_max=1)).room_bytes(0, 0) == 1
 
 
 def test_a_model_that_is_not_on_this_box_is_gone(shelf):
