@@ -7,7 +7,7 @@ been built, loaded and judged, and only then may it take over.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from appliance.inference.engine import BuildProgress, Engine, InferenceError
@@ -82,7 +82,9 @@ def open_now(
     life = _life(package, settings, gate, makers, progress)
     try:
         return _first(life, wanted, may_build=False)
-    except InferenceError:
+    except _NoneServes as error:
+        if not error.to_build:
+            raise
         return _first(life, wanted, may_build=True)
 
 
@@ -111,11 +113,19 @@ def _first(life: Life, wanted: Sequence[str], *, may_build: bool) -> Opened:
         else:
             upgrade = _upgrade(life, to_build, passed_over, engine) if to_build else None
             return Opened(engine=engine, stepped_down=_stepped_down(engine, passed_over), upgrade=upgrade)
-    reasons = _listed(passed_over) or "No engine is configured."
-    raise InferenceError("inference.no_engine", f"No engine can run the model here. {reasons}")
+    raise _NoneServes(passed_over, to_build)
 
 
-def _upgrade(life: Life, to_build: Sequence[str], passed_over: dict[str, str], serving: Engine) -> Upgrade:
+class _NoneServes(InferenceError):
+    """No engine can serve as it is; some could perhaps after a build."""
+
+    def __init__(self, passed_over: Mapping[str, str], to_build: Sequence[str]) -> None:
+        reasons = _listed(passed_over) or "No engine is configured."
+        super().__init__("inference.no_engine", f"No engine can run the model here. {reasons}")
+        self.to_build = tuple(to_build)
+
+
+def _upgrade(life: Life, to_build: Sequence[str], passed_over: Mapping[str, str], serving: Engine) -> Upgrade:
     names, reasons = list(to_build), dict(passed_over)
 
     def upgrade() -> tuple[Engine | None, str | None]:
@@ -132,11 +142,11 @@ def _upgrade(life: Life, to_build: Sequence[str], passed_over: dict[str, str], s
     return upgrade
 
 
-def _listed(passed_over: dict[str, str]) -> str:
+def _listed(passed_over: Mapping[str, str]) -> str:
     return " ".join(f"{name}: {why}" for name, why in passed_over.items())
 
 
-def _stepped_down(engine: Engine, passed_over: dict[str, str]) -> str | None:
+def _stepped_down(engine: Engine, passed_over: Mapping[str, str]) -> str | None:
     if not passed_over:
         return None
     return f"{engine.provenance().text} was used. Passed over: {_listed(passed_over)}"

@@ -57,6 +57,8 @@ class Life:
         engine, plan = self._planned(name)
         craft = craft_of(name, self.makers)
         try:
+            if (quarantine := self._quarantine(craft)) is not None:
+                quarantine.check(plan.key)
             if craft is None or not craft.builds:
                 return self._as_it_is(engine, plan, craft)
             if self.settings.store is None:
@@ -87,7 +89,7 @@ class Life:
             folder = Path(name)
             report = engine.build(plan, folder=folder) if craft is None else None
             made = folder if report is not None and report.files else None
-            return self._loaded(engine, plan, folder=made, craft=craft, held=ExitStack())[0]
+            return self._loaded(engine, plan, folder=made, craft=craft)
 
     def _built_for_now(self, engine: Engine, plan: EnginePlan, craft: Maker, *, may_build: bool) -> Engine:
         if not may_build:
@@ -96,7 +98,7 @@ class Life:
             build_into(
                 engine.name, craft, plan, settings=self.settings, folder=Path(name), progress=self.progress
             )
-            return self._loaded(engine, plan, folder=Path(name), craft=craft, held=ExitStack())[0]
+            return self._loaded(engine, plan, folder=Path(name), craft=craft)
 
     def _from_store(self, engine: Engine, plan: EnginePlan, craft: Maker, *, may_build: bool) -> Engine:
         store = self._store()
@@ -129,32 +131,39 @@ class Life:
         self, engine: Engine, plan: EnginePlan, kept: Kept, *, craft: Maker, store: EngineStore
     ) -> Engine:
         before = None if kept.sidecar.verdict is None else verdict_of(kept.sidecar.verdict)
-        held = ExitStack()
-        held.enter_context(store.hold(kept))
-        try:
-            ready, verdict = self._loaded(
-                engine, plan, folder=kept.folder, craft=craft, held=held, before=before
-            )
-        except Refused as refusal:
-            if refusal.verdict != before:
-                store.judge(kept, refusal.verdict.as_json())
-            raise
-        if verdict != before:
-            store.judge(kept, verdict.as_json())
+        with ExitStack() as held:
+            held.enter_context(store.hold(kept))
+            ready = self._watched(engine, plan, craft, kept=kept)
+            try:
+                verdict = self._through(ready, plan, folder=kept.folder, before=before)
+            except Refused as refusal:
+                self._note(store, kept, refusal.verdict, before)
+                raise
+            self._note(store, kept, verdict, before)
+            if isinstance(ready, WatchedEngine):
+                ready.keep_until_unloaded(held.pop_all())
         return ready
 
+    def _note(self, store: EngineStore, kept: Kept, verdict: Verdict, before: Verdict | None) -> None:
+        """Write a verdict down; where that fails, the next start asks again."""
+        if verdict == before:
+            return
+        try:
+            store.judge(kept, verdict.as_json())
+        except InferenceError as error:
+            _log.error("engine.verdict_not_kept", key=kept.sidecar.key[:19], reason=error.sentence)
+
     def _loaded(
-        self,
-        engine: Engine,
-        plan: EnginePlan,
-        *,
-        folder: Path | None,
-        craft: Maker | None,
-        held: ExitStack,
-        before: Verdict | None = None,
-    ) -> tuple[Engine, Verdict]:
+        self, engine: Engine, plan: EnginePlan, *, folder: Path | None, craft: Maker | None
+    ) -> Engine:
+        ready = self._watched(engine, plan, craft)
+        self._through(ready, plan, folder=folder)
+        return ready
+
+    def _through(
+        self, ready: Engine, plan: EnginePlan, *, folder: Path | None, before: Verdict | None = None
+    ) -> Verdict:
         """Load and judge; what does not come through is unloaded."""
-        ready = self._watched(engine, plan, craft, held=held, of_store=craft is not None and craft.builds)
         try:
             ready.load(plan, folder=folder)
             verdict = self._judged(ready, plan, before)
@@ -162,36 +171,35 @@ class Life:
                 ready.settled()
         except BaseException:
             ready.unload()
-            held.close()
             raise
-        _log.info("engine.active", **self._said(engine, plan))
-        return ready, verdict
+        _log.info("engine.active", **self._said(ready, plan))
+        return verdict
+
+    def _quarantine(self, craft: Maker | None) -> Quarantine | None:
+        """Give the record of crashes, but for the processor's engine, the last resort, and remote ones."""
+        if craft is None or not craft.local or self.settings.store is None:
+            return None
+        return Quarantine(root=self.settings.store / CRASHES, limits=self.settings.limits)
 
     def _watched(
-        self, engine: Engine, plan: EnginePlan, craft: Maker | None, *, held: ExitStack, of_store: bool
+        self, engine: Engine, plan: EnginePlan, craft: Maker | None, *, kept: Kept | None = None
     ) -> Engine:
-        """Record the crashes of what runs on this box, but for the processor's engine, the last resort."""
-        if craft is None or not craft.local or self.settings.store is None:
+        quarantine = self._quarantine(craft)
+        if quarantine is None:
             return engine
-        quarantine = Quarantine(root=self.settings.store / CRASHES, limits=self.settings.limits)
-        try:
-            quarantine.check(plan.key)
-        except InferenceError:
-            held.close()
-            raise
         hosted = not isinstance(self.makers[engine.name], Maker)
-        recheck = partial(self._recheck, plan) if of_store and hosted else None
-        return WatchedEngine(engine, plan, quarantine, hosted=hosted, held=held, recheck=recheck)
+        recheck = partial(self._recheck, plan, kept) if kept is not None and hosted else None
+        return WatchedEngine(engine, plan, quarantine, hosted=hosted, recheck=recheck)
 
-    def _recheck(self, plan: EnginePlan) -> None:
+    def _recheck(self, plan: EnginePlan, kept: Kept) -> None:
         store = self._store()
         try:
             found = None if store is None else store.find(plan)
         except SidecarRefused as refusal:
             _log.error("engine.rejected", key=plan.key[:19], reason=str(refusal))
             raise InferenceError("inference.load", str(refusal)) from refusal
-        if found is None:
-            raise InferenceError("inference.load", "The built engine is no longer there.")
+        if found is None or found.sidecar.files != kept.sidecar.files:
+            raise InferenceError("inference.load", "The built engine is no longer the one that was judged.")
 
     def _judged(self, engine: Engine, plan: EnginePlan, before: Verdict | None) -> Verdict:
         reference = None if engine.name == "cpu" else self._reference()

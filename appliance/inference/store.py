@@ -14,7 +14,7 @@ import secrets
 import shutil
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,10 @@ class EngineStore:
         kept = Kept(folder=folder, sidecar=self._sidecar(folder))
         if kept.sidecar.key != plan.key or dict(kept.sidecar.parts) != dict(plan.parts):
             raise SidecarRefused("It was built for something else.")
-        _check_files(folder, kept.sidecar)
+        try:
+            _check_files(folder, kept.sidecar)
+        except OSError as error:
+            raise SidecarRefused(f"A file of it cannot be read ({type(error).__name__}).") from error
         return kept
 
     @contextmanager
@@ -119,13 +122,19 @@ class EngineStore:
 
     @contextmanager
     def hold(self, kept: Kept) -> Iterator[None]:
-        """Say that an engine is in use; the kernel ends that with the process."""
-        handle = os.open(kept.folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        """Say that an engine is in use; the kernel ends that with the process.
+
+        Raises:
+            InferenceError: inference.load, it is being removed, or is gone.
+        """
+        with ExitStack() as held:
+            try:
+                handle = os.open(kept.folder, os.O_RDONLY | os.O_DIRECTORY)
+                held.callback(os.close, handle)
+                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError as error:
+                raise InferenceError("inference.load", "The built engine was just removed.") from error
             yield
-        finally:
-            os.close(handle)
 
     def clear(self, start_of_key: str) -> list[str]:
         """Remove what is kept on engines that may not serve: that failed, were refused or are damaged.

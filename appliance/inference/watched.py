@@ -30,7 +30,7 @@ class WatchedEngine:
 
     `hosted`: the engine lives in a process of its own, whose end it reports itself (inference.crashed); this
     process ending is then no crash of the engine's.
-    `held` is closed when the engine is unloaded. `recheck` looks at its files again before a process that was
+    `recheck` looks at its files again before a process that was
     started anew loads them; it raises inference.load when they are no longer what was judged.
     """
 
@@ -41,12 +41,12 @@ class WatchedEngine:
         quarantine: Quarantine,
         *,
         hosted: bool,
-        held: ExitStack,
         recheck: Callable[[], None] | None = None,
     ) -> None:
         self.inner = inner
         self._recheck, self._doubtful = recheck, False
-        self._plan, self._quarantine, self._hosted, self._held = plan, quarantine, hosted, held
+        self._plan, self._quarantine, self._hosted = plan, quarantine, hosted
+        self._held = ExitStack()
         self._mark: Mark | None = None
         self._working, self._lock = 0, threading.Lock()
 
@@ -80,6 +80,10 @@ class WatchedEngine:
         except InferenceError as error:
             self._told(error)
             raise
+
+    def keep_until_unloaded(self, held: ExitStack) -> None:
+        """Close `held`, which says that its files are in use, when the engine is unloaded."""
+        self._held = held
 
     def settled(self) -> None:
         """Say that it loaded and answered: from now on only a call that ends the process counts."""

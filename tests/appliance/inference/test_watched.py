@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -41,9 +40,7 @@ def test_files_are_looked_at_again_after_the_process_ended(package, settings, wo
     inner.words = [word]
     plan = inner.plan(package)
     quarantine = Quarantine(root=settings.store / "crashes", limits=settings.limits)
-    engine = WatchedEngine(
-        inner, plan, quarantine, hosted=True, held=ExitStack(), recheck=lambda: looks.append("looked")
-    )
+    engine = WatchedEngine(inner, plan, quarantine, hosted=True, recheck=lambda: looks.append("looked"))
     engine.load(plan)
     engine.settled()
     with pytest.raises(InferenceError):
@@ -65,7 +62,7 @@ def test_files_that_changed_meanwhile_are_not_loaded_again(package, settings):
     def refuse() -> None:
         raise InferenceError("inference.load", "A file of it was changed after it was built.")
 
-    engine = WatchedEngine(inner, plan, quarantine, hosted=True, held=ExitStack(), recheck=refuse)
+    engine = WatchedEngine(inner, plan, quarantine, hosted=True, recheck=refuse)
     engine.load(plan)
     for word in ("inference.crashed", "inference.load", "inference.load"):
         with pytest.raises(InferenceError) as caught:
