@@ -12,9 +12,9 @@ import typer
 from rich.table import Table
 
 from appliance.cli.bench_plot import PlotLacking, plot
+from appliance.cli.checks import packages_of
 from appliance.cli.terms import BAD_USE, JsonOption, err, fail, out, print_json, read_config
 from appliance.core import log
-from appliance.core.packages import find_packages
 from appliance.inference.choose import MAKERS, open_engine
 from appliance.inference.engine import Engine, InferenceError
 from appliance.inference.measure import MeasureLimits, Pipeline, Speed, example, pipelines, speeds
@@ -89,7 +89,7 @@ def _package(model: str, config: Path | None) -> Package:
             return open_package(Path(model))
         except (PackageError, ManifestError) as error:
             fail("; ".join(error.faults))
-    packages, _ = find_packages(() if config is None else read_config(config).models.folders)
+    packages, _ = packages_of(None if config is None else read_config(config))
     if model not in packages:
         fail(f"no model is called {model!r}; there are: {', '.join(sorted(packages))}", code=BAD_USE)
     return packages[model]
