@@ -168,6 +168,7 @@ def _report(
                 "ok": not made.faults and not open_points,
                 "folder": str(made.folder),
                 "faults": list(made.faults),
+                "hints": list(made.hints),
                 "missing": [
                     {"name": one.name, "parameters": one.written(), "reason": one.reason}
                     for one in missing or ()
@@ -182,6 +183,8 @@ def _report(
         err.print(f"with a difference: {sentence}", markup=False)
     for fault in made.faults:
         err.print(fault, markup=False)
+    for hint in made.hints:
+        err.print(f"for your information: {hint}", markup=False)
     names = " ".join(f"--accept-missing {one.name!r}" for one in open_points or ())
     if names:
         err.print(f"Say that these may be missing: {names}", markup=False)

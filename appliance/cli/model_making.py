@@ -38,6 +38,7 @@ class Made:
 
     folder: Path
     faults: tuple[str, ...]
+    hints: tuple[str, ...] = ()
 
 
 def make(
@@ -63,7 +64,8 @@ def make(
     if memory_mib > manifest.resources.memory_mib:
         old, new = (f"memory_mib = {value}\n" for value in (manifest.resources.memory_mib, memory_mib))
         (folder / MANIFEST).write_text(text.replace(old, new), encoding="utf-8")
-    return Made(folder=folder, faults=faults_of(folder).faults)
+    found = faults_of(folder)
+    return Made(folder=folder, faults=found.faults, hints=found.hints)
 
 
 def reason_of(error: Exception) -> str:

@@ -159,6 +159,17 @@ def test_code_that_means_something_else_is_found(tmp_path: Path) -> None:
     assert "10200004 SCT means 'Liver'" in done.output
 
 
+def test_a_code_that_nobody_here_knows_is_to_be_made_sure_of(tmp_path: Path) -> None:
+    file = networks.saved(networks.two_classes(), tmp_path / "net.onnx")
+    label = ANSWERS["labels"][0] | {"type": "138875005 SCT Concept of the house"}
+    answers = _answers(tmp_path, labels=[label])
+
+    done = _run("import", file, "--out", tmp_path / "out", "--answers", answers)
+
+    assert done.exit_code == 0, done.output
+    assert "Concept of the house) is not among the codes that DICOM lists" in done.output
+
+
 def test_at_a_terminal_the_open_points_are_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("appliance.cli.model_import.at_a_terminal", lambda answers: answers is None)
     file = networks.saved(networks.scores(1), tmp_path / "net.onnx")
