@@ -27,12 +27,14 @@ def judge(paths: Sequence[Path]) -> None:
 
 
 def kinds(paths: Sequence[Path]) -> list[str]:
-    """Return what kind of result each object is, sorted: sr, seg, sc or text-sr."""
+    """Return what kind of result each object is, sorted: sr, seg, sc, text-sr, gsps or pdf."""
     names = {
         "1.2.840.10008.5.1.4.1.1.88.34": "sr",
         "1.2.840.10008.5.1.4.1.1.66.4": "seg",
         "1.2.840.10008.5.1.4.1.1.7": "sc",
         "1.2.840.10008.5.1.4.1.1.88.22": "text-sr",
+        "1.2.840.10008.5.1.4.1.1.11.1": "gsps",
+        "1.2.840.10008.5.1.4.1.1.104.1": "pdf",
     }
     return sorted(names[pydicom.dcmread(path, specific_tags=["SOPClassUID"]).SOPClassUID] for path in paths)
 
