@@ -17,6 +17,7 @@ def test_packages_are_found_by_name() -> None:
         "ct-tissue-bands",
         "dx-phantom-marker",
         "dx-phantom-nodule",
+        "mr-phantom-compartments",
     ]
     assert find("ct-tissue-bands") == LIBRARY / "ct-tissue-bands"
     assert find("no-such-model") is None
