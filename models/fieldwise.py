@@ -170,7 +170,13 @@ class _Run:
                 if output.kind in _DENSE
             }
 
-        sliding = Sliding(patch=patch, overlap=given.overlap, batch=given.batch, pad_value=given.pad_value)
+        sliding = Sliding(
+            patch=patch,
+            overlap=given.overlap,
+            batch=given.batch,
+            pad_value=given.pad_value,
+            blend=given.blend,
+        )
         blended = slide(self.field, sliding, answering, feed=self.channels.of_part, progress=progress)
         found = {}
         for output in self.manifest.answers:

@@ -48,6 +48,8 @@ def _patch_keys(given: Input) -> Iterator[str]:
         yield f'input.patch is given, but layout = "{given.layout}" has no patches'
     if given.layout != "patch" and given.overlap:
         yield f'input.overlap is given, but layout = "{given.layout}" has no patches'
+    if given.blend != "gaussian" and not given.overlap:
+        yield f'input.blend is "{given.blend}", but input.overlap is 0, so nothing is blended'
 
 
 def _size_keys(given: Input) -> Iterator[str]:

@@ -16,6 +16,7 @@ from models.operations.grid import Orientation
 from models.operations.intensity import Clip, FillPadding, IntensityStep, Normalise, Resample, Scale, Window
 from models.operations.label_maps import LabelStatistics, WriteSegments
 from models.operations.measure import Measure
+from models.operations.patches import Blending
 from models.operations.statistics import PercentileWindow, StatisticsStep, ZScore
 from models.operations.strict import Strict
 
@@ -70,8 +71,8 @@ class Input(Strict):
         units: of the voxel values before the prepare steps: "HU", or "" where they have none (MR, CR, DX).
         spacing_mm: (z, y, x) of the network's grid; none: the series' own.
         batch: slices, images or patches per call.
-        patch, overlap, pad_value: for "patch": its shape (z, y, x), the share shared with the neighbour, and
-            the prepared value beyond the edge.
+        patch, overlap, blend, pad_value: for "patch": its shape (z, y, x), the share shared with the
+            neighbour, how overlapping answers are weighed, and the prepared value beyond the edge.
         size: for "image": (rows, columns) the network is fed; for "volume": (z, y, x) it is resized to.
         fit: for "image": "stretch" each axis to `size`, or keep the shape and "pad" with `pad_value`.
     """
@@ -85,6 +86,7 @@ class Input(Strict):
     batch: Annotated[int, Field(ge=1, le=64)] = 1
     patch: tuple[Side, Side, Side] | None = None
     overlap: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    blend: Blending = "gaussian"
     pad_value: float = 0.0
     size: Annotated[tuple[Side, ...], Field(min_length=2, max_length=3)] | None = None
     fit: Literal["stretch", "pad"] = "stretch"

@@ -65,10 +65,10 @@ def _blending(given: Parameters, reading: Reading, *, overlap: float) -> None:
     """Name what the blending of patches cannot follow, each parameter by itself."""
     mode, sigma = given.take("mode", "constant"), given.take("sigma_scale", 0.125)
     padding, value = given.take("padding_mode", "constant"), given.take("cval", 0.0)
-    if mode != "gaussian" and overlap > 0:
-        reading.leave_out(
-            "SlidingWindowInferer.mode", {"mode": mode}, "overlapping patches are blended by a Gaussian here"
-        )
+    if mode == "constant" and overlap > 0:
+        reading.input["blend"] = "mean"
+    elif mode != "gaussian" and overlap > 0:
+        reading.leave_out("SlidingWindowInferer.mode", {"mode": mode}, "no blending is called that here")
     if mode == "gaussian" and sigma != 0.125:
         reading.leave_out(
             "SlidingWindowInferer.sigma_scale", {"sigma_scale": sigma}, "the Gaussian here has 0.125"

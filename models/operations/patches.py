@@ -1,8 +1,8 @@
 """Run a network patch by patch over a grid and blend what comes back.
 
 Promises: every voxel is covered; where patches overlap, each counts by a Gaussian of its distance from the
-patch's middle, and the weights add up to one. While the network works on one batch, the answer to the batch
-before it is blended and the batch after it is cut out.
+patch's middle, or all the same, and the weights add up to one. While the network works on one batch, the
+answer to the batch before it is blended and the batch after it is cut out.
 Never: skips a patch because it looks empty; calls the network from another thread than the caller's.
 """
 
@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,7 @@ Tensors = Mapping[str, npt.NDArray[np.generic]]
 Infer = Callable[[Tensors], Tensors]
 Progress = Callable[[int, int], None]
 Shape = tuple[int, int, int]
+Blending = Literal["gaussian", "mean"]
 Window = tuple[slice, slice, slice]
 Feed = Callable[[FloatArray], FloatArray]
 """Makes the network's channels of a part of the grid: (z, y, x) -> (c, z, y, x)."""
@@ -41,12 +43,19 @@ class Sliding:
         overlap: share of a patch that its neighbour covers again, 0 to under 1.
         batch: patches per call.
         pad_value: prepared value beyond the edge of the grid.
+        blend: how much each of several answers counts: by a Gaussian of its distance from the patch's middle,
+            or all the same.
     """
 
     patch: Shape
     overlap: float
     batch: int
     pad_value: float
+    blend: Blending = "gaussian"
+
+    def weights(self) -> FloatArray:
+        """Give how much each voxel of a patch counts, (z, y, x), float32."""
+        return gaussian(self.patch) if self.blend == "gaussian" else np.ones(self.patch, dtype=np.float32)
 
 
 def one_channel(part: FloatArray) -> FloatArray:
@@ -64,7 +73,7 @@ def slide(
 ) -> dict[str, FloatArray]:
     """Blend the network's answers over `field`, (z, y, x): by output, (channels, z, y, x), float32."""
     cut = _Cutter(field=field, sliding=sliding, feed=feed)
-    blend = _Blend(shape=field.shape, patch=sliding.patch)
+    blend = _Blend(shape=field.shape, weights=sliding.weights())
     windows = list(windows_over(field.shape, sliding.patch, sliding.overlap))
     groups = [windows[start : start + sliding.batch] for start in range(0, len(windows), sliding.batch)]
     with ThreadPoolExecutor(1, thread_name_prefix="patches") as side:
@@ -108,13 +117,13 @@ class _Cutter:
 class _Blend:
     """Adds up weighted answers."""
 
-    def __init__(self, *, shape: Sequence[int], patch: Shape) -> None:
+    def __init__(self, *, shape: Sequence[int], weights: FloatArray) -> None:
         self._shape = tuple(shape)
-        self._bell = gaussian(patch)
+        self._weights = weights
         self._total = np.zeros(self._shape, dtype=np.float32)
         self._sums: dict[str, FloatArray] = {}
         # Made once for all patches: fresh pages for each cost as much as the adding.
-        self._scratch = np.empty(patch, dtype=np.float32)
+        self._scratch = np.empty(weights.shape, dtype=np.float32)
 
     def add(self, group: Sequence[Window], answers: Fields) -> None:
         """Add one batch of answers."""
@@ -124,12 +133,12 @@ class _Blend:
             for window, patch in zip(group, answer, strict=True):
                 self._add(self._sums[name], window, patch)
         for window in group:
-            self._total[window] += self._bell[self._inside(window)]
+            self._total[window] += self._weights[self._inside(window)]
 
     def _add(self, sums: FloatArray, window: Window, patch: FloatArray) -> None:
         inside = self._inside(window)
         for sum_, channel in zip(sums, patch, strict=True):
-            np.multiply(channel, self._bell, out=self._scratch)
+            np.multiply(channel, self._weights, out=self._scratch)
             sum_[window] += self._scratch[inside]
 
     def _inside(self, window: Window) -> Window:

@@ -140,11 +140,22 @@ def test_every_part_ends_in_one_list() -> None:
 
 def test_blending_that_differs_is_named_by_its_parameter() -> None:
     inferer = {"_target_": "SlidingWindowInferer", "roi_size": [32, 32, 32], "padding_mode": "reflect"}
+    inferer |= {"mode": "gaussian", "sigma_scale": 0.25}
 
     assert [one.name for one in _read([ORIENT], inferer).missing] == [
-        "SlidingWindowInferer.mode",
+        "SlidingWindowInferer.sigma_scale",
         "SlidingWindowInferer.padding_mode",
     ]
+
+
+@pytest.mark.parametrize(("mode", "blend"), [("constant", "mean"), ("gaussian", None)])
+def test_blending_by_mean_is_monai_s_default_and_is_taken_over(mode: str, blend: str | None) -> None:
+    inferer = {"_target_": "SlidingWindowInferer", "roi_size": [32, 32, 32], "mode": mode}
+
+    reading = _read([ORIENT], inferer)
+
+    assert reading.missing == []
+    assert reading.input.get("blend") == blend
 
 
 def test_an_unknown_inferer_and_postprocessing_are_named() -> None:

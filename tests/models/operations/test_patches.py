@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -85,3 +86,19 @@ def test_a_network_that_fails_ends_the_sliding() -> None:
 
     with pytest.raises(ValueError, match="no answer"):
         slide(np.zeros((8, 50, 16), dtype=np.float32), SLIDING, infer)
+
+
+def test_answers_may_count_all_the_same() -> None:
+    field = np.zeros((8, 16, 40), dtype=np.float32)
+    given = iter(range(100))
+
+    def infer(batch: np.ndarray, group: Sequence[Window]) -> dict[str, np.ndarray]:
+        return {"answer": np.stack([np.full((1, *SLIDING.patch), next(given), np.float32) for _ in group])}
+
+    mean = slide(field, replace(SLIDING, blend="mean"), infer)["answer"][0, 0, 0]
+    windows = [window[2] for window in windows_over(field.shape, SLIDING.patch, SLIDING.overlap)]
+    expected = [
+        np.mean([number for number, window in enumerate(windows) if window.start <= x < window.stop])
+        for x in range(40)
+    ]
+    assert mean == pytest.approx(expected)
