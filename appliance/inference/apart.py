@@ -26,6 +26,7 @@ from appliance.inference.settings import EngineSettings
 _LOOK_SECONDS = 0.2
 _READ_BYTES = 65536
 _LINE_BYTES_MAX = 4 * 2**20
+_SENTENCE_CHARACTERS_MAX, _STAGE_CHARACTERS_MAX = 2000, 80
 _ENDING_SECONDS = 5.0
 _ENDING_LOOK_SECONDS = 0.02
 # What libraries need to be found and devices to be chosen, and nothing else of the parent's.
@@ -71,9 +72,9 @@ def run_apart(task: Mapping[str, Any], bounds: Bounds, heard: Heard | None = Non
                 done: dict[str, Any] = message["done"]
                 return done
             if "error" in message:
-                raise EndedApart(str(message["error"]))
+                raise EndedApart(str(message["error"])[:_SENTENCE_CHARACTERS_MAX])
             if heard is not None:
-                heard(float(message["share"]), str(message["stage"]))
+                heard(message["share"], str(message.get("stage", ""))[:_STAGE_CHARACTERS_MAX])
         raise EndedApart(_how_it_ended(process))
     finally:
         _end(process)
@@ -136,7 +137,9 @@ def _message(line: bytes | bytearray) -> dict[str, Any]:
         message = json.loads(line)
     except ValueError as error:
         raise EndedApart("It said something that is not an answer.") from error
-    if not isinstance(message, dict) or not message.keys() & {"done", "error", "share"}:
+    if not isinstance(message, dict) or not (
+        isinstance(message.get("done"), dict) or "error" in message or isinstance(message.get("share"), float)
+    ):
         raise EndedApart("It said something that is not an answer.")
     return message
 

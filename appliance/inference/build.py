@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from appliance.core import log
 from appliance.core.clock import SYSTEM
-from appliance.disk.durable import make_folder
+from appliance.disk.durable import DiskFault, NoSpace, make_folder
 from appliance.inference.apart import Bounds, EndedApart, run_apart, settings_apart
 from appliance.inference.engine import BuildProgress, BuildReport, EnginePlan, InferenceError
 from appliance.inference.makers import Maker
@@ -50,9 +51,9 @@ def build_kept(
             report = build_into(name, craft, plan, settings=settings, folder=folder, progress=progress)
         except InferenceError as error:
             failed = replace(_sidecar(name, plan, BuildReport()), failure=error.sentence)
-            shutil.rmtree(folder)
             # What counts is why it failed, and not that this cannot be written down.
-            with suppress(InferenceError):
+            with suppress(InferenceError, OSError, DiskFault, NoSpace):
+                shutil.rmtree(folder)
                 store.keep(make_folder(folder), failed)
             raise
         return store.keep(folder, _sidecar(name, plan, report))
@@ -102,7 +103,7 @@ def build_into(
         answer = run_apart(
             _task(craft, plan, settings, folder), _bounds(settings, folder), _told(said, progress)
         )
-        report = BuildReport(files=_checked(folder, answer["files"]), details=answer["details"])
+        report = _report(folder, answer)
     except EndedApart as error:
         _log.error("engine.build_failed", **said, reason=str(error))
         raise InferenceError("inference.build", f"The engine could not be built. {error}") from error
@@ -145,13 +146,16 @@ def _told(said: dict[str, str], progress: BuildProgress | None) -> BuildProgress
     return told
 
 
-def _checked(folder: Path, files: Sequence[str]) -> tuple[str, ...]:
+def _report(folder: Path, answer: Mapping[str, Any]) -> BuildReport:
     """Hold the builder to what it reported: plain files in the folder, all of them and no others."""
+    files, details = answer.get("files"), answer.get("details")
+    if not isinstance(files, list) or not isinstance(details, dict):
+        raise EndedApart("It said something that is not an answer.")
     present = {path.name: path for path in folder.iterdir()}
     if SIDECAR in present or not files:
         raise EndedApart("It left no file it may keep.")
-    if set(files) != present.keys():
+    if sorted(map(str, files)) != sorted(present):
         raise EndedApart("It left other files than it reported.")
     if any(path.is_symlink() or not path.is_file() for path in present.values()):
         raise EndedApart("It left something that is not a plain file.")
-    return tuple(files)
+    return BuildReport(files=tuple(present), details=details)

@@ -32,4 +32,4 @@ def _apart(craft: Maker, settings: EngineSettings) -> Probe:
         answer = run_apart(task, bounds)
     except EndedApart as error:
         return Probe(ok=False, reason=f"asking for its device failed: {error}".rstrip("."))
-    return Probe(ok=bool(answer["ok"]), reason=str(answer["reason"]))
+    return Probe(ok=answer.get("ok") is True, reason=str(answer.get("reason", "")))

@@ -211,7 +211,7 @@ class EngineStore:
                 yield
         except TimeoutError as error:
             raise InferenceError("inference.build", "Another build on this box does not end.") from error
-        except OSError as error:
+        except (OSError, DiskFault, NoSpace) as error:
             raise _unwritable("inference.build", error) from error
 
     def _sweep(self) -> None:

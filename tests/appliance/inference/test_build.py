@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from appliance.inference.apart import EndedApart, _message
 from appliance.inference.build import build_into, build_kept
 from appliance.inference.engine import EnginePlan, InferenceError
 from appliance.inference.limits import InferenceLimits
@@ -135,3 +136,12 @@ def test_a_build_that_failed_leaves_the_reason_and_no_file(package, settings):
     assert kept is not None
     assert kept.sidecar.failure == "The engine could not be built. Operator Foo is not known."
     assert os.listdir(kept.folder) == ["sidecar.json"]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [b"{", b"[]", b"1", b"{}", b'{"done": 1}', b'{"share": "x"}', b'{"stage": "x"}', b"\xff"],
+)
+def test_what_is_no_answer_is_refused(said):
+    with pytest.raises(EndedApart, match="not an answer"):
+        _message(said)
