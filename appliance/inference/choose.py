@@ -14,7 +14,7 @@ from appliance.inference.engine import BuildProgress, Engine, InferenceError
 from appliance.inference.gate import GoldenGate
 from appliance.inference.life import Life, NotBuilt
 from appliance.inference.limits import InferenceLimits
-from appliance.inference.makers import MAKERS, Maker, Makers
+from appliance.inference.makers import MAKERS, Maker, Makers, craft_of
 from appliance.inference.settings import EngineSettings
 from models.package import Package
 
@@ -32,11 +32,17 @@ holds for the engine that serves already. Never raises InferenceError.
 
 @dataclass(frozen=True, kw_only=True)
 class Opened:
-    """A loaded engine, why no better one runs, and how a better one may be had later, if there is one."""
+    """A loaded engine, why no better one runs, and how a better one may be had later, if there is one.
+
+    Attributes:
+        upgrade: builds the better engines; called once.
+        again: asks the remote engines that were passed over whether they are back; called now and then.
+    """
 
     engine: Engine
     stepped_down: str | None
     upgrade: Upgrade | None = None
+    again: Upgrade | None = None
 
 
 def open_engine(
@@ -102,6 +108,7 @@ def _life(
 def _first(life: Life, wanted: Sequence[str], *, may_build: bool) -> Opened:
     passed_over: dict[str, str] = {}
     to_build: list[str] = []
+    remote: list[str] = []
     for name in wanted:
         try:
             engine = life.serving(name, may_build=may_build)
@@ -110,9 +117,15 @@ def _first(life: Life, wanted: Sequence[str], *, may_build: bool) -> Opened:
             passed_over[name] = _BEING_BUILT
         except InferenceError as error:
             passed_over[name] = error.sentence
+            craft = craft_of(name, life.makers)
+            remote += [name] if craft is not None and not craft.local else []
         else:
-            upgrade = _upgrade(life, to_build, passed_over, engine) if to_build else None
-            return Opened(engine=engine, stepped_down=_stepped_down(engine, passed_over), upgrade=upgrade)
+            return Opened(
+                engine=engine,
+                stepped_down=_stepped_down(engine, passed_over),
+                upgrade=_upgrade(life, to_build, passed_over, engine) if to_build else None,
+                again=_upgrade(life, remote, passed_over, engine) if remote and not to_build else None,
+            )
     raise _NoneServes(passed_over, to_build)
 
 

@@ -26,8 +26,8 @@ class InferenceError(Exception):
     """A network could not be loaded or run: a fixed word for the log and a sentence for people.
 
     Words: inference.load, inference.build, inference.failed, inference.deadline, inference.golden,
-    inference.parity, inference.memory, inference.quarantined, inference.crashed, inference.reduce,
-    inference.no_engine.
+    inference.parity, inference.memory, inference.quarantined, inference.crashed, inference.busy,
+    inference.closed, inference.cancelled, inference.reduce, inference.no_engine.
     """
 
     def __init__(self, word: str, sentence: str) -> None:
@@ -37,8 +37,8 @@ class InferenceError(Exception):
         self.sentence = sentence
 
     def __reduce__(self) -> tuple[type[InferenceError], tuple[str, str]]:
-        """Cross a process as what it is made of, not as its text."""
-        return type(self), (self.word, self.sentence)
+        """Cross a process as word and sentence; what a kind of it knows besides stays behind."""
+        return InferenceError, (self.word, self.sentence)
 
 
 @dataclass(frozen=True, kw_only=True)

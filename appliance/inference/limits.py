@@ -49,6 +49,7 @@ class InferenceLimits:
         tensors_bytes_max: shared memory for the inputs of one call, and for its outputs.
         output_lines_max, output_line_length_max: what a child prints that is told; all of it is counted.
         queue_calls_max: calls that wait for one model; one more is refused.
+        remote_again_seconds: after which a remote engine that was passed over is asked again.
         remote_calls_max: calls that one remote server gets at once, which joins them itself.
         memory_reserve_bytes: left to everything else where the site does not say what models may hold.
         memory_wait_seconds_max: how long a model waits for the memory of others that are in use.
@@ -100,6 +101,7 @@ class InferenceLimits:
     output_lines_max: int = 20
     output_line_length_max: int = 200
     queue_calls_max: int = 64
+    remote_again_seconds: float = 60.0
     remote_calls_max: int = 8
     memory_reserve_bytes: int = 512 * 2**20
     memory_wait_seconds_max: float = 600.0

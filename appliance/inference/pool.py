@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from itertools import count
 
@@ -41,11 +41,16 @@ class _State(Enum):
 
 @dataclass(eq=False, kw_only=True)
 class _Serving:
-    """A loaded engine with the queue before it. It goes when it is `retired` and nobody sits there."""
+    """A loaded engine with the queue before it. It goes when it is `retired` and nobody sits there.
+
+    `again` asks whether a better engine that is remote has come back; it was last asked `asked_at`.
+    """
 
     engine: Engine
     batcher: Batcher
     stepped_down: str | None
+    again: Upgrade | None = None
+    asked_at: float = field(default_factory=time.monotonic)
     users: int = 0
     retired: bool = False
 
@@ -147,7 +152,7 @@ class Pool:
             serving.end()
             raise _closed()
         if upgrade is not None:
-            threading.Thread(target=self._upgrade, args=(model, upgrade), name="upgrade", daemon=True).start()
+            self._beside(model, upgrade)
         return serving
 
     def _find_or_begin(self, package: Package) -> tuple[_Model, _Serving | None]:
@@ -176,6 +181,8 @@ class Pool:
             serving.users -= 1
             model = self._models.get(package.digest)
             ends = serving.retired and not serving.users
+            again = None if model is None or model.serving is not serving else self._due(serving)
+            asking = model
             if model is not None and model.serving is serving and serving.batcher.crashed and model.idle:
                 model.state = _State.LEAVING
             else:
@@ -185,6 +192,19 @@ class Pool:
             self._put_away(model)
         elif ends:
             serving.end()
+        elif again is not None and asking is not None:
+            self._beside(asking, again)
+
+    def _due(self, serving: _Serving) -> Upgrade | None:
+        """Say whether it is time to ask again for a better engine that was not there."""
+        now = time.monotonic()
+        if serving.again is None or now - serving.asked_at < self._limits.remote_again_seconds:
+            return None
+        serving.asked_at = now
+        return serving.again
+
+    def _beside(self, model: _Model, upgrade: Upgrade) -> None:
+        threading.Thread(target=self._upgrade, args=(model, upgrade), name="upgrade", daemon=True).start()
 
     def _admit(self, model: _Model, needed_bytes: int) -> None:
         """Wait until there is room for a model, putting others away that nobody uses.
@@ -238,7 +258,9 @@ class Pool:
         except BaseException:
             opened.engine.unload()
             raise
-        return self._serving(opened.engine, footprint, opened.stepped_down), opened.upgrade
+        serving = self._serving(opened.engine, footprint, opened.stepped_down)
+        serving.again = opened.again
+        return serving, opened.upgrade
 
     def _warm(self, package: Package, engine: Engine, footprint: Footprint) -> None:
         start = time.monotonic()

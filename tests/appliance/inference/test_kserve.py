@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 
 from appliance.cli.app import app
 from appliance.demo.box import free_ports
-from appliance.inference.choose import open_engine
+from appliance.inference.choose import open_engine, open_now
 from appliance.inference.engine import Engine, InferenceError
 from appliance.inference.kserve import KServe
 from appliance.inference.kserve.contract import differences, version_on
@@ -31,11 +31,14 @@ from appliance.inference.kserve.export import export
 from appliance.inference.kserve.http import HttpWire
 from appliance.inference.kserve.wire import Answer, Question, Trouble, WireFault
 from appliance.inference.limits import InferenceLimits
+from appliance.inference.memory import Budget
 from appliance.inference.onnx_file import read_network
+from appliance.inference.pool import Pool
 from appliance.inference.settings import EngineSettings
 from models.catalogue import shipped
 from models.package import Package, open_package
 from tests.appliance.inference.given import bands, doubling, network, package_of
+from tests.system.waiting import until
 from tests.triton.repository import put
 from tests.triton.server import Triton
 
@@ -378,6 +381,26 @@ class TestLoss:
         engine.load(engine.plan(package))
         assert "labels" in engine.infer(image(), deadline_seconds=20)
         engine.unload()
+
+    def test_a_server_that_is_back_takes_over_from_the_processor(self, triton: Triton, store: Path):
+        package = bands()
+        put(triton.repository, package)
+        given = replace(settings(triton.urls["grpc"], remote_again_seconds=0.0), store=store)
+        pool = Pool(
+            lambda package: open_now(package, ["kserve", "cpu"], settings=given),
+            limits=given.limits,
+            budget=Budget(bytes_max=None, reserve_bytes=0, available=lambda: None),
+        )
+
+        def on_the_server() -> bool:
+            with pool.seat(package) as seat:
+                return seat.name == "kserve" and seat.stepped_down is None
+
+        with closing(pool):
+            triton.kill()
+            assert not on_the_server()
+            triton.start()
+            until(on_the_server, seconds=60, what="the server takes over")
 
     @both_ways
     def test_a_model_taken_off_the_server_is_lost(self, triton: Triton, tmp_path: Path, way: str):

@@ -139,8 +139,13 @@ def test_every_part_ends_in_one_list() -> None:
 
 
 def test_blending_that_differs_is_named_by_its_parameter() -> None:
-    inferer = {"_target_": "SlidingWindowInferer", "roi_size": [32, 32, 32], "padding_mode": "reflect"}
-    inferer |= {"mode": "gaussian", "sigma_scale": 0.25}
+    inferer: dict[str, Any] = {
+        "_target_": "SlidingWindowInferer",
+        "roi_size": [32, 32, 32],
+        "padding_mode": "reflect",
+        "mode": "gaussian",
+        "sigma_scale": 0.25,
+    }
 
     assert [one.name for one in _read([ORIENT], inferer).missing] == [
         "SlidingWindowInferer.sigma_scale",
