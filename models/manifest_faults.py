@@ -1,6 +1,6 @@
 """Say pydantic's findings in words a model developer understands, each with the key it belongs to."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -47,7 +47,15 @@ _STEP_LISTS = ("prepare", "interpret")
 
 def in_words(error: ValidationError) -> list[str]:
     """Give one sentence per fault: "input.batch is 0; it must be 1 or more"."""
-    return [f"{_place(fault)} {_what(fault)}" for fault in error.errors()]
+    faults = error.errors()
+    return [f"{_place(fault)} {_what(fault)}" for fault in faults if not _follows(fault, faults)]
+
+
+def _follows(fault: ErrorDetails, faults: Sequence[ErrorDetails]) -> bool:
+    """Say whether a list is only too short because entries of it are wrong, which is said by itself."""
+    where = fault["loc"]
+    inside = (one["loc"] for one in faults if len(one["loc"]) > len(where))
+    return fault["type"] == "too_short" and any(loc[: len(where)] == where for loc in inside)
 
 
 def _what(fault: ErrorDetails) -> str:

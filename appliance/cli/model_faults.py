@@ -1,12 +1,13 @@
 """Everything that is wrong with a package, found in one go and said to the one who makes it.
 
-Looks at the files, the manifest, the network, coded concepts and units, the memory a box has, and last at
-what the network answers to the golden cases.
+Looks at the files, the manifest, its condition, the network, coded concepts and units, the memory a box has,
+and last at what the network answers to the golden cases.
 """
 
 from __future__ import annotations
 
 import tempfile
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,14 +15,17 @@ from pathlib import Path
 from appliance.core import coded, log
 from appliance.inference.choose import open_engine
 from appliance.inference.engine import InferenceError
+from appliance.routes.expression import ExpressionError, compile_condition
 from models.archive import ArchiveError, unpack
+from models.findings import Code
 from models.importing.graph import GraphError, read_graph
 from models.labels import codes_of
 from models.limits import PackageLimits
-from models.manifest import Manifest, ManifestError, load
+from models.manifest import MANIFEST_BYTES_MAX, Manifest, ManifestError, load
 from models.package import MANIFEST, Package, PackageError, open_package
 
 _MIB = 1 << 20
+_CODE_KEYS = {"value", "scheme", "meaning"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,10 +69,13 @@ def _check(folder: Path, budget_bytes: int | None) -> Findings:
     found = _Found()
     package = _opened(folder, found)
     manifest = package.manifest if package else _manifest(folder)
+    if manifest is None:
+        when, codes = _as_written(folder)
+    else:
+        when, codes = manifest.accepts.when, list(codes_of(manifest))
+    found.faults += [f"{MANIFEST}: {fault}" for fault in (*_condition_faults(when), *coded.faults(codes))]
+    found.hints += [f"{doubt}; make sure of it" for doubt in coded.doubts(codes)]
     if manifest is not None:
-        codes = list(codes_of(manifest))
-        found.faults += [f"{MANIFEST}: {fault}" for fault in coded.faults(codes)]
-        found.hints += [f"{doubt}; make sure of it" for doubt in coded.doubts(codes)]
         found.faults += _memory_faults(manifest, budget_bytes)
     if package is None:
         _look_at_network(folder, manifest, found)
@@ -96,12 +103,48 @@ def _manifest(folder: Path) -> Manifest | None:
         return None
 
 
+def _as_written(folder: Path) -> tuple[str, list[tuple[str, Code]]]:
+    """Read condition and codes of a manifest that has faults elsewhere, so that these are told with them."""
+    path = folder / MANIFEST
+    try:
+        if path.stat().st_size > MANIFEST_BYTES_MAX:
+            return "", []
+        said = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return "", []
+    accepts = said.get("accepts")
+    when = accepts.get("when") if isinstance(accepts, dict) else None
+    return (when if isinstance(when, str) else ""), list(_written_codes(said, ""))
+
+
+def _written_codes(said: object, where: str) -> Iterator[tuple[str, Code]]:
+    if isinstance(said, list):
+        for number, one in enumerate(said, start=1):
+            yield from _written_codes(one, f"{where}[{number}]")
+    if not isinstance(said, dict):
+        return
+    if said.keys() == _CODE_KEYS and all(isinstance(one, str) and one for one in said.values()):
+        yield where, Code(**said)
+        return
+    for key, one in said.items():
+        yield from _written_codes(one, f"{where}.{key}".lstrip("."))
+
+
+def _condition_faults(when: str) -> Iterator[str]:
+    if not when.strip():
+        return
+    try:
+        compile_condition(when)
+    except ExpressionError as error:
+        yield f"accepts.when: {error}"
+
+
 def _memory_faults(manifest: Manifest, budget_bytes: int | None) -> Iterator[str]:
     needed = manifest.resources.memory_mib
     if budget_bytes is not None and needed * _MIB > budget_bytes:
         yield (
             f"{MANIFEST}: resources.memory_mib is {needed}; this site gives its models "
-            f"{budget_bytes // _MIB} MiB ([inference] memory_gib)"
+            f"{budget_bytes // _MIB} MiB ([inference] memory_gib, else what the machine has)"
         )
 
 

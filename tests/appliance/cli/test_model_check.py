@@ -78,6 +78,32 @@ def test_ten_faults_are_all_reported(tmp_path: Path) -> None:
     assert len(told["faults"]) >= 10
 
 
+def test_faults_of_every_kind_are_told_in_one_go(tmp_path: Path) -> None:
+    """A key, a condition and a code: none waits until the others are right."""
+    folder = _bent(
+        tmp_path,
+        (r"^overlap = .*", "overlap = 1.5"),
+        (r"^threshold = .*", "threshold = 1.5"),
+        (r"^when = .*", "when = 'Modalty == \"CT\"'"),
+        (r'(type = \{ value = )"[0-9A-Za-z]+"', r'\1"10200004"'),
+    )
+
+    told = json.loads(_run("check", folder, "--json").stdout)["faults"]
+
+    for words in ("input.overlap", "interpret[1].threshold", "did you mean Modality", "means 'Liver'"):
+        assert any(words in fault for fault in told), (words, told)
+    assert not any("interpret has 0 entries" in fault for fault in told), "there is one, and it has a fault"
+
+
+def test_a_condition_with_a_misspelt_keyword_is_a_fault(tmp_path: Path) -> None:
+    folder = _bent(tmp_path, (r"^when = .*", "when = 'Modalty == \"CT\"'"))
+
+    done = _run("check", folder)
+
+    assert done.exit_code == 1
+    assert "accepts.when: Modalty" in done.output
+
+
 def test_a_concept_and_a_network_that_do_not_fit_are_reported_together(tmp_path: Path) -> None:
     folder = _bent(tmp_path, (r'(type = \{ value = )"[0-9A-Za-z]+"', r'\1"10200004"'))
     networks.saved(networks.two_classes(), folder / "model.onnx")
