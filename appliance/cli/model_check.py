@@ -9,6 +9,7 @@ import typer
 
 from appliance.cli.model_faults import Findings, faults_of
 from appliance.cli.terms import BAD_USE, JsonOption, err, fail, out, print_json, read_config
+from appliance.sync.proof import room_bytes
 from models.package import PackageError, pack
 
 
@@ -64,7 +65,4 @@ def pack_package(
 
 
 def _budget_bytes(config: Path | None) -> int | None:
-    if config is None:
-        return None
-    memory_gib = read_config(config).inference.memory_gib
-    return None if memory_gib is None else int(memory_gib * 2**30)
+    return None if config is None else room_bytes(read_config(config))

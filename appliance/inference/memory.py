@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,13 +40,35 @@ def machine_available_bytes(
     return min(known) if known else None
 
 
+def machine_bytes(meminfo: Path = Path("/proc/meminfo"), cgroup: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """Give all the machine has, within the bound of this process's group; None where it does not say."""
+    whole, ours = _kib_of(meminfo, "MemTotal"), _group_bound(cgroup)
+    known = [amount for amount in (whole, ours and ours[0]) if amount is not None]
+    return min(known) if known else None
+
+
+def largest_bytes(engines: Collection[str]) -> int | None:
+    """Give what no model may exceed where the site sets no bound; None where nothing is known.
+
+    What a device has may be more than the machine has, so where one is used its driver decides at loading.
+    """
+    if _ON_A_DEVICE.intersection(engines):
+        return None
+    return machine_bytes()
+
+
 def private_bytes(pid: int) -> int:
     """Give the memory that only this process holds, no shared libraries or tensors; 0 when it is gone."""
     return _kib_of(Path(f"/proc/{pid}/status"), "RssAnon") or 0
 
 
 def _group_available_bytes(root: Path) -> int | None:
-    """Read the bound of the control group (version 2) this process is in, and what is left of it."""
+    group = _group_bound(root)
+    return None if group is None else max(group[0] - group[1], 0)
+
+
+def _group_bound(root: Path) -> tuple[int, int] | None:
+    """Read the bound of the control group (version 2) this process is in, and what is used of it."""
     try:
         own = Path("/proc/self/cgroup").read_text(encoding="ascii").partition("0::")[2].split("\n")[0]
         folder = root / own.lstrip("/")
@@ -54,7 +76,7 @@ def _group_available_bytes(root: Path) -> int | None:
         used = int((folder / "memory.current").read_text(encoding="ascii"))
     except (OSError, ValueError):
         return None
-    return None if bound == "max" else max(int(bound) - used, 0)
+    return None if bound == "max" else (int(bound), used)
 
 
 def _kib_of(path: Path, key: str) -> int | None:

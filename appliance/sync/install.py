@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from appliance.core import log
+from appliance.core import coded, log
 from appliance.core.packages import every_package, open_installed
 from appliance.disk.durable import DiskFault, NoSpace, make_folder
 from appliance.disk.space import Floor
@@ -25,6 +25,7 @@ from appliance.ledger.versions import Arrival, OtherDigest, Version
 from appliance.routes.expression import ExpressionError, compile_condition
 from appliance.sync.box import ModelBox, Refused
 from appliance.sync.proof import Evidence, Unproved, prove
+from models.labels import codes_of
 from models.package import MANIFEST, Package, PackageError, open_package
 
 _log = log.get("models")
@@ -107,12 +108,13 @@ def _taken_in(box: ModelBox, package: Package, path: Path, progress: BuildProgre
 
 
 def _faults(box: ModelBox, package: Package, arrival: Arrival) -> list[str]:
-    """List what speaks against a sound package here: a condition that is none, a number that is taken."""
+    """List what speaks against a sound package here: a condition or code that is none, a number taken."""
     faults = []
     try:
         compile_condition(package.manifest.accepts.when)
     except ExpressionError as error:
         faults.append(f"{MANIFEST}: accepts.when: {error}")
+    faults += [f"{MANIFEST}: {fault}" for fault in coded.faults(codes_of(package.manifest))]
     with box.ledger.read() as tx:
         taken = versions.taken_by(tx, arrival)
     beside = (

@@ -15,14 +15,15 @@ from appliance.inference.choose import open_engine
 from appliance.inference.engine import BuildProgress, Engine, InferenceError
 from appliance.inference.gate import GoldenGate, Refused
 from appliance.inference.makers import MAKERS
+from appliance.inference.memory import largest_bytes
 from appliance.inference.parity import Verdict
-from appliance.inference.process import hosted
+from appliance.inference.process import REMOTE, hosted
 from appliance.inference.reference import Reference
 from appliance.inference.settings import settings_of
 from appliance.sync.limits import DEFAULT
 from models.package import Package
 
-_MIB_PER_GIB = 1024
+_MIB = 1 << 20
 _STAGE = "golden cases"
 Evidence = dict[str, Any]
 
@@ -117,10 +118,20 @@ def prove(
 
 def memory_fault(package: Package, config: Config) -> str | None:
     """Say why a package is too large for this site, if it is."""
-    allowed_gib = config.inference.memory_gib
-    needed_mib = package.manifest.resources.memory_mib
-    if allowed_gib is None or needed_mib <= allowed_gib * _MIB_PER_GIB:
+    needed_mib, room = package.manifest.resources.memory_mib, room_bytes(config)
+    if room is None or needed_mib * _MIB <= room:
         return None
+    if config.inference.memory_gib is None:
+        return f"It needs {needed_mib} MiB of memory; this machine has {room // _MIB} MiB."
+    allowed_gib = config.inference.memory_gib
     return (
         f"It needs {needed_mib} MiB of memory; inference.memory_gib of this site allows {allowed_gib:g} GiB."
     )
+
+
+def room_bytes(config: Config) -> int | None:
+    """Give what a single model may need on this site; None where nothing here bounds it."""
+    section = config.inference
+    if section.memory_gib is not None:
+        return int(section.memory_gib * 2**30)
+    return None if REMOTE.issuperset(section.engines) else largest_bytes(section.engines)

@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 
 from appliance.inference import memory
-from appliance.inference.memory import Budget, available_bytes, machine_available_bytes, private_bytes
+from appliance.inference.memory import (
+    Budget,
+    available_bytes,
+    largest_bytes,
+    machine_available_bytes,
+    machine_bytes,
+    private_bytes,
+)
 
 MIB = 1 << 20
 
@@ -32,6 +39,14 @@ def test_the_bound_of_a_control_group_counts(tmp_path: Path):
     for bound, left in (("max", 4), (str(3 * MIB), 1), (str(MIB), 0)):
         (group / "memory.max").write_text(f"{bound}\n")
         assert machine_available_bytes(meminfo, tmp_path) == left * MIB
+
+
+def test_the_machine_bounds_what_runs_on_it_and_a_device_answers_for_itself():
+    whole = machine_bytes()
+    assert whole is not None
+    assert MIB < whole <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert largest_bytes(["openvino", "cpu"]) == whole
+    assert largest_bytes(["cuda", "cpu"]) is None
 
 
 def test_a_machine_that_does_not_say_bounds_nothing(tmp_path: Path):

@@ -97,6 +97,16 @@ def no_condition(folder: Path) -> Path:
     return packages.bands(folder, changes={f"when = '{text}'": "when = 'Modalty == \"CT\"'"})
 
 
+def no_concept(folder: Path) -> Path:
+    value = packages.shipped().manifest.answers[0].labels[0].type.value
+    return packages.bands(folder, changes={f'value = "{value}"': 'value = "10200004"'})
+
+
+def larger_than_any_machine(folder: Path) -> Path:
+    mib = packages.shipped().manifest.resources.memory_mib
+    return packages.bands(folder, changes={f"memory_mib = {mib}": "memory_mib = 900000000"})
+
+
 def too_large(folder: Path) -> Path:
     mib = packages.shipped().manifest.resources.memory_mib
     return packages.bands(folder, changes={f"memory_mib = {mib}": "memory_mib = 70000"})
@@ -121,6 +131,7 @@ BROKEN: list[Case] = [
     (many_faults, r"unknown_9"),
     (outside, r"weights"),
     (no_condition, r"accepts\.when"),
+    (no_concept, r"10200004 SCT means 'Liver'"),
     (too_large, r"needs 70000 MiB of memory; inference\.memory_gib of this site allows 64 GiB"),
     (number_taken, r"already with the digest sha256:\w{64}; this package has sha256:\w{64}"),
     (broken_zip, r"broken\.zip"),
@@ -139,6 +150,15 @@ def test_a_broken_package_leaves_its_reasons_and_no_file(make_box, tmp_path: Pat
     assert (row.state, row.source, files(box)) == (VersionState.REJECTED, path.name, [])
     assert row.evidence["faults"]
     assert str(tmp_path) not in str(row.evidence)
+    assert box.catalogue().serving()[packages.NAME].digest == packages.shipped().digest
+
+
+def test_a_model_larger_than_the_machine_is_refused_where_the_site_says_nothing(
+    box: ModelBox, tmp_path: Path
+):
+    assert box.config.inference.memory_gib is None
+    with pytest.raises(Refused, match=r"needs 900000000 MiB of memory; this machine has \d+ MiB"):
+        install(box, larger_than_any_machine(tmp_path))
     assert box.catalogue().serving()[packages.NAME].digest == packages.shipped().digest
 
 
