@@ -36,8 +36,9 @@ def init(
         fail(f"{file} cannot be written: {error.strerror}")
     with os.fdopen(handle, "w", encoding="utf-8") as stream:
         stream.write(text)
-    out.print(f"{file} is written. Edit [site], [[peers]] and [[routes]], then: readside check-config {file}")
-    out.print(f"Console user: {user}")
+    edit = "Edit [site], [[peers]] and [[routes]], then: readside check-config"
+    out.print(f"{file} is written. {edit} {file}", markup=False)
+    out.print(f"Console user: {user}", markup=False)
     out.print(f"Password, shown only now: {word}", markup=False)
 
 
@@ -56,7 +57,7 @@ def check_config(
         for fault in faults:
             err.print(f"{file.name}: {fault}", markup=False)
     else:
-        out.print(f"{file} is sound.")
+        out.print(f"{file} is sound.", markup=False)
     if faults:
         raise typer.Exit(BAD_USE)
 
