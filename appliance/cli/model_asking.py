@@ -51,7 +51,7 @@ def _list_missing(missing: Sequence[Question], *, as_json: bool) -> None:
         return
     err.print("Not known, and not to be read from the network:", markup=False)
     for question in missing:
-        err.print(f"  {question.key}: {question.words.splitlines()[0]}", markup=False)
+        err.print(f"  {question.key}: {' '.join(question.words.split())}", markup=False)
     err.print("Answer them in a TOML file: --questions prints one, --answers FILE reads it.", markup=False)
 
 

@@ -54,6 +54,8 @@ def read_bundle(folder: Path, *, network: Path | None = None, limits: ImportLimi
         BundleError: a configuration is missing or unreadable, or there is no one ONNX file.
     """
     limits = limits or ImportLimits()
+    if not folder.is_dir():
+        raise BundleError([f"{folder.name}: there is no such folder"])
     if not (folder / INFERENCE).is_file() and _yaml(folder):
         raise BundleError([f"{INFERENCE} is needed; YAML is not read. Write {_yaml(folder)} as JSON first"])
     metadata = read_json(folder / METADATA, limits)

@@ -57,6 +57,8 @@ def read_json(path: Path, limits: ImportLimits) -> Mapping[str, Any]:
         if path.stat().st_size > limits.config_bytes_max:
             raise BundleError([f"{where}: more than {limits.config_bytes_max} bytes"])
         value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise BundleError([f"{where}: is missing; a bundle has it"]) from error
     except (OSError, ValueError, RecursionError) as error:
         raise BundleError([f"{where}: cannot be read as JSON ({type(error).__name__})"]) from error
     if not isinstance(value, dict):

@@ -93,6 +93,16 @@ def test_answers_of_the_wrong_kind_are_faults(wrong: dict[str, Any], fault: str,
     assert not (tmp_path / "out").exists()
 
 
+def test_what_is_missing_is_said_in_whole_sentences(tmp_path: Path) -> None:
+    networks.saved(networks.two_classes(), tmp_path / "net.onnx")
+
+    done = _run("import", tmp_path / "net.onnx", "--out", tmp_path / "net")
+
+    assert done.exit_code == 2
+    assert "  window: " in done.output
+    assert "leave this out and write [[prepare]] steps as a manifest has them." in done.output
+
+
 def test_the_questions_can_be_printed_and_are_toml(tmp_path: Path) -> None:
     file = networks.saved(networks.two_classes(), tmp_path / "net.onnx")
 
@@ -320,3 +330,11 @@ def test_a_bundle_without_a_network_says_how_to_give_one(tmp_path: Path) -> None
     assert without.exit_code == 2
     assert "--onnx" in without.output
     assert given.exit_code == 0, given.output
+
+
+def test_a_bundle_that_is_none_says_what_is_missing(tmp_path: Path) -> None:
+    absent, empty = _run("import-monai", tmp_path / "no"), _run("import-monai", tmp_path)
+
+    assert (absent.exit_code, empty.exit_code) == (1, 1)
+    assert "no: there is no such folder" in absent.output
+    assert "configs/metadata.json: is missing" in empty.output

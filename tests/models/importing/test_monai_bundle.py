@@ -207,7 +207,7 @@ def test_a_transform_has_several_names(name: str) -> None:
 def test_a_bundle_without_what_is_needed_says_so(tmp_path: Path) -> None:
     configs = tmp_path / "configs"
     configs.mkdir()
-    with pytest.raises(BundleError, match=r"configs/metadata\.json: cannot be read as JSON"):
+    with pytest.raises(BundleError, match=r"configs/metadata\.json: is missing"):
         read_bundle(tmp_path)
     (configs / "inference.yaml").write_text("a: 1\n", encoding="utf-8")
     with pytest.raises(BundleError, match="YAML is not read"):
