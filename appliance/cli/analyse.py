@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 from rich.progress import Progress
 
 from appliance.assemble.gather import digest_of
-from appliance.cli.checks import packages_of, settings_here
+from appliance.cli.checks import no_model, packages_of, settings_here
 from appliance.cli.terms import BAD_USE, JsonOption, err, fail, out, print_json, read_config
 from appliance.core import log
 from appliance.core.config import Config
@@ -65,9 +65,9 @@ def analyse(
     """Run a model on a folder of DICOM files and write its results as DICOM files."""
     log.silence()
     site = None if config is None else read_config(config)
-    packages, _ = packages_of(site)
+    packages, faults = packages_of(site)
     if model not in packages:
-        fail(f"no model is called {model!r}; there are: {', '.join(sorted(packages))}", code=BAD_USE)
+        no_model(model, packages, faults)
     if not folder.is_dir():
         fail(f"{folder} is not a folder", code=BAD_USE)
     content = instances_from_folder(folder)

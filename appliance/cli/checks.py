@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import NoReturn
 
+from appliance.cli.terms import BAD_USE, fail
 from appliance.core.clock import SYSTEM, as_text
 from appliance.core.config import Config, ConfigError, load
 from appliance.core.packages import find_packages
@@ -128,6 +130,14 @@ def packages_of(config: Config | None) -> Found:
         return find_packages(config.models.folders)
 
 
+def no_model(name: str, packages: Collection[str], faults: Sequence[str]) -> NoReturn:
+    """End where no package serves under a name: one that is there and cannot be used is not "unknown"."""
+    reasons = [fault for fault in faults if f" {name} " in fault]
+    if reasons:
+        fail("; ".join(reasons))
+    fail(f"no model is called {name!r}; there are: {', '.join(sorted(packages))}", code=BAD_USE)
+
+
 def _clock(config: Config | None) -> Check:
     now = SYSTEM.now()
     if now < _EPOCH_MIN:
@@ -231,10 +241,16 @@ def _engine(name: str, settings: EngineSettings) -> Check:
     return sound(what, "can run here")
 
 
+def _mending(fault: str) -> str:
+    if "as installed" in fault:
+        return "install it again from its package: readside model install PACKAGE"
+    return "readside model check FOLDER tells all that is wrong with a package"
+
+
 def _models(found: Found, engines: Sequence[str], settings: EngineSettings) -> Iterator[Check]:
     packages, faults = found
     for fault in faults:
-        yield wrong("models", fault, "readside model check FOLDER tells all that is wrong with a package")
+        yield wrong("models", fault, _mending(fault))
     for package in packages.values():
         yield _model(package, engines, settings)
 

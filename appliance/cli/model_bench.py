@@ -12,7 +12,7 @@ import typer
 from rich.table import Table
 
 from appliance.cli.bench_plot import PlotLacking, plot
-from appliance.cli.checks import packages_of
+from appliance.cli.checks import no_model, packages_of
 from appliance.cli.terms import BAD_USE, JsonOption, err, fail, out, print_json, read_config
 from appliance.core import log
 from appliance.inference.choose import MAKERS, open_engine
@@ -89,9 +89,9 @@ def _package(model: str, config: Path | None) -> Package:
             return open_package(Path(model))
         except (PackageError, ManifestError) as error:
             fail("; ".join(error.faults))
-    packages, _ = packages_of(None if config is None else read_config(config))
+    packages, faults = packages_of(None if config is None else read_config(config))
     if model not in packages:
-        fail(f"no model is called {model!r}; there are: {', '.join(sorted(packages))}", code=BAD_USE)
+        no_model(model, packages, faults)
     return packages[model]
 
 

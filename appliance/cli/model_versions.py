@@ -32,6 +32,7 @@ from appliance.inference.engine import BuildProgress
 from appliance.ledger import inventory
 from appliance.ledger.catalogue import Catalogue
 from appliance.ledger.inventory import Line
+from appliance.ledger.states import VersionState
 from appliance.sync import activate as changes
 from appliance.sync.activate import Change
 from appliance.sync.box import ModelBox, Refused
@@ -74,7 +75,7 @@ def install(
         out.print("Its files had been changed; they are right again.")
     if change is not None:
         _say(change)
-    else:
+    elif row.state is not VersionState.ACTIVE:
         out.print(f"Let it serve with: readside model activate {row.name} {row.version}", markup=False)
 
 

@@ -86,6 +86,27 @@ def test_a_refusal_ends_with_1_and_every_reason(site: Path, tmp_path: Path) -> N
         assert told(site, *command, code=1)["faults"]
 
 
+def test_changed_files_are_said_by_every_command_until_the_package_is_installed_again(
+    site: Path, tmp_path: Path
+) -> None:
+    package = packages.bands(tmp_path)
+    told(site, "install", package, "--activate")
+    (card,) = (tmp_path / "box").rglob("MODEL_CARD.md")
+    with card.open("ab") as stream:
+        stream.write(b"x")
+    folder = tmp_path / "images"
+    folder.mkdir()
+    analyse = ("analyse", str(folder), "--model", NAME, "--out", str(tmp_path / "out"))
+    said = CliRunner().invoke(app, [*analyse, "--config", str(site)])
+    assert (said.exit_code, "its files were changed" in said.stderr) == (1, True), said.output
+    assert "its files were changed" in run(site, "bench", NAME).stderr
+    doctor = CliRunner().invoke(app, ["doctor", "--config", str(site)])
+    assert "-> install it again from its package" in doctor.stdout
+    mended = run(site, "install", package)
+    assert "they are right again" in mended.stdout
+    assert "Let it serve with" not in mended.stdout, "it serves"
+
+
 def test_bad_usage_ends_with_2(site: Path, tmp_path: Path) -> None:
     assert run(site, "install", tmp_path / "nothing").exit_code == 2
     assert run(tmp_path / "nothing.toml", "activate", NAME, "1.1.0").exit_code == 2
