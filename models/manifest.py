@@ -6,7 +6,7 @@ Never: looks at the network or at patients' data; the acceptance expression is k
 """
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -31,6 +31,7 @@ from models.operations.strict import Strict
 
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\.onnx$")]
 MANIFEST_BYTES_MAX = 1_000_000
+_ABOUT_NETWORK = ("network", "input", "channels", "output", "format")
 
 
 class Manifest(Strict):
@@ -71,12 +72,16 @@ class Manifest(Strict):
 
 
 class ManifestError(ValueError):
-    """The manifest cannot be used; `faults` lists every reason."""
+    """The manifest cannot be used; `faults` lists every reason.
 
-    def __init__(self, faults: list[str]) -> None:
+    `about_network` holds only what a network's file is held against, where the manifest says that without
+    fault: the file's name, `input`, `channels`, and `output` or `outputs`. Nothing else may be read of it.
+    """
+
+    def __init__(self, faults: list[str], about_network: Manifest | None = None) -> None:
         """Take every fault at once."""
         super().__init__("; ".join(faults))
-        self.faults = faults
+        self.faults, self.about_network = faults, about_network
 
 
 def load(path: Path) -> Manifest:
@@ -105,33 +110,47 @@ def parse(text: str) -> Manifest:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ManifestError([f"not TOML: {error}"]) from error
-    faults = _faults(raw)
+    draft = _draft(raw)
+    faults = _faults(raw, draft)
     if faults:
-        raise ManifestError(faults)
+        raise ManifestError(faults, _about_network(raw, draft, faults))
     return Manifest.model_validate(raw)
 
 
-def _faults(raw: Mapping[str, Any]) -> list[str]:
+def _faults(raw: Mapping[str, Any], draft: Draft) -> list[str]:
     """List what is wrong in each section, then what does not agree among the sections that are right."""
     faults: list[str] = []
     try:
         Manifest.model_validate(raw)
     except ValidationError as error:
         faults += in_words(error)
+    return faults + disagreements(draft)
+
+
+def _draft(raw: Mapping[str, Any]) -> Draft:
     single = _section(Output, raw, "output")
     several = _section(tuple[Output, ...], raw, "outputs")
-    return faults + disagreements(
-        Draft(
-            task=raw.get("task") if isinstance(raw.get("task"), str) else None,
-            accepts=_section(Accepts, raw, "accepts"),
-            input=_section(Input, raw, "input"),
-            prepare=_section(tuple[PrepareStep, ...], raw, "prepare", ()),
-            channels=_section(tuple[Channel, ...], raw, "channels", ()),
-            outputs=several if single is None else (single,),
-            interpret=_section(tuple[InterpretStep, ...], raw, "interpret"),
-            given=tuple(key for key in ("output", "outputs") if key in raw),
-        )
+    return Draft(
+        task=raw.get("task") if isinstance(raw.get("task"), str) else None,
+        accepts=_section(Accepts, raw, "accepts"),
+        input=_section(Input, raw, "input"),
+        prepare=_section(tuple[PrepareStep, ...], raw, "prepare", ()),
+        channels=_section(tuple[Channel, ...], raw, "channels", ()),
+        outputs=several if single is None else (single,),
+        interpret=_section(tuple[InterpretStep, ...], raw, "interpret"),
+        given=tuple(key for key in ("output", "outputs") if key in raw),
     )
+
+
+def _about_network(raw: Mapping[str, Any], draft: Draft, faults: Sequence[str]) -> Manifest | None:
+    """Give what the network is held against, so that its faults are told with those of other sections."""
+    if any(fault.startswith(_ABOUT_NETWORK) for fault in faults):
+        return None
+    if draft.input is None or draft.channels is None or not draft.outputs:
+        return None
+    network = raw.get("network", Manifest.model_fields["network"].default)
+    said = {"network": network, "input": draft.input, "channels": draft.channels}
+    return Manifest.model_construct(**said, output=None, outputs=draft.outputs)
 
 
 def _section(kind: Any, raw: Mapping[str, Any], key: str, missing: Any = None) -> Any:

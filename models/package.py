@@ -65,14 +65,24 @@ def open_package(
     try:
         manifest = load(root / MANIFEST)
     except ManifestError as error:
-        raise PackageError([f"{MANIFEST}: {fault}" for fault in error.faults] + faults) from error
-    network = root / manifest.network
-    # A link is a fault of its own, and what it leads to is never read; nor is more than a package may hold.
-    if not network.is_symlink() and _bytes_of(network) <= limits.bytes_max:
-        faults += faults_of(network, manifest)
+        said = [f"{MANIFEST}: {fault}" for fault in error.faults]
+        network_faults = _network_faults(root, error.about_network, limits) if error.about_network else []
+        raise PackageError(said + faults + network_faults) from error
+    faults += _network_faults(root, manifest, limits)
     if faults:
         raise PackageError(faults)
     return Package(root=root, manifest=manifest, digest=digest_of(root, manifest))
+
+
+def _network_faults(root: Path, manifest: Manifest, limits: PackageLimits) -> list[str]:
+    """Hold the network against what the manifest says of it.
+
+    A link is a fault of its own, and what it leads to is never read; nor is more than a package may hold.
+    """
+    network = root / manifest.network
+    if network.is_symlink() or _bytes_of(network) > limits.bytes_max:
+        return []
+    return faults_of(network, manifest)
 
 
 def _bytes_of(path: Path) -> int:

@@ -95,6 +95,20 @@ def test_faults_of_every_kind_are_told_in_one_go(tmp_path: Path) -> None:
     assert not any("interpret has 0 entries" in fault for fault in told), "there is one, and it has a fault"
 
 
+def test_a_network_is_compared_though_other_sections_have_faults(tmp_path: Path) -> None:
+    folder = _bent(
+        tmp_path,
+        (r'^version = ".*"', 'version = "one"'),
+        (r"^threshold = .*", "threshold = 1.5"),
+        (r'^tensor = ".*"', 'tensor = "nothing"'),
+    )
+
+    told = json.loads(_run("check", folder, "--json").stdout)["faults"]
+
+    for words in ("version is 'one'", "interpret[1].threshold", "model.onnx: has no input 'nothing'"):
+        assert any(words in fault for fault in told), (words, told)
+
+
 def test_a_condition_with_a_misspelt_keyword_is_a_fault(tmp_path: Path) -> None:
     folder = _bent(tmp_path, (r"^when = .*", "when = 'Modalty == \"CT\"'"))
 
