@@ -121,11 +121,18 @@ def _add_verdict(whole: Path, precision: Precision, verdict: Verdict) -> None:
     card.write_text(card.read_text(encoding="utf-8") + words, encoding="utf-8")
 
 
+def _allowed(variant: Package) -> str:
+    """Say what the variant may differ by: it is more than the full network may."""
+    held = variant.manifest.tolerances.model_dump(exclude_none=True)
+    return ", ".join(f"{name} {value:g}" for name, value in held.items())
+
+
 def _report(verdict: Verdict, precision: Precision, target: Path, *, as_json: bool) -> None:
     if as_json:
         print_json({"ok": verdict.ok, "precision": precision, "verdict": verdict.as_json()})
     elif verdict.ok:
         out.print(f"{target} holds the {precision} variant; it agrees in {len(verdict.cases)} golden cases.")
+        out.print(f"  within {_allowed(open_package(target))}", markup=False)
         for case in verdict.cases:
             measures = ", ".join(f"{name} {value:.4g}" for name, value in case.measures.items())
             out.print(f"  {case.name}: {measures}" if measures else f"  {case.name}", markup=False)

@@ -60,7 +60,7 @@ def reduced(network: Path, precision: Precision, *, calibration: Sequence[Tensor
         calibration: inputs the network may be fed, by name; only INT8 looks at them.
 
     Raises:
-        InferenceError: inference.reduce, the tool cannot convert this network.
+        InferenceError: inference.reduce, the tool cannot convert this network, or left it as it was.
     """
     if precision != "fp16" and not calibration:
         raise InferenceError("inference.reduce", "INT8 needs inputs to calibrate with, and there are none.")
@@ -71,6 +71,11 @@ def reduced(network: Path, precision: Precision, *, calibration: Sequence[Tensor
         raise InferenceError(
             "inference.reduce", f"The network cannot be converted to {precision} ({type(error).__name__})."
         ) from error
+    if not _is_reduced(made, precision):
+        raise InferenceError(
+            "inference.reduce",
+            f"Nothing in this network can be calculated in {precision}; it stays as it is.",
+        )
     return made
 
 
@@ -85,6 +90,14 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(before)
+
+
+def _is_reduced(network: bytes, precision: Precision) -> bool:
+    """Look for what the tool should have put into the graph."""
+    graph = onnx.load_from_string(network).graph
+    if precision == "fp16":
+        return any(tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in graph.initializer)
+    return any(node.op_type == "QuantizeLinear" for node in graph.node)
 
 
 def _half(network: Path) -> bytes:

@@ -19,6 +19,7 @@ from models.package import open_package
 
 RUN = CliRunner()
 BANDS = next(path for path in shipped() if path.name == "ct-tissue-bands")
+MARKER = next(path for path in shipped() if path.name == "dx-phantom-marker")
 
 
 def test_two_engines_are_measured_in_one_run_and_drawn(tmp_path: Path):
@@ -61,25 +62,34 @@ def test_what_was_typed_wrong_is_said(arguments: list[str], said: str):
     assert said in done.stderr
 
 
-@pytest.mark.parametrize("precision", ["fp16", "int8-qdq"])
+@pytest.mark.parametrize("precision", ["fp16", "int8-qdq", "int8-qdq-symmetric"])
 def test_a_variant_is_a_package_that_names_what_it_came_from(tmp_path: Path, precision: str):
     target = tmp_path / "variant"
-    done = RUN.invoke(app, ["model", "quantise", str(BANDS), "--precision", precision, "--out", str(target)])
+    done = RUN.invoke(app, ["model", "quantise", str(MARKER), "--precision", precision, "--out", str(target)])
     assert done.exit_code == 0, done.output
     made = open_package(target)
     assert made.manifest.version == f"1.0.0-{precision}"
     assert made.manifest.variant is not None
-    assert made.manifest.variant.of == open_package(BANDS).digest
-    assert made.digest != open_package(BANDS).digest
+    assert made.manifest.variant.of == open_package(MARKER).digest
+    assert made.digest != open_package(MARKER).digest
     verdict = json.loads((target / PARITY).read_text())
     assert verdict["ok"]
     assert len(verdict["cases"]) == len(made.golden_paths())
     assert precision in (target / "MODEL_CARD.md").read_text()
+    assert "within absolute" in done.stdout
     again = RUN.invoke(
         app, ["model", "quantise", str(target), "--precision", precision, "--out", str(tmp_path / "b")]
     )
     assert again.exit_code == 2
     assert "is a variant itself" in again.stderr
+
+
+def test_a_network_with_nothing_to_reduce_is_left_alone(tmp_path: Path):
+    target = tmp_path / "variant"
+    done = RUN.invoke(app, ["model", "quantise", str(BANDS), "--precision", "int8-qdq", "--out", str(target)])
+    assert done.exit_code == 1
+    assert "Nothing in this network can be calculated in int8-qdq" in done.stderr
+    assert not target.exists()
 
 
 def through_eight_bits(folder: Path) -> Path:
