@@ -18,7 +18,7 @@ from pydicom.uid import EncapsulatedPDFStorage, ExplicitVRLittleEndian
 from appliance.results import wording
 from appliance.results.context import EncodedObject, Notice, ResultContext
 from appliance.results.finish import Label, common, finish
-from appliance.results.headers import local_time
+from appliance.results.headers import legible, local_time
 from appliance.results.lettering import written, written_name
 from appliance.results.limits import DEFAULT, Limits
 from appliance.results.marks import header_of, key_slices, shapes, where
@@ -47,6 +47,10 @@ _PICTURE_LIMITS = Limits(picture_pixels_min=512, picture_pixels_max=640)
 _COLUMNS = ("Of", "Measurement", "Value", "Unit")
 _WIDTHS = (0.26, 0.44, 0.16, 0.14)
 _REASON_WIDTHS = (0.26, 0.74)
+_SHOWN = (
+    "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDescription", "StudyDate",
+    "SeriesNumber", "SeriesDescription", "AccessionNumber",
+)  # fmt: skip
 Row = tuple[str, ...]
 Picture = tuple[RgbArray, str]
 
@@ -104,9 +108,9 @@ def _begun(context: ResultContext, sources: Sequence[Dataset]) -> Sheet:
 
 def _identity(context: ResultContext, sources: Sequence[Dataset]) -> list[tuple[str, str]]:
     """Say whose study it is: pairs of a name and a value, an even number of them."""
-    source = sources[0]
+    source = legible(sources[0], *_SHOWN)
     series = written(f"{_told(source, 'SeriesNumber')} {_told(source, 'SeriesDescription')}")
-    at = local_time(context.at, source)
+    at = local_time(context.at, sources[0])
     return [
         ("Patient", written_name(source.get("PatientName")) or _NOT_GIVEN),
         ("Patient ID", _value(source, "PatientID")),

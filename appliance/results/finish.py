@@ -13,13 +13,14 @@ from typing import Any
 
 from highdicom.base_content import ContributingEquipment
 from pydicom import Dataset
+from pydicom.charset import convert_encodings, default_encoding
 from pydicom.filebase import DicomFileLike
-from pydicom.filewriter import write_dataset
+from pydicom.filewriter import correct_ambiguous_vr, write_dataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian
 
 from appliance.results.context import EncodedObject, Provenance, ResultContext
-from appliance.results.headers import carry_identity, local_time
+from appliance.results.headers import carry_identity, legible, local_time
 from appliance.results.wording import NOT_PRIMARY, long_string, plain, series_description
 
 # High, so that results stand behind the images in every list.
@@ -133,6 +134,12 @@ def _contribution(context: ResultContext) -> str:
 
 def _encoded(made: Dataset) -> bytes:
     """Encode a data set without preamble and file meta information (PS3.5 7)."""
+    # Both steps keep the identity's bytes: without them the writer decodes and encodes every text anew.
+    correct_ambiguous_vr(made, is_little_endian=True)
+    told = legible(made, "SpecificCharacterSet")
+    declared = "SpecificCharacterSet" in told
+    charset = convert_encodings(told.SpecificCharacterSet) if declared else default_encoding
+    made.set_original_encoding(is_implicit_vr=False, is_little_endian=True, character_encoding=charset)
     buffer = BytesIO()
     stream = DicomFileLike(buffer)
     stream.is_implicit_VR = False

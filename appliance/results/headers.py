@@ -12,8 +12,8 @@ from copy import deepcopy
 from datetime import datetime, timedelta, timezone
 
 from pydicom import Dataset
-from pydicom.datadict import dictionary_VR, tag_for_keyword
-from pydicom.dataelem import DataElement, RawDataElement
+from pydicom.datadict import dictionary_has_tag, dictionary_VR, tag_for_keyword
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import FileMetaDataset
 from pydicom.tag import Tag
 from pydicom.uid import ExplicitVRLittleEndian
@@ -38,6 +38,10 @@ _CARRIED = (
     "ClinicalTrialSiteID", "ClinicalTrialSiteName", "ClinicalTrialSubjectID",
     "ClinicalTrialSubjectReadingID",
 )  # fmt: skip
+# Value representations whose bytes are the same in every transfer syntax (PS3.5 6.2).
+_TEXTS = frozenset(
+    ("AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UT")
+)
 _DEIDENTIFICATION = ("DeidentificationMethod", "DeidentificationMethodCodeSequence")
 _GEOMETRY = (
     "Rows", "Columns", "PixelSpacing", "SliceThickness",
@@ -57,14 +61,30 @@ def carry_identity(target: Dataset, source: Dataset) -> None:
     for keyword in _CARRIED:
         _copy(target, source, keyword)
     # Both or neither: PatientIdentityRemoved without a method is not valid (PS3.3 C.7.1.1).
-    if any(source.get(keyword) for keyword in _DEIDENTIFICATION):
+    if any(legible(source, keyword).get(keyword) for keyword in _DEIDENTIFICATION):
         for keyword in ("PatientIdentityRemoved", *_DEIDENTIFICATION):
             _copy(target, source, keyword)
 
 
+def legible(source: Dataset, *keywords: str) -> Dataset:
+    """Give some attributes of a header to read.
+
+    Reading decodes an element in place, and what was decoded is written as the encoder would have it; the
+    source must keep its bytes until every object has them.
+    """
+    made = Dataset()
+    implicit, little = source.original_encoding
+    made.set_original_encoding(implicit, little, source.original_character_set)
+    for tag in (Tag(tag_for_keyword(keyword) or 0) for keyword in keywords):
+        if tag in source:
+            made[tag] = source.get_item(tag)
+    return made
+
+
 def local_time(at: datetime, source: Dataset) -> datetime:
     """Give a time in the zone in which the source's dates and times are to be read (PS3.3 C.12.1.1)."""
-    offset = str(source.get("TimezoneOffsetFromUTC") or "").strip()
+    told = legible(source, "TimezoneOffsetFromUTC")
+    offset = str(told.get("TimezoneOffsetFromUTC") or "").strip()
     if len(offset) != 5 or not offset[1:].isdigit() or offset[0] not in "+-":
         return at
     minutes = int(offset[1:3]) * 60 + int(offset[3:])
@@ -140,10 +160,29 @@ def _copy(target: Dataset, source: Dataset, keyword: str) -> None:
         target[tag] = _raw(element, vr)
     else:
         target[tag] = deepcopy(source[tag])
+        if vr == "SQ":
+            _make_explicit(target[tag].value)
 
 
-def _raw(element: RawDataElement, vr: str) -> RawDataElement | DataElement:
+def _raw(element: RawDataElement, vr: str) -> RawDataElement:
     """Make an undecoded element fit Explicit VR: it names its VR and has an even length (PS3.5 7.1)."""
     value = element.value or b""
-    even = value + b" " * (len(value) % 2)
+    even = value + (b"\0" if vr == "UI" else b" ") * (len(value) % 2)
     return element._replace(VR=vr, value=even, length=len(even), is_implicit_VR=False, is_little_endian=True)
+
+
+def _make_explicit(items: Sequence[Dataset]) -> None:
+    """Make the undecoded text of a sequence's items fit Explicit VR; what is no text is left to the encoder.
+
+    Else the encoder would decode all of it, and write it as it thinks best.
+    """
+    for item in items:
+        for element in list(item.elements()):
+            vr = dictionary_VR(element.tag) if dictionary_has_tag(element.tag) else "UN"
+            if vr == "SQ":
+                _make_explicit(item[element.tag].value)
+            elif isinstance(element, RawDataElement) and vr in _TEXTS:
+                item[element.tag] = _raw(element, vr)
+            else:
+                item[element.tag]
+        item.set_original_encoding(False, True, item.original_character_set)

@@ -35,7 +35,10 @@ def brief(*names: str) -> list[object]:
 
 
 @pytest.mark.parametrize(
-    "name", brief(*(name for name in SCANS if name not in ("axial", "shuffled", "enhanced CT", "prone")))
+    "name",
+    brief(
+        *(name for name in SCANS if name not in ("axial", "shuffled", "enhanced CT", "prone", "feet first"))
+    ),
 )
 def test_regions_come_back_at_their_place_in_every_object(name, tmp_path):
     found = of_scan(name, "regions", tmp_path)
@@ -43,7 +46,7 @@ def test_regions_come_back_at_their_place_in_every_object(name, tmp_path):
     check_regions(found)
 
 
-@pytest.mark.parametrize("name", brief("oblique", "left-handed column"))
+@pytest.mark.parametrize("name", brief("left-handed column"))
 def test_a_network_that_sees_the_body_turned_changes_nothing(name, tmp_path):
     check_regions(of_scan(name, "turned regions", tmp_path))
 
