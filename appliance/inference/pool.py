@@ -242,10 +242,11 @@ class Pool:
         pinned = sum(o.bytes for o in self._models.values() if o.pinned and o is not model)
         most = self._budget.most_bytes(self._held_bytes(), pinned)
         if most is not None and needed_bytes > most:
+            why = "(inference.memory_gib)" if self._budget.bytes_max is not None else "on this machine"
             raise InferenceError(
                 "inference.memory",
                 f"The model needs {_mib(needed_bytes)} MiB; models may hold {_mib(max(most, 0))} MiB "
-                f"(inference.memory_gib) beside the {_mib(pinned)} MiB of those that are pinned.",
+                f"{why}, beside the {_mib(pinned)} MiB of those that are pinned.",
             )
 
     def _opened(self, model: _Model) -> tuple[_Serving, Upgrade | None]:
