@@ -174,6 +174,7 @@ def _engine_faults(package: Package) -> Iterator[str]:
     try:
         engine, _ = open_engine(package, ["cpu"])
     except InferenceError as error:
-        yield error.sentence
+        # One engine was asked, so what matters is why it refused, not that none is left.
+        yield error.sentence.removeprefix("No engine can run the model here. cpu: ")
         return
     engine.unload()
