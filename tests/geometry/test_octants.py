@@ -103,6 +103,20 @@ def test_boxes_keep_their_exact_edges(name, tmp_path):
         assert np.abs(extent(line.points) - [left, top, right, bottom]).max() <= HALF_A_PIXEL
 
 
+@pytest.mark.parametrize("frames", [None, "CT", pytest.param("MR", marks=pytest.mark.long)])
+def test_one_image_alone_has_its_marks_at_their_place(frames, tmp_path):
+    # The level of the upper four marks; the step is what the body's middle lies away from it.
+    scan = replace(SCANS["axial"], slices=1, step=(0.0, 0.0, -178.0), frames=frames)
+    (tmp_path / "images").mkdir()
+    headers = written(scan, tmp_path / "images")
+    model = package("labels", headers[0].Modality, tmp_path)
+    found = boxed(analysed(model, tmp_path / "images"), headers)
+    assert {mark for labels in found.truth.values() for mark in np.unique(labels)} == {0, 2, 4, 6, 8}
+    check_segments(found, whole=False)
+    check_marks(found, {f"octant {number}": number for number in range(1, 9)})
+    assert [group.segment for group in groups(found.one("sr")) if group.segment] == [2, 4, 6, 8]
+
+
 def edges(lesion: Lesion) -> tuple[float, float, float, float]:
     """Give a box around a region whose edges lie between pixels."""
     (top, left), (height, width) = lesion.origin[1:], lesion.component.shape[1:]
