@@ -216,6 +216,12 @@ class Box:
         with self.ledger.read() as tx:
             return {service.name: service.pid for service in services.everyone(tx)}
 
+    @property
+    def models_loaded(self) -> bool:
+        """Say whether the worker has loaded and checked the routes' models, as far as they can be."""
+        with self.ledger.read() as tx:
+            return any(one.name == "worker" and "lanes" in one.detail for one in services.everyone(tx))
+
     def login_link(self, study_uid: str) -> str:
         """Return an address that logs in once and shows a study."""
         with self.ledger.write() as tx:

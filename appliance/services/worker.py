@@ -30,6 +30,8 @@ def run(config: Config) -> int:
         owner = f"{stage.name}:{os.getpid()}"
         with closing(Attempter(stage.ledger, config, owner=owner, limits=stage.limits)) as attempter:
             attempter.warm_up()
+            # Said again: from here on the routes' models are loaded, or it is known why they are not.
+            stage.up(engines=",".join(config.inference.engines), lanes=config.inference.jobs_at_once)
             _log.info("worker.ready", lanes=config.inference.jobs_at_once)
             _work(stage, attempter)
         return stage.exit_code
