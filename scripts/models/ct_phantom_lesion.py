@@ -7,21 +7,19 @@ Voxels are prepared by the very steps the manifest names, so the network is trai
 Run it from the repository root. Nothing in the product imports it.
 """
 
-import argparse
 import importlib
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
-from models import golden, phantom  # noqa: E402  the repository root must be on the path first
+from making import record_golden, run, session  # noqa: E402  paths come first
+
+from models import phantom  # noqa: E402
 from models.analysis import Infer, analyse, on_grid  # noqa: E402
 from models.findings import Findings, Outcome  # noqa: E402
 from models.manifest import load  # noqa: E402
@@ -95,7 +93,7 @@ def train() -> None:
 def evaluate() -> None:
     """Measure held-out phantoms through the whole chain of the package, and record the golden cases."""
     package = Package(root=PACKAGE, manifest=MANIFEST, digest="")
-    infer = session()
+    infer = session(package)
     dices: list[float] = []
     errors: list[float] = []
     wrong = 0
@@ -108,20 +106,8 @@ def evaluate() -> None:
     print(f"Volume error mean {np.mean(errors):+.1%}, from {min(errors):+.1%} to {max(errors):+.1%}")
     print(f"Dice mean {np.mean(dices):.3f}, least {min(dices):.3f}, over {len(dices)} phantoms with lesions")
     print(f"{wrong} of {len(HELD_OUT_SEEDS)} phantoms with a wrong outcome or a wrong number of lesions")
-    record_golden(package, infer)
+    record_golden(package, infer, cases())
     print(open_package(PACKAGE).digest)
-
-
-def session() -> Infer:
-    """Open the network in ONNX Runtime on the CPU."""
-    import onnxruntime
-
-    opened = onnxruntime.InferenceSession(PACKAGE / "model.onnx", providers=["CPUExecutionProvider"])
-
-    def infer(given: Mapping[str, npt.NDArray[Any]]) -> Mapping[str, npt.NDArray[Any]]:
-        return {"probability": opened.run(["probability"], dict(given))[0]}
-
-    return infer
 
 
 def measure(package: Package, seed: int, infer: Infer) -> tuple[Findings, phantom.TruthArray]:
@@ -155,26 +141,16 @@ def dice_of(findings: Findings, truth: phantom.TruthArray) -> float:
     return 2.0 * int((marked & (truth > 0)).sum()) / both if both else 1.0
 
 
-def record_golden(package: Package, infer: Infer) -> None:
-    """Write the golden cases."""
+def cases() -> dict[str, Volume]:
+    """Give the golden cases' phantoms."""
+    made = {}
     for name, (seed, lesions) in GOLDEN.items():
         hu, _ = phantom.volume(
             seed, shape=GOLDEN_SHAPE, spacing_mm=GOLDEN_SPACING_MM, lesions=lesions, noise_hu=4.0
         )
-        volume = as_volume(hu, GOLDEN_SPACING_MM)
-        findings = analyse(package, volume, infer)
-        print(f"golden {name}: {findings.statement}")
-        golden.record(PACKAGE / "golden" / f"{name}.npz", volume, findings)
-
-
-def main() -> None:
-    """Do what the command line says."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("what", choices=["train", "evaluate"])
-    {"train": train, "evaluate": evaluate}[parser.parse_args().what]()
+        made[name] = as_volume(hu, GOLDEN_SPACING_MM)
+    return made
 
 
 if __name__ == "__main__":
-    main()
+    run(__doc__, train=train, evaluate=evaluate)

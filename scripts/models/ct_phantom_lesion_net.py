@@ -2,21 +2,19 @@
 # (torch is only there where the network is trained, not where the types are checked)
 """The network of ct-phantom-lesion, its training and its export. Needs torch; see ct_phantom_lesion.py."""
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import onnx
 import torch
 from torch import nn
+from training import descend, write
 
 CHANNELS = (8, 16, 32)
 SEED = 20260101
 PATCH, BATCH, STEPS = 40, 4, 1500
 LEARNING_RATE_MAX = 6e-3
 EXPORT_PATCH = 64
-OPSET = 18
 
 
 class Net(nn.Module):
@@ -58,20 +56,14 @@ def fit(heads: Sequence[tuple[np.ndarray, np.ndarray]]) -> Net:
     torch.manual_seed(SEED)
     random = np.random.default_rng(SEED)
     net = Net()
-    optimiser = torch.optim.AdamW(net.parameters(), lr=LEARNING_RATE_MAX, weight_decay=1e-4)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=LEARNING_RATE_MAX, total_steps=STEPS)
-    began, recent = time.monotonic(), []
-    for step in range(1, STEPS + 1):
-        loss = loss_of(net, *batch(random, heads))
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        schedule.step()
-        recent = [*recent[-49:], loss.item()]
-        if step % 50 == 0:
-            print(
-                f"step {step}/{STEPS} loss {np.mean(recent):.3f} {time.monotonic() - began:.0f} s", flush=True
-            )
+    descend(
+        net,
+        lambda: loss_of(net, *batch(random, heads)),
+        steps=STEPS,
+        learning_rate_max=LEARNING_RATE_MAX,
+        weight_decay=1e-4,
+        told_every=50,
+    )
     return net.eval()
 
 
@@ -108,27 +100,4 @@ def cut(random: np.random.Generator, voxels: np.ndarray, target: np.ndarray) -> 
 
 def export(net: Net, path: Path) -> None:
     """Write the network as ONNX with its weights inside: image (batch, 1, 64, 64, 64) -> probability."""
-    torch.onnx.export(
-        net,
-        (torch.zeros(2, 1, EXPORT_PATCH, EXPORT_PATCH, EXPORT_PATCH),),
-        str(path),
-        input_names=["image"],
-        output_names=["probability"],
-        opset_version=OPSET,
-        dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=64)},),
-        dynamo=True,
-        external_data=False,
-        verbose=False,
-    )
-    strip(path)
-
-
-def strip(path: Path) -> None:
-    """Take the exporter's notes out of the file: stack traces and paths of the machine it ran on."""
-    model = onnx.load(path)
-    del model.metadata_props[:], model.graph.metadata_props[:], model.graph.value_info[:]
-    for part in (*model.graph.node, *model.graph.input, *model.graph.output, *model.graph.initializer):
-        del part.metadata_props[:]
-        part.doc_string = ""
-    model.producer_name, model.producer_version, model.doc_string = "readside", "", ""
-    onnx.save(model, path)
+    write(net, path, (EXPORT_PATCH, EXPORT_PATCH, EXPORT_PATCH), ["probability"])

@@ -6,7 +6,6 @@
 Run it from the repository root. Nothing in the product imports it.
 """
 
-import argparse
 import importlib
 import sys
 from collections import Counter
@@ -17,9 +16,17 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
-from making import LIBRARY, fed, laid, of_radiograph, session, unchecked  # noqa: E402  paths come first
+from making import (  # noqa: E402  paths come first
+    LIBRARY,
+    fed,
+    laid,
+    of_radiograph,
+    record_golden,
+    run,
+    session,
+    unchecked,
+)
 
-from models import golden  # noqa: E402
 from models.analysis import Infer, analyse  # noqa: E402
 from models.findings import Findings, Verdict  # noqa: E402
 from models.package import Package, open_package  # noqa: E402
@@ -92,7 +99,7 @@ def evaluate() -> None:
     counts = Counter((planted(seed) > 0, verdict(package, seed, infer)) for seed in HELD_OUT_SEEDS)
     for (there, said), count in sorted(counts.items()):
         print(f"{count} radiographs {'with' if there else 'without'} a foreign body: {said}")
-    record_golden(package, infer)
+    record_golden(package, infer, cases())
     print(open_package(LIBRARY / NAME).digest)
 
 
@@ -127,22 +134,5 @@ def cases() -> dict[str, Volume]:
     return {name: of_radiograph(one) for name, one in made.items()}
 
 
-def record_golden(package: Package, infer: Infer) -> None:
-    """Write the golden cases."""
-    for name, volume in cases().items():
-        findings = analyse(package, volume, infer)
-        print(f"golden {name}: {findings.statement}")
-        golden.record(package.root / "golden" / f"{name}.npz", volume, findings)
-
-
-def main() -> None:
-    """Do what the command line says."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("what", choices=["train", "evaluate"])
-    {"train": train, "evaluate": evaluate}[parser.parse_args().what]()
-
-
 if __name__ == "__main__":
-    main()
+    run(__doc__, train=train, evaluate=evaluate)

@@ -2,14 +2,13 @@
 # (torch is only there where the network is trained, not where the types are checked)
 """The network of dx-phantom-marker, its training and its export. Needs torch; see dx_phantom_marker.py."""
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from ct_phantom_lesion_net import strip
 from torch import nn
+from training import descend, write
 
 CHANNELS = (8, 16, 24)
 SEED = 20260102
@@ -17,7 +16,6 @@ BATCH, STEPS = 8, 600
 # Training sees cut-outs of this many rows and columns.
 CUT = 128
 LEARNING_RATE_MAX = 8e-3
-OPSET = 18
 # Each place of the map looks after this many input pixels each way.
 STRIDE = 4
 
@@ -55,20 +53,14 @@ def fit(images: Sequence[tuple[np.ndarray, np.ndarray]]) -> Net:
     torch.manual_seed(SEED)
     random = np.random.default_rng(SEED)
     net = Net()
-    optimiser = torch.optim.AdamW(net.parameters(), lr=LEARNING_RATE_MAX, weight_decay=1e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=LEARNING_RATE_MAX, total_steps=STEPS)
-    began, recent = time.monotonic(), []
-    for step in range(1, STEPS + 1):
-        loss = loss_of(net, *batch(random, images))
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        schedule.step()
-        recent = [*recent[-49:], loss.item()]
-        if step % 100 == 0:
-            print(
-                f"step {step}/{STEPS} loss {np.mean(recent):.4f} {time.monotonic() - began:.0f} s", flush=True
-            )
+    descend(
+        net,
+        lambda: loss_of(net, *batch(random, images)),
+        steps=STEPS,
+        learning_rate_max=LEARNING_RATE_MAX,
+        weight_decay=1e-3,
+        told_every=100,
+    )
     return net.eval()
 
 
@@ -100,16 +92,4 @@ def batch(
 
 def export(net: Net, path: Path, size: tuple[int, int]) -> None:
     """Write the network as ONNX with its weights inside: image (batch, 1, *size) -> scores (batch, 1)."""
-    torch.onnx.export(
-        net,
-        (torch.zeros(2, 1, *size),),
-        str(path),
-        input_names=["image"],
-        output_names=["scores"],
-        opset_version=OPSET,
-        dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=64)},),
-        dynamo=True,
-        external_data=False,
-        verbose=False,
-    )
-    strip(path)
+    write(net, path, size, ["scores"])

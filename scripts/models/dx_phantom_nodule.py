@@ -6,7 +6,6 @@
 Run it from the repository root. Nothing in the product imports it.
 """
 
-import argparse
 import importlib
 import sys
 from dataclasses import dataclass
@@ -17,9 +16,16 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
-from making import LIBRARY, fed, of_radiograph, session, unchecked  # noqa: E402  paths come first
+from making import (  # noqa: E402  paths come first
+    LIBRARY,
+    fed,
+    of_radiograph,
+    record_golden,
+    run,
+    session,
+    unchecked,
+)
 
-from models import golden  # noqa: E402
 from models.analysis import Infer, analyse  # noqa: E402
 from models.findings import Findings, Outcome  # noqa: E402
 from models.package import Package, open_package  # noqa: E402
@@ -105,7 +111,7 @@ def evaluate() -> None:
     right, made_up, missed = (sum(getattr(s, key) for s in scores) for key in ("right", "made_up", "missed"))
     print(f"{right} nodules found, {missed} missed, {made_up} boxes on nothing, {len(scores)} radiographs")
     print(f"Overlap (IoU) mean {np.mean(overlaps):.3f}, least {min(overlaps):.3f}")
-    record_golden(package, infer)
+    record_golden(package, infer, cases())
     print(open_package(LIBRARY / NAME).digest)
 
 
@@ -159,22 +165,5 @@ def cases() -> dict[str, Volume]:
     return {name: of_radiograph(one) for name, one in made.items()}
 
 
-def record_golden(package: Package, infer: Infer) -> None:
-    """Write the golden cases."""
-    for name, volume in cases().items():
-        findings = analyse(package, volume, infer)
-        print(f"golden {name}: {findings.statement}")
-        golden.record(package.root / "golden" / f"{name}.npz", volume, findings)
-
-
-def main() -> None:
-    """Do what the command line says."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("what", choices=["train", "evaluate"])
-    {"train": train, "evaluate": evaluate}[parser.parse_args().what]()
-
-
 if __name__ == "__main__":
-    main()
+    run(__doc__, train=train, evaluate=evaluate)

@@ -2,15 +2,14 @@
 # (torch is only there where the network is trained, not where the types are checked)
 """The network of dx-phantom-nodule, its training and its export. Needs torch; see dx_phantom_nodule.py."""
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from ct_phantom_lesion_net import strip
 from dx_phantom_marker_net import block
 from torch import nn
+from training import descend, write
 
 CHANNELS = (8, 16, 32)
 SEED = 20260103
@@ -18,7 +17,6 @@ BATCH, STEPS = 8, 600
 # Training sees cut-outs of this many rows and columns.
 CUT = 128
 LEARNING_RATE_MAX = 6e-3
-OPSET = 18
 # Each cell of the map looks after this many input pixels each way.
 STRIDE = 4
 Image = tuple[np.ndarray, np.ndarray]
@@ -67,20 +65,14 @@ def fit(images: Sequence[Image], size: tuple[int, int]) -> Net:
     torch.manual_seed(SEED)
     random = np.random.default_rng(SEED)
     net = Net(size)
-    optimiser = torch.optim.AdamW(net.parameters(), lr=LEARNING_RATE_MAX, weight_decay=1e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=LEARNING_RATE_MAX, total_steps=STEPS)
-    began, recent = time.monotonic(), []
-    for step in range(1, STEPS + 1):
-        loss = loss_of(net, *batch(random, images))
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        schedule.step()
-        recent = [*recent[-49:], loss.item()]
-        if step % 100 == 0:
-            print(
-                f"step {step}/{STEPS} loss {np.mean(recent):.4f} {time.monotonic() - began:.0f} s", flush=True
-            )
+    descend(
+        net,
+        lambda: loss_of(net, *batch(random, images)),
+        steps=STEPS,
+        learning_rate_max=LEARNING_RATE_MAX,
+        weight_decay=1e-3,
+        told_every=100,
+    )
     return net.eval()
 
 
@@ -144,16 +136,4 @@ def wanted(boxes: np.ndarray) -> Image:
 
 def export(net: Net, path: Path, size: tuple[int, int]) -> None:
     """Write the network as ONNX with its weights inside: image (batch, 1, *size) -> boxes and scores."""
-    torch.onnx.export(
-        net,
-        (torch.zeros(2, 1, *size),),
-        str(path),
-        input_names=["image"],
-        output_names=["boxes", "scores"],
-        opset_version=OPSET,
-        dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=64)},),
-        dynamo=True,
-        external_data=False,
-        verbose=False,
-    )
-    strip(path)
+    write(net, path, size, ["boxes", "scores"])

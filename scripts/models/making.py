@@ -1,7 +1,8 @@
 """What the programs that make packages share: the network as a function, and what a network is fed."""
 
+import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import numpy.typing as npt
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from models.analysis import Infer, analyse  # noqa: E402  the repository root must be on the path first
+from models import golden  # noqa: E402  the repository root must be on the path first
+from models.analysis import Infer, analyse  # noqa: E402
 from models.manifest import load  # noqa: E402
 from models.operations.intensity import Resample  # noqa: E402
 from models.package import Package  # noqa: E402
@@ -70,6 +72,23 @@ def laid(package: Package, volume: Volume) -> FloatArray:
     steps = tuple(step for step in package.manifest.prepare if isinstance(step, Resample))
     plain = package.manifest.model_copy(update={"prepare": steps})
     return fed(Package(root=package.root, manifest=plain, digest=""), volume)
+
+
+def record_golden(package: Package, infer: Infer, volumes: Mapping[str, Volume]) -> None:
+    """Write the golden cases: each series by its name, with what the package says of it."""
+    for name, volume in volumes.items():
+        findings = analyse(package, volume, infer)
+        print(f"golden {name}: {findings.statement}")
+        golden.record(package.root / "golden" / f"{name}.npz", volume, findings)
+
+
+def run(description: str | None, *, train: Callable[[], None], evaluate: Callable[[], None]) -> None:
+    """Do what the command line says: train, or evaluate."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=["train", "evaluate"])
+    {"train": train, "evaluate": evaluate}[parser.parse_args().what]()
 
 
 def of_radiograph(made: Radiograph, values: npt.NDArray[Any] | None = None) -> Volume:

@@ -6,7 +6,6 @@
 Training needs torch and onnxscript. Run it from the repository root. Nothing in the product imports it.
 """
 
-import argparse
 import importlib
 import sys
 from dataclasses import dataclass, replace
@@ -19,9 +18,8 @@ import numpy.typing as npt
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
-from making import LIBRARY, fed, laid, session, unchecked  # noqa: E402  paths come first
+from making import LIBRARY, fed, laid, record_golden, run, session, unchecked  # noqa: E402  paths come first
 
-from models import golden  # noqa: E402
 from models.analysis import Infer, analyse  # noqa: E402
 from models.findings import Findings  # noqa: E402
 from models.package import Package, open_package  # noqa: E402
@@ -130,7 +128,7 @@ def evaluate() -> None:
     errors = [score.error for score in scores]
     print(f"Share of the ventricles: mean error {np.mean(np.abs(errors)):.2f} points, ", end="")
     print(f"from {min(errors):+.2f} to {max(errors):+.2f}")
-    record_golden(package, infer)
+    record_golden(package, infer, cases())
     print(open_package(LIBRARY / NAME).digest)
 
 
@@ -170,22 +168,5 @@ def cases() -> dict[str, Volume]:
     return volumes | {"sagittal": sagittal(volumes["wide"])}
 
 
-def record_golden(package: Package, infer: Infer) -> None:
-    """Write the golden cases."""
-    for name, volume in cases().items():
-        findings = analyse(package, volume, infer)
-        print(f"golden {name}: {findings.statement}")
-        golden.record(package.root / "golden" / f"{name}.npz", volume, findings)
-
-
-def main() -> None:
-    """Do what the command line says."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("what", choices=["train", "evaluate"])
-    {"train": train, "evaluate": evaluate}[parser.parse_args().what]()
-
-
 if __name__ == "__main__":
-    main()
+    run(__doc__, train=train, evaluate=evaluate)

@@ -5,14 +5,13 @@
 Needs torch; see mr_phantom_compartments.py.
 """
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from ct_phantom_lesion_net import strip
 from torch import nn
+from training import descend, write
 
 CHANNELS = 8
 # How far apart the taps of each convolution are: no pooling, so nothing small is lost.
@@ -22,7 +21,6 @@ SEED = 20260104
 STEPS = 350
 BLOCK = (28, 40, 32)
 LEARNING_RATE_MAX = 1e-2
-OPSET = 18
 Head = tuple[np.ndarray, np.ndarray]
 
 
@@ -58,20 +56,14 @@ def fit(heads: Sequence[Head]) -> Net:
     torch.manual_seed(SEED)
     random = np.random.default_rng(SEED)
     net = Net()
-    optimiser = torch.optim.AdamW(net.parameters(), lr=LEARNING_RATE_MAX, weight_decay=1e-4)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=LEARNING_RATE_MAX, total_steps=STEPS)
-    began, recent = time.monotonic(), []
-    for step in range(1, STEPS + 1):
-        loss = loss_of(net, *cut(random, *heads[random.integers(len(heads))]))
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        schedule.step()
-        recent = [*recent[-49:], loss.item()]
-        if step % 50 == 0:
-            print(
-                f"step {step}/{STEPS} loss {np.mean(recent):.4f} {time.monotonic() - began:.0f} s", flush=True
-            )
+    descend(
+        net,
+        lambda: loss_of(net, *cut(random, *heads[random.integers(len(heads))])),
+        steps=STEPS,
+        learning_rate_max=LEARNING_RATE_MAX,
+        weight_decay=1e-4,
+        told_every=50,
+    )
     settle(net.eval(), heads)
     return net
 
@@ -111,15 +103,4 @@ def cut(
 
 def export(net: Net, path: Path, size: tuple[int, ...]) -> None:
     """Write the network as ONNX with its weights inside: image (1, 1, *size) -> compartments, figures."""
-    torch.onnx.export(
-        net,
-        (torch.zeros(1, 1, *size),),
-        str(path),
-        input_names=["image"],
-        output_names=["compartments", "figures"],
-        opset_version=OPSET,
-        dynamo=True,
-        external_data=False,
-        verbose=False,
-    )
-    strip(path)
+    write(net, path, size, ["compartments", "figures"], batch_open=False)

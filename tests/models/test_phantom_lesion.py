@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
-import sys
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -17,8 +14,8 @@ from models.findings import Outcome
 from models.operations.patches import Infer
 from models.package import Package
 from tests.models import given
+from tests.models.made import script as load_script
 
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "models" / "ct_phantom_lesion.py"
 # Held-out seeds, one of each source grid, all with lesions; the mean of so few strays from the card's.
 SEEDS = (9000, 9005, 9014, 9019)
 MARGIN = 0.04
@@ -27,14 +24,7 @@ MARGIN = 0.04
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
     """The script that made the package, for its held-out phantoms."""
-    specification = importlib.util.spec_from_file_location("ct_phantom_lesion", SCRIPT)
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    path = list(sys.path)
-    specification.loader.exec_module(module)
-    sys.path[:] = path
-    return module
+    return load_script("ct_phantom_lesion")
 
 
 def test_the_demo_phantoms_lesions_are_found(lesion: Package, lesion_engine: Infer) -> None:
