@@ -6,13 +6,17 @@ Never: knows which engine runs the network. It is given as a function from named
 """
 
 from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from models.acceptance import NotAccepted, check_geometry, facts_of, unit_reasons
 from models.answers import AnswerError
 from models.fieldwise import read_field
 from models.findings import Findings, Outcome, Segment
 from models.operations.part import Part
-from models.operations.patches import Infer, Progress
+from models.operations.patches import Infer, Progress, Tensors
 from models.package import Package
 from models.preparation import on_grid
 from models.slicewise import read_slices
@@ -26,6 +30,7 @@ __all__ = [
     "analyse",
     "check_geometry",
     "facts_of",
+    "first_fed",
     "on_grid",
 ]
 
@@ -47,6 +52,31 @@ def analyse(package: Package, volume: Volume, infer: Infer, *, progress: Progres
         raise NotAccepted(reasons)
     read = read_slices if manifest.input.layout in ("slice", "image") else read_field
     return _joined(read(manifest, volume, infer, progress))
+
+
+class _Fed(Exception):
+    """Carries the first thing a network was given."""
+
+    def __init__(self, given: Tensors) -> None:
+        super().__init__("fed")
+        self.given = given
+
+
+def first_fed(package: Package, volume: Volume) -> dict[str, npt.NDArray[Any]]:
+    """Give what the model of `package` would feed its network first for `volume`; the network is not run.
+
+    Raises:
+        NotAccepted: as `analyse`.
+    """
+
+    def caught(given: Tensors) -> Tensors:
+        raise _Fed(given)
+
+    try:
+        analyse(package, volume, caught)
+    except _Fed as fed:
+        return {name: np.array(array) for name, array in fed.given.items()}
+    raise AssertionError("a package runs its network")
 
 
 def _joined(parts: list[Part]) -> Findings:

@@ -15,13 +15,15 @@ from appliance.cli.bench_plot import PlotLacking, plot
 from appliance.cli.checks import no_model, packages_of
 from appliance.cli.terms import BAD_USE, JsonOption, err, fail, out, print_json, read_config
 from appliance.core import log
+from appliance.core.config import Config
 from appliance.inference.choose import MAKERS, open_engine
 from appliance.inference.engine import Engine, InferenceError
-from appliance.inference.measure import MeasureLimits, Pipeline, Speed, example, pipelines, speeds
+from appliance.inference.measure import MeasureLimits, Pipeline, Speed, pipelines, speeds
 from appliance.inference.settings import EngineSettings, settings_of
 from appliance.worker.faults import AnalysisFailed, NotEligible
 from appliance.worker.folder import instances_from_folder
 from appliance.worker.run import analyse_series
+from models.analysis import first_fed
 from models.golden import cases
 from models.manifest import ManifestError
 from models.package import Package, PackageError, open_package
@@ -57,8 +59,8 @@ def bench(
     """Measure latency and throughput of each engine, and the share of a whole analysis that it takes."""
     log.silence()
     sizes = _sizes(batches)
-    package = _package(model, config)
     site = None if config is None else read_config(config)
+    package = _package(model, site)
     settings = EngineSettings() if site is None else settings_of(site)
     wanted = engines.split(",") if engines else list(MAKERS if site is None else site.inference.engines)
     if unknown := sorted(set(wanted) - set(MAKERS)):
@@ -83,13 +85,13 @@ def _sizes(batches: str) -> list[int]:
     return sizes
 
 
-def _package(model: str, config: Path | None) -> Package:
+def _package(model: str, site: Config | None) -> Package:
     if (Path(model) / "manifest.toml").is_file():
         try:
             return open_package(Path(model))
         except (PackageError, ManifestError) as error:
             fail("; ".join(error.faults))
-    packages, faults = packages_of(None if config is None else read_config(config))
+    packages, faults = packages_of(site)
     if model not in packages:
         no_model(model, packages, faults)
     return packages[model]
@@ -152,7 +154,7 @@ def _measured(
     sizes: Sequence[int],
     limits: MeasureLimits,
 ) -> Bench:
-    feed = example(package, volume, next(iter(opened.values())), limits)
+    feed = first_fed(package, volume)
     fast: list[Speed] = []
     for size in sizes:
         with err.status(f"batch {size}"):

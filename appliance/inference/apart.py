@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from appliance.inference.environment import handed_on
 from appliance.inference.settings import EngineSettings
 
 _LOOK_SECONDS = 0.2
@@ -97,12 +98,7 @@ def _start(task: Mapping[str, Any]) -> subprocess.Popen[bytes]:
 
 
 def _environment() -> dict[str, str]:
-    handed_on = {
-        name: value
-        for name, value in os.environ.items()
-        if name in _HANDED_ON or name.startswith(_HANDED_ON_PREFIXES)
-    }
-    return {"LANG": "C.UTF-8", **handed_on}
+    return {"LANG": "C.UTF-8", **handed_on(_HANDED_ON, _HANDED_ON_PREFIXES)}
 
 
 def _messages(process: subprocess.Popen[bytes], bounds: Bounds) -> Iterator[dict[str, Any]]:

@@ -21,6 +21,7 @@ from typing import Any, NoReturn
 
 from appliance.core import log
 from appliance.inference.engine import InferenceError
+from appliance.inference.environment import handed_on
 from appliance.inference.limits import InferenceLimits
 from appliance.inference.line import Gone, Line, WireError
 
@@ -162,13 +163,8 @@ def _start(line: int, life: int, told: int, *, threads: int) -> subprocess.Popen
 
 def _environment(threads: int) -> dict[str, str]:
     """Say what a child may know, and that no library of it spins or starts threads of its own choosing."""
-    handed_on = {
-        name: value
-        for name, value in os.environ.items()
-        if name in _ENVIRONMENT or name.startswith(_ENVIRONMENT_PREFIXES)
-    }
     cores = threads or len(os.sched_getaffinity(0))
-    return handed_on | {
+    return handed_on(_ENVIRONMENT, _ENVIRONMENT_PREFIXES) | {
         "LANG": "C.UTF-8",
         "OMP_NUM_THREADS": str(cores),
         "OMP_WAIT_POLICY": "PASSIVE",

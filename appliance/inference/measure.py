@@ -70,22 +70,6 @@ class Pipeline:
     efficiency: float
 
 
-def example(package: Package, volume: Volume, engine: Answering, limits: MeasureLimits) -> Tensors:
-    """Give the first input that the model feeds its network for a series.
-
-    Raises:
-        NotAccepted, AnswerError, InferenceError: as `analyse`.
-    """
-    seen: list[Tensors] = []
-
-    def infer(batch: Tensors) -> Tensors:
-        seen.append({name: np.array(array) for name, array in batch.items()})
-        return engine.infer(batch, deadline_seconds=limits.deadline_seconds)
-
-    analyse(package, volume, infer)
-    return seen[0]
-
-
 def batched(single: Tensors, batch: int) -> Tensors:
     """Repeat the first item of an input along axis 0."""
     return {name: np.repeat(array[:1], batch, axis=0) for name, array in single.items()}

@@ -10,7 +10,8 @@ import pytest
 
 from appliance.inference.cpu import OnnxRuntimeCpu
 from appliance.inference.engine import InferenceError
-from appliance.inference.measure import MeasureLimits, batched, example, pipelines, speeds
+from appliance.inference.measure import MeasureLimits, batched, pipelines, speeds
+from models.analysis import first_fed
 from models.package import Package
 from tests.appliance.results.given import series
 
@@ -63,7 +64,7 @@ def test_the_engine_s_share_of_a_whole_analysis(package: Package):
     engine = OnnxRuntimeCpu()
     engine.load(engine.plan(package))
     volume = series(slices=3).volume
-    feed = example(package, volume, engine, LIMITS)
+    feed = first_fed(package, volume)
     assert feed[package.manifest.input.tensor].dtype == np.float32
     (made,) = pipelines(package, {"cpu": engine}, volume, limits=replace(LIMITS, seconds_max=0.5))
     assert made.calls >= LIMITS.calls_min

@@ -16,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from appliance.inference.engine import InferenceError
 from appliance.inference.limits import InferenceLimits
 from appliance.inference.onnx_file import read_network
+from appliance.inference.reduce import reduced
 from appliance.inference.shapes import ShapeRange, ranges_of
 from appliance.inference.tensorrt.building import BuildOptions
 from appliance.inference.tensorrt.library import find
@@ -40,14 +41,6 @@ def small() -> onnx.ModelProto:
     return unet3d(patch=32)
 
 
-def halved(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Cast a network to float16 with ONNX Runtime's own tool; what it takes and gives stays float32."""
-    float16 = pytest.importorskip("onnxruntime.transformers.float16", reason="the tool is not usable here")
-    cast = float16.convert_float_to_float16(model, keep_io_types=True)
-    assert isinstance(cast, onnx.ModelProto)
-    return cast
-
-
 def test_a_3d_network_with_an_open_batch(rtx: trt_child.Builder, small: onnx.ModelProto):
     made = rtx.build(small.SerializeToString(), {INPUT: PATCHES}, BuildOptions(targets=("SM89",)))
     details = made["details"]
@@ -69,10 +62,12 @@ def test_a_network_whose_picture_sizes_are_open_too(rtx: trt_child.Builder):
 
 
 def test_a_cast_graph_gives_a_float16_engine_and_the_report_says_so(
-    rtx: trt_child.Builder, small: onnx.ModelProto
+    rtx: trt_child.Builder, small: onnx.ModelProto, tmp_path: Path
 ):
+    (tmp_path / "model.onnx").write_bytes(small.SerializeToString())
+    halved = reduced(tmp_path / "model.onnx", "fp16", calibration=[])
     full = rtx.build(small.SerializeToString(), {INPUT: PATCHES}, BuildOptions(targets=("SM89",)))
-    half = rtx.build(halved(small).SerializeToString(), {INPUT: PATCHES}, BuildOptions(targets=("SM89",)))
+    half = rtx.build(halved, {INPUT: PATCHES}, BuildOptions(targets=("SM89",)))
     types = half["details"]["layers"]["types"]
     assert types["HALF"] > types.get("FLOAT", 0), "read from the network, not from what was asked"
     assert half["details"]["inputs"][0]["dtype"] == "FLOAT", "what it takes stays float32"
