@@ -24,6 +24,8 @@ from pydantic import (
     model_validator,
 )
 
+from appliance.core.outputs import Output
+
 DEFAULT_PATH = Path("/etc/readside/site.toml")
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
@@ -32,7 +34,6 @@ AeTitleText = Annotated[
 ]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=7 * 86400)]
-Output = Literal["sr", "seg", "gsps", "sc", "text-sr", "pdf"]
 Right = Literal["store", "query"]
 EngineName = Literal["tensorrt", "cuda", "openvino", "cpu", "kserve"]
 Server = Annotated[str, StringConstraints(pattern=r"^(http|grpc)://[^/\s:]+:\d{1,5}$")]
@@ -184,11 +185,17 @@ class User(Section):
 
 
 class Console(Section):
-    """[console]: the pages for people."""
+    """[console]: the pages for people.
+
+    Attributes:
+        viewer_link: address of a study in the site's own viewer; `{study_uid}` and `{accession_number}` stand
+            for what it is asked by. Empty: no such link is shown.
+    """
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8042
     users: tuple[User, ...] = ()
+    viewer_link: Annotated[str, StringConstraints(max_length=2048)] = ""
 
 
 class Config(Section):

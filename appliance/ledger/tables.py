@@ -230,8 +230,40 @@ deliveries = sa.Table(
     _time("created_at"),
     _time("settled_at", nullable=True),
     _text("settled_by", nullable=True),
+    # The output that the peer asked for and does not take, where this object stands in for it.
+    _text("instead_of", nullable=True),
     sa.UniqueConstraint("object_id", "peer", name="uq_deliveries_object"),
     sa.Index("ix_deliveries_state", "state", "due_at"),
+)
+
+# What each destination said it takes when it was last asked by association: one row for each pair that was
+# proposed. A destination that never answered has no row.
+acceptances = sa.Table(
+    "acceptances",
+    metadata,
+    sa.Column("peer", sa.Text, primary_key=True),
+    sa.Column("sop_class_uid", sa.Text, primary_key=True),
+    sa.Column("transfer_syntax_uid", sa.Text, primary_key=True),
+    sa.Column("accepted", sa.Boolean, nullable=False),
+    _time("asked_at"),
+)
+
+# What a person said of a result, read from an SR that refers to its objects (IHE AIRA). One row for each
+# result that one such document judges; a later document of the same observer does not erase an earlier one.
+assessments = sa.Table(
+    "assessments",
+    metadata,
+    _id(),
+    _refer("result_id", "results"),
+    _text("study_uid"),
+    _text("sop_instance_uid"),
+    # accepted | modified | rejected
+    _text("verdict"),
+    # The tracking UID of the finding that was judged; empty for the whole result.
+    _text("tracking_uid"),
+    _text("calling_ae"),
+    _time("assessed_at"),
+    sa.UniqueConstraint("sop_instance_uid", "result_id", "tracking_uid", name="uq_assessments_document"),
 )
 
 # One row for every model package that was brought to this box by a command, with what came of it.

@@ -7,8 +7,8 @@ Never: reads a clock, a disk or the ledger.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
@@ -72,6 +72,8 @@ class ResultContext:
         run: 1 for the first result of this study and route; late instances count it up.
         at: when the result was decided, aware; the only time that gets into the objects.
         supersedes: the objects of the result that this one replaces.
+        stands_in: output -> the output that some destination asked for and does not take; the object made
+            in its place says so.
     """
 
     provenance: Provenance
@@ -81,6 +83,7 @@ class ResultContext:
     run: int
     at: datetime
     supersedes: Sequence[Reference] = ()
+    stands_in: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         assert self.at.tzinfo is not None, "the time of a result is aware"
@@ -110,7 +113,7 @@ class EncodedObject:
     """Hold one finished object: frozen bytes and what a sender and a console must know of it.
 
     Attributes:
-        output: "sr", "seg", "gsps", "sc", "text-sr" or "pdf".
+        output: one of `appliance.core.outputs.OUTPUTS`.
         data: the encoded data set, without preamble and file meta information (PS3.5 7).
         preview_png: the picture of a Secondary Capture; on the first object of a result without one, the
             picture that would have been sent, for the console only.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.core import config
+from appliance.core import config, outputs
 from appliance.core.config import ConfigError
 
 WHOLE = """
@@ -185,9 +185,10 @@ def test_nothing_is_said_against_a_reference_to_an_entry_that_has_faults_itself(
 
 
 def test_every_output_of_the_design_is_accepted_and_no_other():
-    every = ["sr", "seg", "gsps", "sc", "text-sr", "pdf"]
+    assert {"sr", "seg", "gsps", "sc", "text-sr", "pdf"} <= set(outputs.OUTPUTS)
+    every = list(outputs.OUTPUTS)
     assert list(config.parse(changed("peers", 0, "outputs", value=every)).peer("pacs").outputs) == every
-    (fault,) = faults_of(changed("peers", 0, "outputs", value=["sr", "kos"]))
+    (fault,) = faults_of(changed("peers", 0, "outputs", value=["sr", "rtstruct"]))
     assert fault.startswith("peers.pacs.outputs.1: ")
 
 

@@ -12,18 +12,22 @@ from appliance.core.limits import DEFAULT, Limits
 @pytest.mark.parametrize("name", [field.name for field in fields(Limits)])
 def test_every_bound_is_positive_and_names_what_it_counts(name):
     assert getattr(DEFAULT, name) > 0
-    assert name.removesuffix("_max").removesuffix("_min").endswith(
-        (
-            "seconds",
-            "bytes",
-            "rows_waiting",
-            "rows_per_commit",
-            "rows_per_minute",
-            "kills",
-            "attempts",
-            "tickets_waiting",
-            "batch",
-            "refusals",
+    assert (
+        name.removesuffix("_max")
+        .removesuffix("_min")
+        .endswith(
+            (
+                "seconds",
+                "bytes",
+                "rows_waiting",
+                "rows_per_commit",
+                "rows_per_minute",
+                "kills",
+                "attempts",
+                "tickets_waiting",
+                "batch",
+                "refusals",
+            )
         )
     )
 
