@@ -326,3 +326,39 @@ console_tokens = sa.Table(
     _time("created_at"),
     _time("expires_at"),
 )
+
+# The audit trail: one PS3.15 A.5 message for each row, chained by hashes from the first to the last.
+# `event_id` is the row of the timeline that it tells of; none for what the trail says of itself.
+audit = sa.Table(
+    "audit",
+    metadata,
+    sa.Column(
+        "seq", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=False
+    ),
+    sa.Column("event_id", sa.BigInteger, sa.ForeignKey("events.id"), nullable=True, unique=True),
+    _time("at"),
+    _text("body"),
+    _text("hash"),
+)
+
+# Signed states of the chain; the same lines stand in a file beside the ledger and leave by syslog.
+audit_checkpoints = sa.Table(
+    "audit_checkpoints",
+    metadata,
+    sa.Column(
+        "seq", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=False
+    ),
+    _time("at"),
+    _text("hash"),
+    _text("key_id"),
+    _text("signature"),
+)
+
+# How far the trail was handed to each audit repository.
+audit_shipped = sa.Table(
+    "audit_shipped",
+    metadata,
+    sa.Column("repository", sa.Text, primary_key=True),
+    sa.Column("seq", sa.BigInteger, nullable=False),
+    _time("at"),
+)

@@ -44,7 +44,14 @@ def test_an_empty_database_becomes_a_ledger_once(empty_url):
 def test_an_older_schema_is_brought_up_to_date_with_what_it_holds(ledger, ledger_url):
     with ledger.write() as tx:
         given.kept(tx, 1)
-        for table in ("model_versions", "acceptances", "assessments"):
+        for table in (
+            "audit",
+            "audit_checkpoints",
+            "audit_shipped",
+            "model_versions",
+            "acceptances",
+            "assessments",
+        ):
             tx.execute(sa.text(f"DROP TABLE {table}"))
         tx.execute(sa.text("ALTER TABLE deliveries DROP COLUMN instead_of"))
         tx.execute(sa.text("UPDATE alembic_version SET version_num = '0001'"))
