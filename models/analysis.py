@@ -15,6 +15,7 @@ from models.acceptance import NotAccepted, check_geometry, facts_of, unit_reason
 from models.answers import AnswerError
 from models.fieldwise import read_field
 from models.findings import Findings, Outcome, Segment
+from models.operations.heat_map import HeatMap
 from models.operations.part import Part
 from models.operations.patches import Infer, Progress, Tensors
 from models.package import Package
@@ -35,12 +36,15 @@ __all__ = [
 ]
 
 
-def analyse(package: Package, volume: Volume, infer: Infer, *, progress: Progress | None = None) -> Findings:
+def analyse(
+    package: Package, volume: Volume, infer: Infer, *, progress: Progress | None = None, maps: bool = False
+) -> Findings:
     """Say what the model of `package` finds in `volume`.
 
     `infer` maps {input name: array} to {output name: array}, see `manifest.input`. It is called from the
     caller's thread, and what it returns must stay as it is until the call after the next. `progress` is
-    called with (done, total) slices or patches.
+    called with (done, total) slices or patches. With `maps` the maps
+    that its manifest asks for are made too; everything else is the same with and without them.
 
     Raises:
         NotAccepted: the geometry or the units of the series are outside what the manifest accepts.
@@ -51,7 +55,8 @@ def analyse(package: Package, volume: Volume, infer: Infer, *, progress: Progres
     if reasons:
         raise NotAccepted(reasons)
     read = read_slices if manifest.input.layout in ("slice", "image") else read_field
-    return _joined(read(manifest, volume, infer, progress))
+    steps = tuple(step for step in manifest.interpret if maps or not isinstance(step, HeatMap))
+    return _joined(read(manifest, volume, infer, steps=steps, progress=progress))
 
 
 class _Fed(Exception):
@@ -98,6 +103,7 @@ def _joined(parts: list[Part]) -> Findings:
         ),
         classifications=tuple(one for part in parts for one in part.classifications),
         withheld=tuple(one for part in parts for one in part.withheld),
+        maps=tuple(one for part in parts for one in part.maps),
         details={key: value for part in parts for key, value in part.details.items()},
     )
 

@@ -17,6 +17,7 @@ from models.manifest_sections import InterpretStep
 from models.operations.boxes import Boxes, joined
 from models.operations.components import Components
 from models.operations.grid import Grid, Shape, lay
+from models.operations.heat_map import HeatMap, Levels, levels_of
 from models.operations.part import Part
 from models.operations.patches import Infer, Progress, Sliding, Window, slide
 from models.preparation import Channels, channels_of, on_grid, planes_of
@@ -27,8 +28,15 @@ from models.tensors import BoolArray, FloatArray, LabelArray, Volume
 _DENSE = ("probability", "classes")
 
 
-def read_field(manifest: Manifest, volume: Volume, infer: Infer, progress: Progress | None) -> list[Part]:
-    """Put the series on the network's grid, run it over that, and let every step read the whole answer."""
+def read_field(
+    manifest: Manifest,
+    volume: Volume,
+    infer: Infer,
+    *,
+    steps: tuple[InterpretStep, ...],
+    progress: Progress | None,
+) -> list[Part]:
+    """Put the series on the network's grid, run it over that, and let these steps read the whole answer."""
     given = manifest.input
     size = None if given.size is None else (given.size[0], given.size[1], given.size[2])
     laid = lay(volume, orientation=given.orientation, spacing_mm=given.spacing_mm, size=size)
@@ -39,7 +47,7 @@ def read_field(manifest: Manifest, volume: Volume, infer: Infer, progress: Progr
     if given.layout == "volume" and progress is not None:
         progress(1, 1)
     found = {name: replace(one, laid=laid, volume=volume) for name, one in answers.items()}
-    return [_interpreted(manifest, step, found, laid) for step in manifest.interpret]
+    return [_interpreted(manifest, step, found, laid) for step in steps]
 
 
 def _interpreted(manifest: Manifest, step: InterpretStep, found: "dict[str, _Whole]", laid: Grid) -> Part:
@@ -49,6 +57,13 @@ def _interpreted(manifest: Manifest, step: InterpretStep, found: "dict[str, _Who
     if isinstance(step, Components):
         (label,) = (label for label in output.labels if label.name == step.label)
         return step.interpret(whole.shares()[label.value], laid, scene_of(whole.volume, output))
+    if isinstance(step, HeatMap):
+        scene = scene_of(whole.volume, output)
+        drawn = {
+            label.name: _drawn_levels(whole.shares()[label.value], step.lowest, laid)
+            for label in scene.chosen(step.labels)
+        }
+        return step.interpret(drawn, scene)
     reader = Readers(manifest, whole.volume, (step,))
 
     def answer(_: Output) -> Answer:
@@ -107,7 +122,7 @@ class _Whole:
         return self.laid.turn.undo(turned) & self.volume.valid
 
     def probability(self, value: int) -> FloatArray:
-        """Never asked for: components read the grid itself."""
+        """Never asked for: components and heat maps read the grid itself."""
         raise NotImplementedError
 
     def rows(self) -> FloatArray:
@@ -250,6 +265,21 @@ def _drawn_mask(share: FloatArray, threshold: float, laid: Grid) -> BoolArray:
     for z, plane in laid.planes(part, first=first, box=box):
         turned[z, box[1].start : box[1].stop, box[2].start : box[2].stop] = plane[0] >= threshold
     return turned
+
+
+def _drawn_levels(share: FloatArray, lowest: float, laid: Grid) -> Levels:
+    """Interpolate one channel onto the source, in the box where it can reach `lowest`, as levels."""
+    (near,) = ndimage.find_objects((share >= lowest).astype(np.uint8)) or (None,)
+    if near is None:
+        return (0, 0, 0), np.zeros((0, 0, 0), dtype=np.uint8)
+    wide = _widened(near, laid.shape)
+    first = (wide[0].start, wide[1].start, wide[2].start)
+    part = share[wide][None]
+    box = laid.covered(first, part.shape[1:])
+    turned = np.zeros([len(one) for one in box], dtype=np.uint8)
+    for z, plane in laid.planes(part, first=first, box=box):
+        turned[z - box[0].start] = levels_of(plane[0], lowest)
+    return laid.start_in_source(box), np.ascontiguousarray(laid.turn.undo(turned))
 
 
 def _widened(part: tuple[slice, slice, slice], shape: Shape) -> tuple[slice, slice, slice]:

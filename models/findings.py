@@ -11,7 +11,10 @@ from enum import StrEnum
 
 import numpy as np
 
-from models.tensors import BoolArray
+from models.tensors import BoolArray, LabelArray
+
+LEVELS = 255
+"""The level of probability 1 in a `ProbabilityMap`."""
 
 
 class Outcome(StrEnum):
@@ -92,6 +95,44 @@ class Segment:
     type: Code
     colour_rgb: tuple[int, int, int]
     mask: BoolArray
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ProbabilityMap:
+    """Hold the probability of one label for every voxel: the model's own, before any threshold.
+
+    A byte per voxel in a box, not a number of four bytes for all of them: 600 slices of 512 x 512 are 157 MB
+    at most and a few for a model that finds little, and a Segmentation holds bytes in any case
+    (PS3.3 C.8.20.2.3).
+
+    Attributes:
+        label: as in the manifest; the Segment of that label, where there is one, is made of the same numbers.
+        category: Segmented Property Category.
+        type: Segmented Property Type.
+        origin: (z, y, x) index on the source grid of the first voxel of `levels`.
+        levels: uint8, (z, y, x), cropped to the box of what is not 0; the probability in steps of 1/255.
+            Empty where all is 0.
+    """
+
+    label: str
+    category: Code
+    type: Code
+    origin: tuple[int, int, int]
+    levels: LabelArray
+
+    @property
+    def slice_range(self) -> range:
+        """Give the slices of the source grid that the box reaches over."""
+        return range(self.origin[0], self.origin[0] + self.levels.shape[0])
+
+    def plane(self, slice_index: int, *, rows: int, columns: int) -> LabelArray:
+        """Draw the map on one slice of the source grid: uint8, (y, x) = (rows, columns)."""
+        drawn = np.zeros((rows, columns), dtype=np.uint8)
+        if slice_index in self.slice_range:
+            _, top, left = self.origin
+            _, height, width = self.levels.shape
+            drawn[top : top + height, left : left + width] = self.levels[slice_index - self.origin[0]]
+        return drawn
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -207,6 +248,8 @@ class Findings:
         detections: boxes, most probable first.
         classifications: one per label the model answers for, in the manifest's order, absent ones too.
         withheld: what was not measured, with reasons.
+        maps: probabilities of every voxel, at most one per label; only where somebody asked for maps, and the
+            manifest has them.
         details: numbers for the record (threshold, grid), not for the reader; JSON values.
     """
 
@@ -218,6 +261,7 @@ class Findings:
     detections: tuple[Detection, ...] = ()
     classifications: tuple[Classification, ...] = ()
     withheld: tuple[Withheld, ...] = ()
+    maps: tuple[ProbabilityMap, ...] = ()
     details: Mapping[str, float | str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

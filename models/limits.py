@@ -21,6 +21,17 @@ class PackageLimits:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MapLimits:
+    """Bound the maps of one package.
+
+    Attributes:
+        maps_max: labels with a heat map; each may take a byte per voxel, 157 MB for 600 slices of 512 x 512.
+    """
+
+    maps_max: int = 8
+
+
+@dataclass(frozen=True, kw_only=True)
 class GoldenLimits:
     """Bound what is read of one golden case.
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 
 from models.labels import UCUM
+from models.limits import MapLimits
 from models.manifest_draft import Draft, candidates
 from models.manifest_outputs import MASKED, Kind, Output
 from models.manifest_sections import InterpretStep
@@ -11,6 +12,8 @@ from models.operations.class_map import ClassMap
 from models.operations.classify import Classify
 from models.operations.components import Components
 from models.operations.detect import Detect
+from models.operations.heat_map import HeatMap
+from models.operations.label_maps import WriteSegments
 from models.operations.measure import Measure
 
 Faults = Iterator[str]
@@ -255,6 +258,42 @@ def _only_flat_boxes_are_linked(draft: Draft) -> Faults:
             yield f'{where}.link_iou is given, but boxes of layout = "{draft.input.layout}" are solid already'
 
 
+def _mapped(draft: Draft) -> Iterator[tuple[str, str, HeatMap]]:
+    """Give the key, label and step of every heat map whose output is known."""
+    for where, step in draft.each_step():
+        if isinstance(step, HeatMap) and len(found := candidates(step, draft.outputs or ())) == 1:
+            for label in step.labels or [one.name for one in found[0].labels]:
+                yield where, label, step
+
+
+def _maps_differ(draft: Draft) -> Faults:
+    labels = [label for _, label, _ in _mapped(draft)]
+    yield from _twice(labels, "interpret: heat-map of the label")
+    if len(labels) > MapLimits().maps_max:
+        yield f"interpret asks for {len(labels)} heat maps; at most {MapLimits().maps_max} are made"
+
+
+def _maps_show_what_is_found(draft: Draft) -> Faults:
+    for where, label, mapped in _mapped(draft):
+        for other, level in _levels(draft, label):
+            if mapped.floor > level:
+                yield (
+                    f"{where}.floor is {mapped.floor}, but {other} draws {label!r} from {level} on; "
+                    "the map would be empty there"
+                )
+
+
+def _levels(draft: Draft, label: str) -> Iterator[tuple[str, float]]:
+    """Give from which probability on other steps draw a label."""
+    for where, step in draft.each_step():
+        if isinstance(step, Components) and step.label == label:
+            yield where, step.threshold if step.abstain is None else min(step.abstain)
+        found = candidates(step, draft.outputs or ())
+        if isinstance(step, WriteSegments | ClassMap) and label in (step.labels or [label]) and found:
+            # Of classes that exclude each other the largest wins, however small it is.
+            yield where, step.threshold if found[0].kind == "probability" else 1 / found[0].width
+
+
 def _task_has_its_step(draft: Draft) -> Faults:
     wanted = _STEPS_OF_TASK.get(draft.task or "")
     if wanted is None or draft.interpret is None:
@@ -282,5 +321,7 @@ RULES: tuple[Callable[[Draft], Faults], ...] = (
     _class_map_claims_agree,
     _joined_slices_are_regular,
     _only_flat_boxes_are_linked,
+    _maps_differ,
+    _maps_show_what_is_found,
     _task_has_its_step,
 )

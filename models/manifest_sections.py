@@ -13,6 +13,7 @@ from models.operations.classify import Classify
 from models.operations.components import Components
 from models.operations.detect import Detect
 from models.operations.grid import Orientation
+from models.operations.heat_map import HeatMap
 from models.operations.intensity import Clip, FillPadding, IntensityStep, Normalise, Resample, Scale, Window
 from models.operations.label_maps import LabelStatistics, WriteSegments
 from models.operations.measure import Measure
@@ -32,7 +33,7 @@ PrepareStep = Annotated[
     Field(discriminator="step"),
 ]
 InterpretStep = Annotated[
-    LabelStatistics | WriteSegments | Components | Classify | Measure | Detect | ClassMap,
+    LabelStatistics | WriteSegments | Components | Classify | Measure | Detect | ClassMap | HeatMap,
     Field(discriminator="step"),
 ]
 ValueStep = IntensityStep | StatisticsStep

@@ -13,6 +13,7 @@ from models.operations.class_map import ClassMap
 from models.operations.classify import Classify
 from models.operations.components import Components
 from models.operations.detect import Detect
+from models.operations.heat_map import HeatMap
 from models.operations.label_maps import LabelStatistics, WriteSegments
 from models.operations.measure import Measure
 from models.operations.part import Part, Scene
@@ -73,6 +74,9 @@ def _hand(step: InterpretStep, output: Output, reader: Any, *, first: int, answe
     elif isinstance(step, Components):
         (label,) = (label for label in output.labels if label.name == step.label)
         reader.take_probability(first, answer.probability(label.value))
+    elif isinstance(step, HeatMap):
+        for label in reader.labels:
+            reader.take_probability(first, label, answer.probability(label.value))
     elif isinstance(step, WriteSegments | ClassMap) and output.kind == "probability":
         for label in reader.labels:
             reader.mark(first, label, answer.mask(label.value, step.threshold))
@@ -84,8 +88,11 @@ def _hand(step: InterpretStep, output: Output, reader: Any, *, first: int, answe
 
 
 def only_compared(manifest: Manifest) -> set[str]:
-    """Name the outputs of classes that no step reads the probabilities of."""
+    """Name the outputs of classes that no step reads the probabilities of.
+
+    Whether anybody asked for maps does not count: what is found may not depend on who looks.
+    """
     read_as_share = {
-        manifest.read_by(step).called for step in manifest.interpret if isinstance(step, Components)
+        manifest.read_by(step).called for step in manifest.interpret if isinstance(step, Components | HeatMap)
     }
     return {output.called for output in manifest.answers} - read_as_share

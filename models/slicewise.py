@@ -12,7 +12,7 @@ import numpy as np
 from models import answers as read
 from models.manifest import Manifest
 from models.manifest_outputs import Output
-from models.manifest_sections import Input
+from models.manifest_sections import Input, InterpretStep
 from models.operations.boxes import Boxes, joined
 from models.operations.frame import Frame, frame_of
 from models.operations.part import Part
@@ -22,9 +22,16 @@ from models.reading import Answer, Readers, only_compared
 from models.tensors import BoolArray, FloatArray, LabelArray, Volume
 
 
-def read_slices(manifest: Manifest, volume: Volume, infer: Infer, progress: Progress | None) -> list[Part]:
-    """Stream the slices through the network into every step."""
-    readers = Readers(manifest, volume, manifest.interpret)
+def read_slices(
+    manifest: Manifest,
+    volume: Volume,
+    infer: Infer,
+    *,
+    steps: tuple[InterpretStep, ...],
+    progress: Progress | None,
+) -> list[Part]:
+    """Stream the slices through the network into these steps of the manifest."""
+    readers = Readers(manifest, volume, steps)
     slices, frame = slices_of(manifest, volume), _frame(manifest.input, volume)
     compared = only_compared(manifest)
     total = len(volume.voxels)

@@ -196,9 +196,7 @@ def _in_source(
     turned: BoolArray, reach: tuple[range, range, range], laid: Grid
 ) -> tuple[BoolArray, tuple[int, int, int]]:
     """Turn a cropped mask back and crop it to its own bounding box."""
-    starts = [0, 0, 0]
-    for part, axis, flip, size in zip(reach, laid.turn.axes, laid.turn.flips, laid.source_shape, strict=True):
-        starts[axis] = size - part.stop if flip else part.start
+    starts = laid.start_in_source(reach)
     mask = laid.turn.undo(turned)
     (tight,) = ndimage.find_objects(mask.astype(np.uint8))
     z, y, x = (start + part.start for start, part in zip(starts, tight, strict=True))

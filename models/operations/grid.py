@@ -158,6 +158,15 @@ class Grid:
             ranges.append(range(max(0, low), min(self.source_shape[axis], high)))
         return ranges[0], ranges[1], ranges[2]
 
+    def start_in_source(self, box: Box) -> Shape:
+        """Give the (z, y, x) index on the source of the first voxel of a box of the turned source."""
+        starts = [0, 0, 0]
+        for part, axis, flip, size in zip(
+            box, self.turn.axes, self.turn.flips, self.source_shape, strict=True
+        ):
+            starts[axis] = size - part.stop if flip else part.start
+        return starts[0], starts[1], starts[2]
+
     def _into(self, axis: int) -> FloatArray:
         return weights(
             self.source_shape[axis],

@@ -2,7 +2,16 @@
 
 from dataclasses import dataclass, field
 
-from models.findings import Classification, Detection, Lesion, Measurement, Outcome, Segment, Withheld
+from models.findings import (
+    Classification,
+    Detection,
+    Lesion,
+    Measurement,
+    Outcome,
+    ProbabilityMap,
+    Segment,
+    Withheld,
+)
 from models.labels import Label, Quantity
 from models.tensors import Volume
 
@@ -35,4 +44,5 @@ class Part:
     detections: tuple[Detection, ...] = ()
     classifications: tuple[Classification, ...] = ()
     withheld: tuple[Withheld, ...] = ()
+    maps: tuple[ProbabilityMap, ...] = ()
     details: dict[str, float | str] = field(default_factory=dict)
