@@ -81,6 +81,8 @@ priority = 5
 [console]
 host = "127.0.0.1"
 port = 8042
+# Opens a study in your own viewer, from its page here. {{study_uid}} and {{accession_number}} are filled in.
+# viewer_link = "https://viewer.example/viewer?StudyInstanceUIDs={{study_uid}}"
 
 [[console.users]]
 name = "{user}"

@@ -24,6 +24,7 @@ from pydantic import (
     model_validator,
 )
 
+from appliance.core import viewerlink
 from appliance.core.outputs import Output
 
 DEFAULT_PATH = Path("/etc/readside/site.toml")
@@ -196,6 +197,13 @@ class Console(Section):
     port: Annotated[int, Field(ge=0, le=65535)] = 8042
     users: tuple[User, ...] = ()
     viewer_link: Annotated[str, StringConstraints(max_length=2048)] = ""
+
+    @field_validator("viewer_link")
+    @classmethod
+    def _link_opens_a_study(cls, link: str) -> str:
+        if link and (fault := viewerlink.fault_of(link)):
+            raise ValueError(f"console.viewer_link: {fault}")
+        return link
 
 
 class Config(Section):
