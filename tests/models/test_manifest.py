@@ -18,6 +18,7 @@ from models.operations.class_map import ClassMap
 from models.operations.classify import Classify
 from models.operations.components import Components
 from models.operations.detect import Detect
+from models.operations.heat_map import HeatMap
 from models.operations.intensity import Clip, FillPadding, Normalise, Scale, Window
 from models.operations.label_maps import LabelStatistics, WriteSegments
 from models.operations.measure import Measure
@@ -43,7 +44,7 @@ def bent(text: str, old: str, new: str) -> str:
 def test_shipped_manifests_load() -> None:
     manifests = {path.name: load(path / "manifest.toml") for path in shipped()}
     assert all(manifest.name == folder for folder, manifest in manifests.items())
-    assert manifests["ct-phantom-lesion"].steps == {"components"}
+    assert manifests["ct-phantom-lesion"].steps == {"components", "heat-map"}
     assert manifests["ct-tissue-bands"].steps == {"label-statistics", "segments"}
 
 
@@ -315,7 +316,7 @@ def test_bands_refuse_a_scout(image_type: list[str] | None, accepted: bool) -> N
 DOCUMENTED = (
     *(Accepts, Input, Channel, Output, Tolerances, Resources, Variant, Label, Quantity),
     *(FillPadding, Clip, Scale, Window, Normalise, ZScore, PercentileWindow),
-    *(LabelStatistics, WriteSegments, ClassMap, Components, Classify, Measure, Detect),
+    *(LabelStatistics, WriteSegments, ClassMap, Components, Classify, Measure, Detect, HeatMap),
 )
 
 
