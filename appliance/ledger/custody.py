@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from appliance.core.instance import Instance
+from appliance.core.instance import Instance, Location
 from appliance.core.words import DeliveryState, InstanceState, JobState, StudyState
 from appliance.ledger import events
 from appliance.ledger.engine import Tx
@@ -20,7 +20,7 @@ _ENDED_DELIVERIES = (DeliveryState.ACCEPTED, DeliveryState.SETTLED)
 
 def known_files(tx: Tx) -> set[str]:
     """Return every spool file that should be on disk for an instance."""
-    query = sa.select(instances.c.file).where(instances.c.state == InstanceState.STUDY)
+    query = sa.select(instances.c.file).where(instances.c.state == InstanceState.STUDY).distinct()
     return set(tx.execute(query).scalars())
 
 
@@ -34,12 +34,17 @@ def purged_among(tx: Tx, files: Sequence[str]) -> set[str]:
     return found
 
 
-def quarantine(tx: Tx, files: Sequence[str], *, reason: str, at: float) -> int:
+def claims(tx: Tx, file: str) -> dict[int, InstanceState]:
+    """Return where a spool file holds instances that rows name, by byte offset, and what became of each."""
+    query = sa.select(instances.c.offset, instances.c.state).where(instances.c.file == file)
+    return {offset: InstanceState(state) for offset, state in tx.execute(query)}
+
+
+def quarantine_at(tx: Tx, places: Sequence[Location], *, reason: str, at: float) -> int:
     """Take instances out of their studies because their bytes cannot be trusted; return how many."""
     done = 0
-    for start in range(0, len(files), _CHUNK):
-        named = instances.c.file.in_(files[start : start + _CHUNK])
-        chunk = (named, instances.c.state == InstanceState.STUDY)
+    for start in range(0, len(places), _CHUNK):
+        chunk = (_lies_at(places[start : start + _CHUNK]), instances.c.state == InstanceState.STUDY)
         rows = tx.execute(sa.select(instances).where(*chunk)).all()
         tx.execute(sa.update(instances).where(*chunk).values(state=InstanceState.QUARANTINED))
         for row in rows:
@@ -48,6 +53,21 @@ def quarantine(tx: Tx, files: Sequence[str], *, reason: str, at: float) -> int:
             )
         done += len(rows)
     return done
+
+
+def quarantine(tx: Tx, files: Sequence[str], *, reason: str, at: float) -> int:
+    """Take every instance of some spool files out of its study; return how many."""
+    places = [
+        Location(file=file, offset=offset, length=0)
+        for file in files
+        for offset, state in claims(tx, file).items()
+        if state is InstanceState.STUDY
+    ]
+    return quarantine_at(tx, places, reason=reason, at=at)
+
+
+def _lies_at(places: Sequence[Location]) -> sa.ColumnElement[bool]:
+    return sa.tuple_(instances.c.file, instances.c.offset).in_([(p.file, p.offset) for p in places])
 
 
 def close_finished(tx: Tx) -> int:
@@ -91,8 +111,9 @@ def purgeable(tx: Tx, *, before: float, limit: int) -> list[Instance]:
 
 def purge(tx: Tx, gone: Sequence[Instance], *, at: float) -> None:
     """Record that the box gives up the bytes of instances; the bytes are removed after this is durable."""
-    files = [instance.location.file for instance in gone]
-    tx.execute(sa.update(instances).where(instances.c.file.in_(files)).values(state=InstanceState.PURGED))
+    for start in range(0, len(gone), _CHUNK):
+        places = [instance.location for instance in gone[start : start + _CHUNK]]
+        tx.execute(sa.update(instances).where(_lies_at(places)).values(state=InstanceState.PURGED))
     for study_uid in sorted({instance.study_uid for instance in gone}):
         count = sum(instance.study_uid == study_uid for instance in gone)
         events.add(tx, "custody.purged", at=at, study_uid=study_uid, instances=count)

@@ -41,6 +41,9 @@ def _unique_where(name: str, *columns: str, where: str) -> sa.Index:
     return sa.Index(name, *columns, unique=True, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
 
 
+# The condition of a partial index, which queries repeat word for word.
+UNSETTLED = "state IN ('PENDING', 'SENDING', 'LATER')"
+
 # One row for every distinct instance that was acknowledged. `current` is false once other bytes came under
 # its UID.
 instances = sa.Table(
@@ -66,7 +69,7 @@ instances = sa.Table(
     sa.Column("current", sa.Boolean, nullable=False),
     sa.Column("copies", sa.Integer, nullable=False),
     sa.UniqueConstraint("study_uid", "series_uid", "sop_instance_uid", "digest", name="uq_instances_content"),
-    sa.UniqueConstraint("file", name="uq_instances_file"),
+    sa.UniqueConstraint("file", "offset", name="uq_instances_place"),
     sa.Index("ix_instances_study", "study_uid", "series_uid"),
     sa.Index("ix_instances_state", "state", "received_at"),
 )
@@ -234,6 +237,13 @@ deliveries = sa.Table(
     _text("instead_of", nullable=True),
     sa.UniqueConstraint("object_id", "peer", name="uq_deliveries_object"),
     sa.Index("ix_deliveries_state", "state", "due_at"),
+    # What is still to be sent to a peer, in the order it was made: the courier asks every second.
+    sa.Index(
+        "ix_deliveries_unsettled",
+        *("peer", "object_id", "due_at", "state"),
+        sqlite_where=sa.text(UNSETTLED),
+        postgresql_where=sa.text(UNSETTLED),
+    ),
 )
 
 # What each destination said it takes when it was last asked by association: one row for each pair that was

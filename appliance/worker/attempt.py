@@ -148,8 +148,8 @@ class Attempter:
         """Take damaged instances out of their study and say so (F41)."""
         _log.critical("disk.digest_mismatch", job=job.id, instances=len(bad))
         with self._ledger.write() as tx:
-            files = [instance.location.file for instance in bad]
-            custody.quarantine(tx, files, reason=_DAMAGED, at=self._ledger.clock.now())
+            places = [instance.location for instance in bad]
+            custody.quarantine_at(tx, places, reason=_DAMAGED, at=self._ledger.clock.now())
         self._endings.notice(job, Outcome.FAILED, word="disk.digest_mismatch", reason=_DAMAGED)
 
     def _postpone(self, job: Job, passing: Passing) -> None:

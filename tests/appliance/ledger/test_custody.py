@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import sqlalchemy as sa
 
-from appliance.core.words import StudyState
+from appliance.core.instance import Location
+from appliance.core.words import InstanceState, StudyState
 from appliance.ledger import arrivals, counts, custody, deliveries, events, jobs
 from tests.appliance.ledger import given
 
@@ -14,6 +17,13 @@ LATER = given.NOW + 1e6
 
 def file_of(number, **other):
     return given.instance(number, **other).location.file
+
+
+def place_of(number):
+    return given.instance(number).location
+
+
+NOWHERE = Location(file="in/unknown", offset=0, length=1)
 
 
 def settled(ledger):
@@ -40,7 +50,7 @@ def test_files_are_known_until_they_are_given_up(ledger):
     with ledger.write() as tx:
         given.kept(tx, 1, 2, 3)
         custody.purge(tx, [given.instance(1)], at=given.NOW)
-        custody.quarantine(tx, [file_of(2)], reason="digest differs", at=given.NOW)
+        custody.quarantine_at(tx, [place_of(2)], reason="digest differs", at=given.NOW)
         assert custody.known_files(tx) == {file_of(3)}
         assert custody.purged_among(tx, [file_of(1), file_of(2), "in/unknown"]) == {file_of(1)}
 
@@ -56,8 +66,8 @@ def test_a_former_revision_keeps_its_file(ledger):
 def test_a_quarantine_is_counted_once_and_told(ledger):
     with ledger.write() as tx:
         given.kept(tx, 1, 2)
-        assert custody.quarantine(tx, [file_of(1), "in/unknown"], reason="digest differs", at=given.NOW) == 1
-        assert custody.quarantine(tx, [file_of(1)], reason="digest differs", at=given.NOW) == 0
+        assert custody.quarantine_at(tx, [place_of(1), NOWHERE], reason="digest differs", at=given.NOW) == 1
+        assert custody.quarantine_at(tx, [place_of(1)], reason="digest differs", at=given.NOW) == 0
         told = [e.detail["reason"] for e in events.latest(tx, 9, word="custody.quarantined")]
         assert told == ["digest differs"]
         assert counts.count(tx).balance == 0
@@ -67,7 +77,7 @@ def test_what_was_given_up_is_not_quarantined_afterwards(ledger):
     with ledger.write() as tx:
         given.kept(tx, 1)
         custody.purge(tx, [given.instance(1)], at=given.NOW)
-        assert custody.quarantine(tx, [file_of(1)], reason="not on disk", at=given.NOW) == 0
+        assert custody.quarantine_at(tx, [place_of(1)], reason="not on disk", at=given.NOW) == 0
         assert custody.purged_among(tx, [file_of(1), file_of(2), "in/unknown"]) == {file_of(1)}
 
 
@@ -75,7 +85,27 @@ def test_many_files_are_quarantined_in_pieces(ledger):
     numbers = range(1, 602)
     with ledger.write() as tx:
         given.kept(tx, *numbers)
-        assert custody.quarantine(tx, [file_of(n) for n in numbers], reason="gone", at=given.NOW) == 601
+        assert custody.quarantine_at(tx, [place_of(n) for n in numbers], reason="gone", at=given.NOW) == 601
+        assert custody.known_files(tx) == set()
+
+
+def test_instances_that_share_a_file_have_each_their_own_fate(ledger):
+    shared = [
+        replace(given.instance(n), location=Location(file="kept/segments/s", offset=n * 4096, length=9))
+        for n in (1, 2, 3)
+    ]
+    with ledger.write() as tx:
+        for one in shared:
+            arrivals.add(tx, one, calling_ae="CT1", at=given.NOW)
+        custody.purge(tx, shared[:1], at=given.NOW)
+        assert custody.quarantine_at(tx, [shared[1].location], reason="digest differs", at=given.NOW) == 1
+        assert custody.known_files(tx) == {"kept/segments/s"}
+        assert custody.claims(tx, "kept/segments/s") == {
+            4096: InstanceState.PURGED,
+            8192: InstanceState.QUARANTINED,
+            12288: InstanceState.STUDY,
+        }
+        assert custody.quarantine(tx, ["kept/segments/s", "none"], reason="gone", at=given.NOW) == 1
         assert custody.known_files(tx) == set()
 
 

@@ -15,12 +15,24 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from appliance.ledger import engine as engine_module
-from appliance.ledger import services, studies
+from appliance.ledger import jobs, services, studies
 from appliance.ledger.engine import Ledger, LedgerRefused, open_ledger
 from appliance.ledger.tables import metadata
 from tests.appliance.ledger import given
 
 PROCESS_SECONDS_MAX = 60
+# As the first schema had them.
+OLD_INSTANCE = """
+    INSERT INTO instances (id, study_uid, series_uid, sop_instance_uid, sop_class_uid, transfer_syntax_uid,
+        digest, file, "offset", length, facts, calling_ae, received_at, state, revision, current, copies)
+    VALUES (1, '1.9', '1.9.1', '1.9.1.1', '1.2', '1.2', 'sha256:a', 'kept/0/a.dcm', 1024, 10, '{}', 'CT1', 1.0,
+        'STUDY', 1, true, 1)
+"""
+OLD_JOB = """
+    INSERT INTO jobs (id, study_uid, series_uid, route, mode, model_name, model_version, model_digest,
+        input_digest, run, priority, state, attempts, kills, notice_attempts, not_before, created_at)
+    VALUES (1, '1.9', '1.9.1', 'r', 'release', 'm', '1.0.0', 'd', 'i', 1, 5, 'WAITING', 0, 0, 0, 1.0, 1.0)
+"""
 
 
 def test_migrations_build_exactly_the_tables(empty_url):
@@ -41,24 +53,23 @@ def test_an_empty_database_becomes_a_ledger_once(empty_url):
     second.close()
 
 
-def test_an_older_schema_is_brought_up_to_date_with_what_it_holds(ledger, ledger_url):
-    with ledger.write() as tx:
-        given.kept(tx, 1)
-        for table in (
-            "audit",
-            "audit_checkpoints",
-            "audit_shipped",
-            "model_versions",
-            "acceptances",
-            "assessments",
-        ):
-            tx.execute(sa.text(f"DROP TABLE {table}"))
-        tx.execute(sa.text("ALTER TABLE deliveries DROP COLUMN instead_of"))
-        tx.execute(sa.text("UPDATE alembic_version SET version_num = '0001'"))
-    open_ledger(ledger_url).close()
+def test_an_older_schema_is_brought_up_to_date_with_what_it_holds(empty_url, monkeypatch):
+    monkeypatch.setattr(engine_module, "_TARGET", "0001")
+    old = open_ledger(empty_url)
+    with old.write() as tx:
+        tx.execute(sa.text(OLD_INSTANCE))
+        tx.execute(sa.text(OLD_JOB))
+        tx.execute(sa.text("INSERT INTO job_inputs (job_id, instance_id) VALUES (1, 1)"))
+    old.close()
+    monkeypatch.undo()
+    ledger = open_ledger(empty_url)
     with ledger.read() as tx:
         assert compare_metadata(MigrationContext.configure(tx), metadata) == []
-        assert studies.count_of(tx, given.STUDY) == 1
+        assert studies.count_of(tx, "1.9") == 1
+        assert [one.sop_instance_uid for one in jobs.inputs_of(tx, 1)] == ["1.9.1.1"]
+    with pytest.raises(sa.exc.IntegrityError), ledger.write() as tx:
+        tx.execute(sa.text("INSERT INTO job_inputs (job_id, instance_id) VALUES (1, 7)"))
+    ledger.close()
 
 
 def test_a_newer_schema_is_refused_and_left_alone(ledger, ledger_url):
