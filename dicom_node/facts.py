@@ -111,7 +111,7 @@ class FactReader:
     """Reads values at known places of one judged data set; it never raises for what a value holds."""
 
     def __init__(
-        self, data: bytes, elements: Mapping[int, Span], *, limits: Limits, big_endian: bool
+        self, data: bytes | memoryview, elements: Mapping[int, Span], *, limits: Limits, big_endian: bool
     ) -> None:
         """Read Specific Character Set and Pixel Representation, on which other values depend."""
         self._data = data
@@ -175,7 +175,7 @@ class FactReader:
         if span is None or span.vr not in (vr, "", "UN", *_ALIKE.get(vr, ())):
             return b""
         length = min(span.length, self._limits.fact_text_bytes_max)
-        return self._data[span.offset : span.offset + length]
+        return bytes(self._data[span.offset : span.offset + length])
 
 
 def _shape(values: Sequence[int | float | None], fact: _Fact) -> Json | None:

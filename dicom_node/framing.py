@@ -91,7 +91,7 @@ _BIG: Final = _Reader(Struct(">HH2sH"), Struct(">HHL"), Struct(">L"))
 class Walk:
     """One pass over one data set; `elements` and `pixel` are what it found at the top level."""
 
-    def __init__(self, data: bytes, encoding: Encoding, limits: Limits) -> None:
+    def __init__(self, data: bytes | memoryview, encoding: Encoding, limits: Limits) -> None:
         """Hold the bytes; nothing is read yet."""
         self.elements: dict[int, Span] = {}
         self.pixel: PixelSpan | None = None
@@ -298,7 +298,8 @@ class Walk:
         group, _element, _length = reader.implicit.unpack_from(data, 0)
         if group > 0x00FF and group & 0x00FF == 0:
             raise _mismatch(0)
-        looks_explicit = data[4:6] in _SHORT or data[4:6] in _LONG
+        code = bytes(data[4:6])
+        looks_explicit = code in _SHORT or code in _LONG
         # An implicit length with two capital letters in it would be at least 16,705 bytes.
         # No element that may stand first is so long.
         if looks_explicit == self._encoding.implicit:

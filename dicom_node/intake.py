@@ -7,13 +7,24 @@ Never: knows how or where bytes are stored.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
-from dicom_node.receive import Arrival
+from dicom_node.preflight import Header
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arrival:
+    """One instance that passed preflight: what its header says, and who sent it."""
+
+    header: Header
+    calling_ae: str
+    called_ae: str
+    peer_name: str
 
 
 class Incoming(Protocol):
-    """One instance on its way in; belongs to the thread of its association."""
+    """One instance on its way in; belongs to one thread of its association at a time."""
 
     def room(self) -> memoryview:
         """Return writable room for the next bytes, one at least; large instances spill to disk as they come.

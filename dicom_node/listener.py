@@ -1,7 +1,6 @@
 """Answer the network: C-ECHO for every known peer, C-STORE for those that may store (PS3.4 A, B).
 
-It promises: one thread of control per association, which also runs the keeper, so that an acknowledgement
-follows the instance it belongs to; a bounded number of associations; an end within the time asked for.
+It promises: an acknowledgement follows the instance it belongs to, once that is kept; a bounded number of associations; an end within the time asked for.
 It never writes a file and never decides what an instance is for.
 
 Not guarded yet: a PDU's claimed length before association, a drip of single bytes inside one PDU, TLS.
@@ -23,9 +22,10 @@ from pynetdicom.dimse_messages import C_STORE_RQ
 from pynetdicom.dimse_primitives import C_ECHO
 from pynetdicom.presentation import PresentationContext
 
+from dicom_node.intake import Intake
 from dicom_node.library import tame
 from dicom_node.limits import Limits
-from dicom_node.receive import NO_UID, Keeper, OnRefused, Refused, handle_store
+from dicom_node.receive import NO_UID, OnRefused, Reception, Refused, handle_store
 from dicom_node.roster import DRAINING, Roster
 from dicom_node.server import Server
 from dicom_node.sockets import acknowledge_at_once, connection_of, cut
@@ -66,7 +66,7 @@ class Listener:
         host: str,
         port: int,
         peers: Sequence[Peer],
-        keeper: Keeper,
+        intake: Intake,
         limits: Limits,
         on_quiet: Callable[[], None] = _nothing,
         on_refused: OnRefused = _ignore,
@@ -80,10 +80,9 @@ class Listener:
         self._ae_title = AeTitle.parse(ae_title)
         self._address = (host, port)
         self._roster = Roster(self._ae_title, peers)
-        self._keeper = keeper
+        self._reception = Reception(intake=intake, limits=limits, on_refused=on_refused)
         self._limits = limits
         self._on_quiet = on_quiet
-        self._on_refused = on_refused
         self._draining = threading.Event()
         self._partial_bytes: WeakKeyDictionary[Association, int] = WeakKeyDictionary()
         self._server: Server | None = None
@@ -162,13 +161,7 @@ class Listener:
 
     def _store(self, event: evt.Event) -> Dataset | int:
         """Answer a C-STORE request."""
-        return handle_store(
-            event,
-            peer=self._peer(event),
-            keeper=self._keeper,
-            limits=self._limits,
-            on_refused=self._on_refused,
-        )
+        return handle_store(event, peer=self._peer(event), reception=self._reception)
 
     def _echo(self, event: evt.Event) -> int:
         """Answer a C-ECHO request (PS3.7 9.1.5).

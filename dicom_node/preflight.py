@@ -57,7 +57,7 @@ class Header:
     facts: dict[str, Json] = field(default_factory=dict)
 
 
-def scan(data: bytes, transfer_syntax_uid: str, limits: Limits) -> Scan:
+def scan(data: bytes | memoryview, transfer_syntax_uid: str, limits: Limits) -> Scan:
     """Judge the framing of an encoded data set (PS3.5 7 and A.4).
 
     Time and memory grow with the number of elements, which is bounded, and not with any claimed length.
@@ -77,7 +77,7 @@ def scan(data: bytes, transfer_syntax_uid: str, limits: Limits) -> Scan:
     )
 
 
-def inspect(data: bytes, scan: Scan, *, sop_class_uid: str, sop_instance_uid: str) -> Header:
+def inspect(data: bytes | memoryview, scan: Scan, *, sop_class_uid: str, sop_instance_uid: str) -> Header:
     """Compare a judged data set with the command that brought it and read its header (PS3.4 B.2.3).
 
     Raises:
@@ -108,7 +108,7 @@ def inspect(data: bytes, scan: Scan, *, sop_class_uid: str, sop_instance_uid: st
     )
 
 
-def study_uid_of(data: bytes, transfer_syntax_uid: str, limits: Limits) -> Uid | None:
+def study_uid_of(data: bytes | memoryview, transfer_syntax_uid: str, limits: Limits) -> Uid | None:
     """Return the Study Instance UID of a refused data set, as far as its bytes can be read.
 
     Only to tell people which study is short of an image; nothing else may be believed of such bytes.

@@ -15,7 +15,7 @@ from pathlib import Path
 from appliance.spool.record import as_file
 from dicom_node.limits import Limits
 from dicom_node.listener import Listener
-from dicom_node.receive import Arrival
+from dicom_node.memory import Held, MemoryIntake
 from dicom_node.values import AeTitle, Peer
 
 
@@ -58,7 +58,12 @@ class StandInPacs:
             for i, title in enumerate(self.peers)
         ]
         self._listener = Listener(
-            ae_title=self.ae_title, host="127.0.0.1", port=port, peers=known, keeper=self, limits=Limits()
+            ae_title=self.ae_title,
+            host="127.0.0.1",
+            port=port,
+            peers=known,
+            intake=MemoryIntake(self.keep),
+            limits=Limits(),
         )
         return self._listener.start()
 
@@ -68,7 +73,7 @@ class StandInPacs:
             self._listener.stop()
             self._listener = None
 
-    def keep(self, arrival: Arrival) -> None:
+    def keep(self, arrival: Held) -> None:
         """Write one instance as a DICOM file and note it."""
         header = arrival.header
         digest = hashlib.sha256(arrival.data).hexdigest()

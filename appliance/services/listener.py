@@ -19,6 +19,7 @@ from appliance.spool.store import Spool
 from appliance.spool.sweep import sweep
 from dicom_node.limits import Limits as WireLimits
 from dicom_node.listener import Listener
+from dicom_node.memory import MemoryIntake
 from dicom_node.receive import Refused
 
 _log = log.get("listener")
@@ -42,7 +43,7 @@ def _listen(stage: Stage, config: Config) -> int:
         host=config.dicom.host,
         port=config.dicom.port,
         peers=[wire_peer(peer) for peer in config.peers],
-        keeper=SpoolKeeper(spool, floor, rows, on_fault=stage.fault),
+        intake=MemoryIntake(SpoolKeeper(spool, floor, rows, on_fault=stage.fault).keep),
         limits=wire,
         on_refused=_Refusals(stage).note,
     )

@@ -23,8 +23,8 @@ from appliance.ledger.engine import Ledger
 from appliance.spool.record import Record
 from appliance.spool.store import Spool
 from dicom_node.errors import Refusal
+from dicom_node.memory import Held
 from dicom_node.preflight import Header
-from dicom_node.receive import Arrival
 from dicom_node.status import Status
 
 _log = log.get("spool")
@@ -98,7 +98,7 @@ def write_rows(ledger: Ledger, spool: Spool, rows: Sequence[Row]) -> list[arriva
 
 
 class SpoolKeeper:
-    """The listener's `Keeper`: bytes to the spool, rows to the writer."""
+    """Keeps what a `MemoryIntake` gathered: bytes to the spool, rows to the writer."""
 
     def __init__(
         self,
@@ -113,7 +113,7 @@ class SpoolKeeper:
         self._on_fault, self._clock = on_fault, clock
         self._faulty = threading.Event()
 
-    def keep(self, arrival: Arrival) -> None:
+    def keep(self, arrival: Held) -> None:
         """Keep one instance; durable on return.
 
         Raises:
@@ -132,7 +132,7 @@ class SpoolKeeper:
             self._on_fault()
             raise Refusal(Status.STORAGE_FAULT, "disk.fault", "storage fault, try later") from error
 
-    def _written(self, arrival: Arrival) -> Row:
+    def _written(self, arrival: Held) -> Row:
         self._floor.admit(len(arrival.data))
         at = self._clock.now()
         with self._spool.begin() as writing:

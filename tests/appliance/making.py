@@ -10,8 +10,8 @@ from pydicom.dataset import Dataset
 from appliance.core.instance import Instance, Location
 from appliance.demo.study import encoded
 from dicom_node.limits import Limits
+from dicom_node.memory import Held
 from dicom_node.preflight import inspect, scan
-from dicom_node.receive import Arrival
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 EXPLICIT_LE = "1.2.840.10008.1.2.1"
@@ -46,7 +46,7 @@ def data_set(**changes: Any) -> Dataset:
     return header
 
 
-def arrival(**changes: Any) -> Arrival:
+def arrival(**changes: Any) -> Held:
     """A small CT slice as the listener hands it over."""
     made = data_set(**changes)
     data = encoded(made)
@@ -56,7 +56,7 @@ def arrival(**changes: Any) -> Arrival:
         sop_class_uid=made.SOPClassUID,
         sop_instance_uid=made.SOPInstanceUID,
     )
-    return Arrival(data=data, header=header, calling_ae="PACS", called_ae="READSIDE", peer_name="pacs")
+    return Held(data=data, header=header, calling_ae="PACS", called_ae="READSIDE", peer_name="pacs")
 
 
 def instance(

@@ -40,13 +40,13 @@ def listen(shelf: Shelf, quiet: list[str], refused: list[Refused]) -> Iterator[C
     """Make listeners that are stopped at the end."""
     made: list[Listener] = []
 
-    def make(limits: Limits = LIMITS, keeper: object = shelf) -> Listener:
+    def make(limits: Limits = LIMITS, intake: object = shelf) -> Listener:
         listener = Listener(
             ae_title="BOX",
             host="127.0.0.1",
             port=0,
             peers=PEERS,
-            keeper=keeper,  # type: ignore[arg-type]
+            intake=intake,  # type: ignore[arg-type]
             limits=limits,
             on_quiet=lambda: quiet.append("quiet"),
             on_refused=refused.append,

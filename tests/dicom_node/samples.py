@@ -18,7 +18,7 @@ from pynetdicom import AE
 from pynetdicom.dsutils import encode
 
 from dicom_node.limits import Limits
-from dicom_node.receive import Arrival
+from dicom_node.memory import Held, MemoryIncoming
 from dicom_node.server import Server
 from dicom_node.values import Peer
 
@@ -197,14 +197,17 @@ def nested(depth: int) -> bytes:
 
 @dataclass
 class Shelf:
-    """A keeper that keeps in memory and can be told to fail."""
+    """An intake that keeps in memory and can be told to fail."""
 
-    arrivals: list[Arrival] = field(default_factory=list)
-    before: Callable[[Arrival], None] = lambda _arrival: None
+    arrivals: list[Held] = field(default_factory=list)
+    before: Callable[[Held], None] = lambda _arrival: None
     threads: set[str] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def keep(self, arrival: Arrival) -> None:
+    def begin(self) -> MemoryIncoming:
+        return MemoryIncoming(self.keep)
+
+    def keep(self, arrival: Held) -> None:
         self.before(arrival)
         with self._lock:
             self.arrivals.append(arrival)

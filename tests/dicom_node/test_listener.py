@@ -115,7 +115,7 @@ def test_strangers_are_refused_and_named_in_the_log(box: Peer) -> None:
 
 
 def test_a_listener_without_peers_lets_nobody_in(shelf: Shelf) -> None:
-    listener = Listener(ae_title="BOX", host="127.0.0.1", port=0, peers=[], keeper=shelf, limits=LIMITS)
+    listener = Listener(ae_title="BOX", host="127.0.0.1", port=0, peers=[], intake=shelf, limits=LIMITS)
     peer = Peer(name="box", ae_title="BOX", host="127.0.0.1", port=listener.start())
     try:
         assert echo(peer, calling_ae="MONITOR", limits=LIMITS).word == "echo.rejected"

@@ -30,7 +30,7 @@ from appliance.spool.sweep import sweep
 from appliance.spool.verify import damaged
 from dicom_node.errors import Refusal
 from dicom_node.limits import Limits as WireLimits
-from dicom_node.receive import Arrival
+from dicom_node.memory import Held
 from dicom_node.status import Status
 from tests.appliance import making
 
@@ -243,7 +243,7 @@ def test_versions_that_take_turns_leave_one_file_each_and_the_last_one_counts(bo
     assert box.spool.read(current.location) == other.data
 
 
-def whole(arrived: Arrival, at: float) -> dict[str, Any]:
+def whole(arrived: Held, at: float) -> dict[str, Any]:
     """What a record says of an arrival."""
     return {
         "sop_instance_uid": arrived.header.sop_instance_uid,
