@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from appliance.core.instance import Instance
 from appliance.core.words import InstanceState, StudyState
-from appliance.ledger import events
+from appliance.ledger import events, returned
 from appliance.ledger.engine import Tx
 from appliance.ledger.rows import insert_unless_there, instance_values
 from appliance.ledger.tables import instances, series, studies
@@ -34,10 +34,13 @@ def add(tx: Tx, instance: Instance, *, calling_ae: str, at: float) -> Arrived:
     Bytes of an older revision that come back make it current again, where they lie already.
     Bytes whose former copy was purged or quarantined take that row's place.
     The very file that a row names already is nothing new: a sweep was faster than the process that kept it.
+    The box's own results and what says something of images decided before leave the study as it stands.
     """
     same = tx.execute(sa.select(instances).where(*_same_content(instance))).one_or_none()
     arrived = _insert(tx, instance, calling_ae, at) if same is None else _again(tx, same, instance, at)
-    if arrived not in (Arrived.DUPLICATE, Arrived.RECORDED):
+    if arrived in (Arrived.DUPLICATE, Arrived.RECORDED):
+        return arrived
+    if not returned.stands_aside(tx, instance, at=at):
         _touch(tx, instance, at)
     return arrived
 
@@ -74,7 +77,7 @@ def _insert(tx: Tx, instance: Instance, calling_ae: str, at: float) -> Arrived:
 def _again(tx: Tx, row: Any, instance: Instance, at: float) -> Arrived:
     here = sa.update(instances).where(instances.c.id == row.id)
     if row.state == InstanceState.STUDY and row.current:
-        if row.file == instance.location.file:
+        if (row.file, row.offset) == (instance.location.file, instance.location.offset):
             return Arrived.RECORDED
         tx.execute(here.values(copies=instances.c.copies + 1))
         return Arrived.DUPLICATE

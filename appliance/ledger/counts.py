@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from appliance.core.words import InstanceState, JobState, Verdict
+from appliance.ledger import returned
 from appliance.ledger.engine import Tx
 from appliance.ledger.tables import decisions, deliveries, instances, jobs, objects, results, rounds, studies
 
@@ -21,6 +22,8 @@ class Counts:
 
     kept: int
     duplicates: int
+    # The box's own results that a peer sent back; they are among the kept.
+    returned: int
     in_studies: int
     quarantined: int
     purged: int
@@ -46,6 +49,7 @@ def count(tx: Tx) -> Counts:
         duplicates=tx.execute(
             sa.select(sa.func.coalesce(sa.func.sum(instances.c.copies - 1), 0))
         ).scalar_one(),
+        returned=returned.count(tx),
         in_studies=by_state.get(InstanceState.STUDY, 0),
         quarantined=by_state.get(InstanceState.QUARANTINED, 0),
         purged=by_state.get(InstanceState.PURGED, 0),

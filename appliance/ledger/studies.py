@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from appliance.core.instance import Instance
 from appliance.core.words import InstanceState, StudyState
-from appliance.ledger import events
+from appliance.ledger import events, returned
 from appliance.ledger.engine import Tx
 from appliance.ledger.rows import as_instance, insert_unless_there
 from appliance.ledger.states import STUDY
@@ -77,12 +77,16 @@ def series_of(tx: Tx, study_uid: str) -> list[Series]:
 
 
 def instances_of(tx: Tx, study_uid: str, series_uid: str | None = None) -> list[Instance]:
-    """Return the current instances of a study or of one series of it, in a stable order."""
+    """Return the current instances of a study or of one series of it, in a stable order.
+
+    The box's own results that came back are none of its content.
+    """
     query = (
         sa.select(instances)
         .where(
             instances.c.study_uid == study_uid, instances.c.current, instances.c.state == InstanceState.STUDY
         )
+        .where(~returned.came_home(instances.c.sop_instance_uid))
         .order_by(instances.c.series_uid, instances.c.sop_instance_uid)
     )
     if series_uid is not None:
