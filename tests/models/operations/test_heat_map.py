@@ -98,7 +98,7 @@ def test_a_turned_series_of_another_spacing_has_its_map_in_place() -> None:
         kinds.PATCH.replace("LPS", "RAS") + "spacing_mm = [2.0, 2.0, 2.0]\n",
         '[[prepare]]\nstep = "resample"\n',
         PROBABILITY,
-        COMPONENTS,
+        kinds.step("components", 'label = "lesion"\nthreshold = 0.2'),
         kinds.step("heat-map"),
     )
     made = blobs()
@@ -120,8 +120,9 @@ def test_a_turned_series_of_another_spacing_has_its_map_in_place() -> None:
         wrong = np.flip(truth, axis=flipped)
         assert np.corrcoef(shares.ravel(), wrong.ravel())[0, 1] < 0.8
     # The same numbers as the region is made of.
-    sure = np.abs(shares - 0.5) > HALF_A_LEVEL
-    assert ((shares > 0.5) == findings.segments[0].mask)[sure].all()
+    sure = np.abs(shares - 0.2) > HALF_A_LEVEL
+    (drawn,) = findings.segments
+    assert ((shares > 0.2) == drawn.mask)[sure].all()
 
 
 def test_padding_and_what_is_below_the_floor_are_nothing() -> None:
