@@ -6,6 +6,7 @@ import math
 import threading
 from contextlib import closing
 
+from appliance.assemble.assessments import Assessor
 from appliance.assemble.confirm import Confirmer
 from appliance.assemble.decide import Decider
 from appliance.assemble.gather import Gatherer
@@ -54,12 +55,14 @@ class Conductor:
             stage.ledger, self._spool, config.assembly, listening_since=self._listening_since
         )
         self._decider = Decider(stage.ledger, RouteTable(config, Catalogue(stage.ledger, config)))
+        self._assessor = Assessor(stage.ledger, self._spool)
         self._tidied_at: float | None = None
 
     def turn(self, hub: Hub) -> None:
-        """Gather, decide, take back, ring, tidy."""
+        """Gather, decide, read assessments, take back, ring, tidy."""
         self._gatherer.turn()
         self._decider.turn()
+        self._assessor.turn()
         self._take_back()
         self._ring(hub)
         self._tidy()
