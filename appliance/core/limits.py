@@ -50,6 +50,10 @@ class Limits:
     # A permanent refusal is asked again this often before a person must look (F53).
     refusals_max: int = 3
 
+    # What a destination said it takes is asked anew after this time; one that was silent, sooner.
+    acceptance_seconds_max: float = 86_400.0
+    ask_again_seconds: float = 60.0
+
     restart_seconds: float = 1.0
     restart_seconds_max: float = 30.0
     drain_seconds: float = 30.0

@@ -1,8 +1,12 @@
-"""Deliveries: a row for each object and destination, kept until it was accepted or settled (P6)."""
+"""Deliveries: a row for each object and destination, kept until it was accepted or settled (P6).
+
+Promises: a study's objects go to a peer in the order they were made, so nothing that waits for another try
+ever arrives after what superseded it (F51).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +18,13 @@ from appliance.ledger import events
 from appliance.ledger.engine import Tx
 from appliance.ledger.results import ResultObject, as_object
 from appliance.ledger.states import DELIVERY
-from appliance.ledger.tables import deliveries, objects, results, studies
+from appliance.ledger.tables import UNSETTLED, deliveries, objects, results, studies
 
 _WAITING = (DeliveryState.PENDING, DeliveryState.LATER)
+# As literal text: SQLite uses a partial index only where it can see that the condition is the index's.
+_UNSETTLED = sa.text(f"deliveries.{UNSETTLED}")
+# Who ended a delivery for which another object went.
+BY_FALLBACK = "fallback"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +45,7 @@ class Delivery:
     settled_by: str | None
     study_uid: str
     output: str
+    instead_of: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,10 +53,12 @@ class Parcel:
     """A delivery that was taken for sending, with the object that it carries."""
 
     id: int
+    peer: str
     attempts: int
     refusals: int
     study_uid: str
     item: ResultObject
+    instead_of: str | None = None
 
 
 def _joined() -> sa.Select[Any]:
@@ -58,36 +69,75 @@ def _joined() -> sa.Select[Any]:
     )
 
 
-def _due(at: float) -> list[sa.ColumnElement[bool]]:
-    """What may be sent now: nothing of a study that is held, or was and is not judged anew yet (F35)."""
+def _due(peer: str, at: float) -> sa.Select[Any]:
+    """Select what may be sent to a peer now, in the order it was made.
+
+    Nothing of a study that is held, or was and is not judged anew yet (F35); nothing behind an older object
+    of its study that waits for another try or is being sent.
+    """
+    return (
+        sa.select(deliveries.c.id, objects.c.length)
+        .join(objects, objects.c.id == deliveries.c.object_id)
+        .join(results, results.c.id == objects.c.result_id)
+        .where(deliveries.c.peer == peer, _UNSETTLED, deliveries.c.due_at <= at)
+        .where(deliveries.c.state != DeliveryState.SENDING, deliveries.c.id.not_in(_doubted()))
+        .where(~_behind(at))
+        .order_by(deliveries.c.object_id)
+    )
+
+
+def _doubted() -> sa.Select[Any]:
+    """Select the deliveries of studies that a person must judge first."""
     doubted = sa.or_(
         studies.c.state == StudyState.HELD,
         sa.and_(studies.c.state == StudyState.GATHERING, studies.c.reason.is_not(None)),
     )
-    held = (
-        sa.select(deliveries.c.id)
-        .join(objects, objects.c.id == deliveries.c.object_id)
-        .join(results, results.c.id == objects.c.result_id)
-        .join(studies, studies.c.study_uid == results.c.study_uid)
+    sent, item, result = deliveries.alias(), objects.alias(), results.alias()
+    return (
+        sa.select(sent.c.id)
+        .join(item, item.c.id == sent.c.object_id)
+        .join(result, result.c.id == item.c.result_id)
+        .join(studies, studies.c.study_uid == result.c.study_uid)
         .where(doubted)
     )
-    return [deliveries.c.state.in_(_WAITING), deliveries.c.due_at <= at, deliveries.c.id.not_in(held)]
+
+
+def _behind(at: float) -> sa.ColumnElement[bool]:
+    """Say whether an older object of the same study must go to the same peer first."""
+    older, item, result = (
+        deliveries.alias("older"),
+        objects.alias("older_item"),
+        results.alias("older_result"),
+    )
+    waits = sa.and_(
+        older.c.state.in_([DeliveryState.SENDING, *_WAITING]),
+        sa.or_(older.c.state == DeliveryState.SENDING, older.c.due_at > at),
+    )
+    # A rejection note takes the former result away: never before the new one has arrived.
+    lost = sa.and_(
+        objects.c.output == "iocm", older.c.state == DeliveryState.DEAD, result.c.id == results.c.id
+    )
+    return (
+        sa.select(sa.literal(1))
+        .select_from(result)
+        .join(item, item.c.result_id == result.c.id)
+        .join(older, older.c.object_id == item.c.id)
+        .where(result.c.study_uid == results.c.study_uid, older.c.peer == deliveries.c.peer)
+        .where(older.c.object_id < deliveries.c.object_id, sa.or_(waits, lost))
+        .correlate(deliveries, objects, results)
+        .exists()
+    )
 
 
 def peers_due(tx: Tx, *, at: float) -> list[str]:
     """Return the peers that something is due for now."""
-    return sorted(tx.execute(sa.select(deliveries.c.peer).where(*_due(at)).distinct()).scalars())
+    waiting = tx.execute(sa.select(deliveries.c.peer).where(_UNSETTLED).distinct()).scalars()
+    return sorted(peer for peer in waiting if tx.execute(_due(peer, at).limit(1)).first() is not None)
 
 
 def take(tx: Tx, peer: str, *, at: float, limits: Limits) -> list[Parcel]:
     """Take the oldest deliveries due at a peer for one association; they are SENDING until settled."""
-    due = (
-        sa.select(deliveries.c.id, objects.c.length)
-        .join(objects, objects.c.id == deliveries.c.object_id)
-        .where(deliveries.c.peer == peer, *_due(at))
-        .order_by(deliveries.c.id)
-        .limit(limits.delivery_batch_max)
-    )
+    due = _due(peer, at).limit(limits.delivery_batch_max)
     chosen = _within(tx.execute(due), limits.delivery_batch_bytes_max)
     # Another courier may have chosen the same rows; only those this statement changed are ours.
     taken = tx.execute(
@@ -103,11 +153,11 @@ def take(tx: Tx, peer: str, *, at: float, limits: Limits) -> list[Parcel]:
     ids = list(taken.scalars())
     query = (
         sa.select(objects, deliveries.c.id.label("delivery_id"), deliveries.c.attempts, deliveries.c.refusals)
-        .add_columns(results.c.study_uid)
+        .add_columns(results.c.study_uid, deliveries.c.peer, deliveries.c.instead_of)
         .join(deliveries, deliveries.c.object_id == objects.c.id)
         .join(results, results.c.id == objects.c.result_id)
         .where(deliveries.c.id.in_(ids))
-        .order_by(deliveries.c.id)
+        .order_by(deliveries.c.object_id)
     )
     return [_parcel(row) for row in tx.execute(query)]
 
@@ -134,10 +184,12 @@ def prolong(tx: Tx, parcels: Iterable[Parcel], *, at: float, limits: Limits) -> 
 def _parcel(row: Any) -> Parcel:
     return Parcel(
         id=row.delivery_id,
+        peer=row.peer,
         attempts=row.attempts,
         refusals=row.refusals,
         study_uid=row.study_uid,
         item=as_object(row),
+        instead_of=row.instead_of,
     )
 
 
@@ -156,14 +208,38 @@ def later(
     )
 
 
+def hold_back(tx: Tx, parcels: Iterable[Parcel], *, due_at: float) -> None:
+    """Put back what was taken and not sent: an object before it has to go first."""
+    held = deliveries.c.id.in_([parcel.id for parcel in parcels])
+    query = sa.update(deliveries).where(held, deliveries.c.state == DeliveryState.SENDING)
+    tx.execute(query.values(state=DeliveryState.LATER, due_at=due_at, lease_until=None))
+
+
+def stood_in(tx: Tx, parcel: Parcel, *, output: str, wanted: str, at: float) -> bool:
+    """End a delivery because another object goes in its place; say whether it was ours to end."""
+    return _settle(
+        tx,
+        parcel,
+        DeliveryState.SETTLED,
+        status=None,
+        word="courier.stands_in",
+        at=at,
+        detail={"output": output, "wanted": wanted},
+        refusals=parcel.refusals + 1,
+        settled_at=at,
+        settled_by=BY_FALLBACK,
+    )
+
+
 def dead(tx: Tx, parcel: Parcel, *, status: int | None, word: str, at: float) -> None:
     """Record that the destination will not take the object; a person must look (F53)."""
     _settle(tx, parcel, DeliveryState.DEAD, status=status, word=word, at=at, refusals=parcel.refusals + 1)
 
 
 def _settle(
-    tx: Tx, parcel: Parcel, state: DeliveryState, *, status: int | None, word: str, at: float, **values: Any
-) -> None:
+    tx: Tx, parcel: Parcel, state: DeliveryState, *, status: int | None, word: str, at: float,
+    detail: Mapping[str, Any] | None = None, **values: Any,
+) -> bool:  # fmt: skip
     assert state in DELIVERY[DeliveryState.SENDING], state
     done = tx.execute(
         sa.update(deliveries)
@@ -172,15 +248,9 @@ def _settle(
         .values(state=state, status=status, word=word, lease_until=None, **values)
     ).rowcount
     if done:
-        events.add(
-            tx,
-            word,
-            at=at,
-            study_uid=parcel.study_uid,
-            delivery=parcel.id,
-            output=parcel.item.output,
-            status=status,
-        )
+        said = {"delivery": parcel.id, "output": parcel.item.output, "status": status} | dict(detail or {})
+        events.add(tx, word, at=at, study_uid=parcel.study_uid, **said)
+    return bool(done)
 
 
 def release_dead(tx: Tx, *, at: float, everything: bool) -> int:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
 
 from appliance.core.instance import Location
 from appliance.core.words import DeliveryState, JobState, Outcome
-from appliance.ledger import jobs
+from appliance.ledger import events, jobs
 from appliance.ledger.engine import Tx
 from appliance.ledger.tables import deliveries, objects, results
 from appliance.ledger.tables import jobs as job_rows
@@ -55,6 +55,15 @@ class Result:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StandIn:
+    """One kind of object that a peer gets in the place of another, which it does not take."""
+
+    peer: str
+    output: str
+    wanted: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Ending:
     """How an attempt at a job ended: its state, its result, and what goes where."""
 
@@ -63,8 +72,11 @@ class Ending:
     reason: str | None
     result: Result
     objects: Sequence[ResultObject]
-    # Peer name -> the outputs it takes.
+    # Peer name -> the outputs it gets.
     send_to: Mapping[str, Sequence[str]]
+    stand_ins: Sequence[StandIn] = ()
+    # Peer name -> the outputs it should get, does not take, and nothing stands in for: a person must look.
+    untaken: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def end(tx: Tx, job: jobs.Job, ending: Ending, *, at: float) -> bool:
@@ -79,7 +91,9 @@ def end(tx: Tx, job: jobs.Job, ending: Ending, *, at: float) -> bool:
         return False
     result_id = _add_result(tx, job, ending.result, at)
     for item in ending.objects:
-        _add_object(tx, result_id, item, ending.send_to, at)
+        object_id = _add_object(tx, result_id, item)
+        _add_deliveries(tx, object_id, item.output, ending=ending, at=at)
+    _tell(tx, job.study_uid, ending, at=at)
     return True
 
 
@@ -109,29 +123,55 @@ def _add_result(tx: Tx, job: jobs.Job, result: Result, at: float) -> int:
     return int(tx.execute(results.insert().values(**values).returning(results.c.id)).scalar_one())
 
 
-def _add_object(
-    tx: Tx, result_id: int, item: ResultObject, send_to: Mapping[str, Sequence[str]], at: float
-) -> None:
+def _add_object(tx: Tx, result_id: int, item: ResultObject) -> int:
     place = {"file": item.location.file, "offset": item.location.offset, "length": item.location.length}
     plain = {k: v for k, v in vars(item).items() if k not in ("location", "id", "result_id")}
-    object_id = tx.execute(
-        objects.insert().values(**plain | place | {"result_id": result_id}).returning(objects.c.id)
-    ).scalar_one()
+    query = objects.insert().values(**plain | place | {"result_id": result_id}).returning(objects.c.id)
+    return int(tx.execute(query).scalar_one())
+
+
+def _add_deliveries(tx: Tx, object_id: int, output: str, *, ending: Ending, at: float) -> None:
+    """Open the delivery of an object to each peer that gets it; one that nobody takes begins as DEAD."""
+    wanted = {each.peer: each.wanted for each in reversed(ending.stand_ins) if each.output == output}
     rows = [
-        {
-            "object_id": object_id,
-            "peer": peer,
-            "state": DeliveryState.PENDING,
-            "attempts": 0,
-            "refusals": 0,
-            "due_at": at,
-            "created_at": at,
-        }
-        for peer, outputs in send_to.items()
-        if item.output in outputs
+        new_delivery(object_id, peer, at=at, instead_of=wanted.get(peer))
+        for peer, outputs in ending.send_to.items()
+        if output in outputs
     ]
-    if rows:
-        tx.execute(deliveries.insert(), rows)
+    dead = {"state": DeliveryState.DEAD, "word": "courier.no_stand_in"}
+    rows += [
+        new_delivery(object_id, peer, at=at, instead_of=None) | dead
+        for peer, outputs in ending.untaken.items()
+        if output in outputs
+    ]
+    for row in rows:
+        tx.execute(deliveries.insert().values(**row))
+
+
+def new_delivery(object_id: int, peer: str, *, at: float, instead_of: str | None) -> dict[str, Any]:
+    """Return the row of a delivery that is due now."""
+    return {
+        "object_id": object_id,
+        "peer": peer,
+        "state": DeliveryState.PENDING,
+        "attempts": 0,
+        "refusals": 0,
+        "due_at": at,
+        "created_at": at,
+        "instead_of": instead_of,
+    }
+
+
+def _tell(tx: Tx, study_uid: str, ending: Ending, *, at: float) -> None:
+    """Put what stands in for what, and what nothing stands in for, on the study's timeline."""
+    made = {item.output for item in ending.objects}
+    for each in ending.stand_ins:
+        word = "courier.stands_in" if each.output in made else "courier.no_stand_in"
+        detail = {"peer": each.peer, "output": each.output, "wanted": each.wanted}
+        events.add(tx, word, at=at, study_uid=study_uid, **detail)
+    for peer, outputs in ending.untaken.items():
+        for output in sorted(made.intersection(outputs)):
+            events.add(tx, "courier.no_stand_in", at=at, study_uid=study_uid, peer=peer, wanted=output)
 
 
 def predecessor(tx: Tx, job: jobs.Job) -> Result | None:
@@ -174,6 +214,14 @@ def objects_of(tx: Tx, result_id: int) -> list[ResultObject]:
     """Return a result's objects in the order they are sent."""
     query = sa.select(objects).where(objects.c.result_id == result_id).order_by(objects.c.id)
     return [as_object(row) for row in tx.execute(query)]
+
+
+def addressed_objects_of(tx: Tx, result_id: int) -> list[ResultObject]:
+    """Return a result's objects without those held in reserve; all of them if it was sent to nobody."""
+    query = sa.select(deliveries.c.object_id).join(objects, objects.c.id == deliveries.c.object_id)
+    sent = set(tx.execute(query.where(objects.c.result_id == result_id)).scalars())
+    made = objects_of(tx, result_id)
+    return [item for item in made if item.id in sent] if sent else made
 
 
 def find_object(tx: Tx, object_id: int) -> ResultObject | None:

@@ -40,7 +40,10 @@ JOB: Mapping[JobState, frozenset[JobState]] = {
 
 DELIVERY: Mapping[DeliveryState, frozenset[DeliveryState]] = {
     DeliveryState.PENDING: frozenset({DeliveryState.SENDING}),
-    DeliveryState.SENDING: frozenset({DeliveryState.ACCEPTED, DeliveryState.LATER, DeliveryState.DEAD}),
+    # SETTLED: the peer does not take the object, and another one goes in its place.
+    DeliveryState.SENDING: frozenset(
+        {DeliveryState.ACCEPTED, DeliveryState.LATER, DeliveryState.DEAD, DeliveryState.SETTLED}
+    ),
     DeliveryState.LATER: frozenset({DeliveryState.SENDING}),
     DeliveryState.ACCEPTED: frozenset(),
     # A person sends it again, or says that it need not be sent.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 
@@ -12,6 +12,7 @@ from appliance.ledger import deliveries
 from appliance.outbox.courier import Courier
 from appliance.queue.bell import BellCord
 from appliance.queue.tickets import Bell, Ticket
+from appliance.services.asker import Asker
 from appliance.services.stage import Stage, on_stage
 from appliance.services.wire import wire_peer
 from appliance.spool.store import Spool
@@ -32,11 +33,14 @@ def run(config: Config) -> int:
             deliveries.release_dead(tx, at=stage.ledger.clock.now(), everything=True)
         with ThreadPoolExecutor(max(len(config.peers), 1), "peer") as pool:
             round_ = _Round(stage, config, pool)
+            asker = Asker(stage, config)
+            asker.start()
             while not stage.stopping.is_set():
                 round_.start_due()
                 # Said again each time: the hub may have been started anew and forgotten who listens.
                 cord.ring(Ticket(Bell.HELLO))
                 cord.wait(stage.limits.poll_seconds)
+            asker.join()
         return stage.exit_code
 
 
@@ -49,8 +53,11 @@ class _Round:
         self._running: dict[str, Future[int]] = {}
         wire = WireLimits()
 
-        def send_to(peer: Peer, objects: Sequence[Outgoing]) -> Iterable[Sent]:
-            return send(wire_peer(peer), calling_ae=config.dicom.ae_title, objects=objects, limits=wire)
+        def send_to(
+            peer: Peer, objects: Sequence[Outgoing], goes: Callable[[Outgoing], bool]
+        ) -> Iterable[Sent]:
+            calling_ae = config.dicom.ae_title
+            return send(wire_peer(peer), calling_ae=calling_ae, objects=objects, limits=wire, goes=goes)
 
         self._courier = Courier(stage.ledger, Spool(config.storage.root, "results"), send_to, stage.limits)
 

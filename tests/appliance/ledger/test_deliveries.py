@@ -89,7 +89,10 @@ def test_one_association_carries_no_more_than_the_limit(ledger):
     given.ended(ledger)
     limits = type(given.LIMITS)(delivery_batch_max=1)
     with ledger.write() as tx:
-        assert [p.item.output for p in deliveries.take(tx, "pacs", at=given.NOW, limits=limits)] == ["sr"]
+        (first,) = deliveries.take(tx, "pacs", at=given.NOW, limits=limits)
+        assert first.item.output == "sr"
+        assert deliveries.take(tx, "pacs", at=given.NOW, limits=limits) == [], "the rest of the study waits"
+        deliveries.accepted(tx, first, status=0, word="courier.accepted", at=given.NOW)
         assert [p.item.output for p in deliveries.take(tx, "pacs", at=given.NOW, limits=limits)] == ["sc"]
 
 

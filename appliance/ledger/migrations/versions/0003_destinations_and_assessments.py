@@ -13,6 +13,15 @@ down_revision = "0002"
 
 def upgrade() -> None:
     op.add_column("deliveries", sa.Column("instead_of", sa.Text(), nullable=True))
+    unsettled = sa.text("state IN ('PENDING', 'SENDING', 'LATER')")
+    op.create_index(
+        "ix_deliveries_unsettled",
+        "deliveries",
+        ["peer", "object_id", "due_at", "state"],
+        unique=False,
+        sqlite_where=unsettled,
+        postgresql_where=unsettled,
+    )
     op.create_table(
         "acceptances",
         sa.Column("peer", sa.Text(), nullable=False),
