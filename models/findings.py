@@ -204,7 +204,7 @@ class Classification:
 
 @dataclass(frozen=True, kw_only=True)
 class Detection:
-    """Hold one box the model draws by itself.
+    """Hold one box, or one point, that the model draws by itself.
 
     Attributes:
         label: "1", "2", ... from the largest probability down; the Tracking Identifier of the result.
@@ -214,7 +214,8 @@ class Detection:
         slice_index: z on the source grid where the box is to be shown.
         slice_range: the slices of the source grid it reaches over; one slice for a 2D box.
         box: (top, left, bottom, right) on the source grid in pixels, counted from the upper left corner of
-            the upper left pixel, as Graphic Data (0070,0022) is (PS3.3 C.18.6.1.2).
+            the upper left pixel, as Graphic Data (0070,0022) is (PS3.3 C.18.6.1.2). A point has no extent:
+            its top is its bottom and its left its right.
         measurements: probability, sides.
     """
 
@@ -228,11 +229,17 @@ class Detection:
     measurements: tuple[Measurement, ...] = ()
 
     def __post_init__(self) -> None:
-        """Hold the maker to a box that encloses something on a slice it reaches over."""
+        """Hold the maker to a box that encloses something, or a point, on a slice it reaches over."""
         top, left, bottom, right = self.box
-        assert top < bottom, "a box has a height"
-        assert left < right, "a box has a width"
+        assert top < bottom or self.is_point, "a box has a height"
+        assert left < right or self.is_point, "a box has a width"
         assert self.slice_index in self.slice_range, "a box is shown on one of its slices"
+
+    @property
+    def is_point(self) -> bool:
+        """Say whether it names a place and no extent."""
+        top, left, bottom, right = self.box
+        return top == bottom and left == right
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

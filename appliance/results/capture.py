@@ -61,6 +61,7 @@ def notice_capture(context: ResultContext, *, sources: Sequence[Dataset], notice
         Line(text=wording.notice_heading(notice), loud=True),
         Line(text=wording.plain(notice.reason)),
         Line(text=wording.plain(notice.what_to_do)),
+        *_standing(context),
         *signature(context),
     ]
     return _capture(context, NOTICE_LABEL, picture=words_only(lines), source=sources[0])
@@ -91,11 +92,17 @@ def _picture(
         shapes=shapes(findings, volume, index=index),
         lines=[
             Line(text=wording.conclusion(findings), loud=True),
+            *_standing(context),
             *legend(findings, volume, index=index),
             Line(text=where(place, index=index, slices=len(volume.voxels))),
             *signature(context),
         ],
     )
+
+
+def _standing(context: ResultContext) -> list[Line]:
+    words = [*wording.standing(context), *wording.stand_in(context, LABEL.output)]
+    return [Line(text=text) for text in words]
 
 
 def _capture(

@@ -55,12 +55,17 @@ class Provenance:
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """Point at one stored object (PS3.3 10.8 with its series and study)."""
+    """Point at one stored object (PS3.3 10.8 with its series and study).
+
+    Attributes:
+        output: which kind of output it was made as; None when nobody knows any more.
+    """
 
     sop_class_uid: str
     sop_instance_uid: str
     series_uid: str
     study_uid: str
+    output: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,8 +77,11 @@ class ResultContext:
         run: 1 for the first result of this study and route; late instances count it up.
         at: when the result was decided, aware; the only time that gets into the objects.
         supersedes: the objects of the result that this one replaces.
+        superseded_at: when that result was decided, aware; None when nobody knows any more.
         stands_in: output -> the output that some destination asked for and does not take; the object made
             in its place says so.
+        remarks: sentences that every object of the result says, such as what was asked for and cannot be
+            made of these findings.
     """
 
     provenance: Provenance
@@ -83,10 +91,13 @@ class ResultContext:
     run: int
     at: datetime
     supersedes: Sequence[Reference] = ()
+    superseded_at: datetime | None = None
     stands_in: Mapping[str, str] = field(default_factory=dict)
+    remarks: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        assert self.at.tzinfo is not None, "the time of a result is aware"
+        for at in (self.at, self.superseded_at):
+            assert at is None or at.tzinfo is not None, "the time of a result is aware"
 
     def uid(self, *kind: str) -> str:
         """Derive the UID of one thing in this result, named by its kind and index ("sr", "0")."""

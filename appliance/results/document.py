@@ -63,6 +63,7 @@ def findings_document(
     sheet = _begun(context, sources)
     sheet.heading("Result")
     sheet.text(wording.conclusion(findings), size=10, bold=True)
+    _write_standing(sheet, context)
     foot = _maker_height(context)
     # Numbers come before large pictures.
     below = foot + (_PICTURES_HEIGHT_MIN + _PICTURES_FRAME if pictures else 0)
@@ -84,6 +85,7 @@ def notice_document(context: ResultContext, *, sources: Sequence[Dataset], notic
     sheet.text(wording.plain(notice.reason), size=11)
     sheet.heading("What to do")
     sheet.text(wording.plain(notice.what_to_do), size=11)
+    _write_standing(sheet, context)
     _write_maker(sheet, context)
     return _encapsulated(context, NOTICE_LABEL, sheet, sources=sources, name="Not analysed")
 
@@ -202,6 +204,12 @@ def _pictures(sources: Sequence[Dataset], volume: Volume, findings: Findings) ->
         )
         made.append((pixels, where(places[index], index=index, slices=len(volume.voxels))))
     return made
+
+
+def _write_standing(sheet: Sheet, context: ResultContext) -> None:
+    """Say what the result replaces, and of what this page takes the place."""
+    for line in [*wording.standing(context), *wording.stand_in(context, "pdf")]:
+        sheet.text(line, size=9, bold=True)
 
 
 def _write_maker(sheet: Sheet, context: ResultContext) -> None:

@@ -1,4 +1,4 @@
-"""Boxes and yes/no answers, put into the shapes that every object of this room draws and lists.
+"""Boxes, points and yes/no answers, put into the shapes that every object of this room draws and lists.
 
 Promises: a box keeps its exact edges where an object can hold them, and covers the pixels whose middle lies
 in it where one is painted; a probability is a number of its label, whatever the verdict.
@@ -14,6 +14,11 @@ import numpy as np
 
 from models import codes
 from models.findings import Classification, Detection, Findings, Lesion, Measurement, Verdict
+from models.tensors import BoolArray
+
+# The arms of the cross that a point is painted as, as a share of the image's shorter side, and in pixels.
+_ARM = 1 / 64
+_ARM_PIXELS_MIN = 2
 
 Edges = tuple[float, float, float, float]
 
@@ -23,6 +28,16 @@ class BoxRegion(Lesion):
     """Hold a box as a region; `edges` are its exact (top, left, bottom, right) in SCOORD pixels."""
 
     edges: Edges
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PointRegion(BoxRegion):
+    """Hold a point as a region, a cross where one is painted."""
+
+    @property
+    def place(self) -> tuple[float, float]:
+        """Give the point itself, (row, column) in SCOORD pixels."""
+        return self.edges[0], self.edges[1]
 
 
 def drawable(findings: Findings, shape: tuple[int, int, int]) -> Findings:
@@ -43,21 +58,37 @@ def drawable(findings: Findings, shape: tuple[int, int, int]) -> Findings:
 
 
 def _region(found: Detection, shape: tuple[int, int, int], taken: set[str]) -> BoxRegion:
-    top, left, bottom, right = found.box
-    rows, columns = _painted(top, bottom, shape[1]), _painted(left, right, shape[2])
-    size = (len(found.slice_range), len(rows), len(columns))
-    return BoxRegion(
+    painted, origin = (_cross if found.is_point else _filled)(found, shape)
+    return (PointRegion if found.is_point else BoxRegion)(
         label=found.label,
         # Tracking identifiers are made of kind and label; a mask of the same kind has its own.
         segment=f"{found.kind} box" if found.kind in taken else found.kind,
         finding=found.finding,
         probability=found.probability,
-        origin=(found.slice_range.start, rows.start, columns.start),
-        component=np.ones(size, dtype=np.bool_),
+        origin=(found.slice_range.start, *origin),
+        component=np.repeat(painted[np.newaxis], len(found.slice_range), axis=0),
         slice_index=found.slice_index,
         measurements=found.measurements or (_number(found.probability),),
         edges=found.box,
     )
+
+
+def _filled(found: Detection, shape: tuple[int, int, int]) -> tuple[BoolArray, tuple[int, int]]:
+    """Paint a box: bool, (row, column), and the pixel of its upper left corner."""
+    top, left, bottom, right = found.box
+    rows, columns = _painted(top, bottom, shape[1]), _painted(left, right, shape[2])
+    return np.ones((len(rows), len(columns)), dtype=np.bool_), (rows.start, columns.start)
+
+
+def _cross(found: Detection, shape: tuple[int, int, int]) -> tuple[BoolArray, tuple[int, int]]:
+    """Paint a point as a cross, which nobody takes for an extent; cut off at the border of the image."""
+    arm = max(_ARM_PIXELS_MIN, round(_ARM * min(shape[1:])))
+    row, column = (_painted(at, at, size).start for at, size in zip(found.box[:2], shape[1:], strict=True))
+    mask = np.zeros(shape[1:], dtype=np.bool_)
+    top, left = max(row - arm, 0), max(column - arm, 0)
+    mask[top : row + arm + 1, column] = True
+    mask[row, left : column + arm + 1] = True
+    return mask[top : row + arm + 1, left : column + arm + 1], (top, left)
 
 
 def _painted(low: float, high: float, size: int) -> range:

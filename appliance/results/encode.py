@@ -20,9 +20,9 @@ from appliance.results.drawable import drawable
 from appliance.results.page import findings_page, notice_page
 from appliance.results.presentation import presentations
 from appliance.results.report import report
-from appliance.results.segmentation import seg_reference, segmentation
+from appliance.results.segmentation import seg_forms, seg_reference, segmentation
 from appliance.results.slices import is_placed, slice_places
-from appliance.results.subjects import subjects, written_segments
+from appliance.results.subjects import subjects
 from models.findings import Findings, Outcome
 from models.tensors import Volume
 
@@ -99,16 +99,15 @@ def _with_volume(
 ) -> list[EncodedObject]:
     """Encode everything that points into the images."""
     places = slice_places(sources, volume)
-    with_seg = "seg" in outputs and is_placed(sources[0]) and bool(written_segments(findings))
-    found = subjects(findings, volume.shape, with_seg=with_seg)
+    forms = seg_forms(findings, volume.shape, outputs) if is_placed(sources[0]) else []
+    found = subjects(findings, volume.shape, with_seg=bool(forms))
     made = []
     if "sr" in outputs and found:
-        seg = seg_reference(context) if with_seg else None
+        seg = seg_reference(context, forms[0]) if forms else None
         made.append(
             report(context, sources=sources, places=places, findings=findings, subjects=found, seg=seg)
         )
-    if with_seg:
-        made.append(segmentation(context, sources=sources, volume=volume, segments=findings.segments))
+    made += [segmentation(context, form, sources=sources, volume=volume) for form in forms]
     if "gsps" in outputs:
         made += presentations(context, sources=sources, volume=volume, findings=findings, places=places)
     if "sc" in outputs:

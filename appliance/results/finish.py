@@ -24,7 +24,10 @@ from appliance.results.headers import carry_identity, legible, local_time
 from appliance.results.wording import NOT_PRIMARY, long_string, plain, series_description
 
 # High, so that results stand behind the images in every list.
-_SERIES_NUMBERS = {"sr": 9101, "text-sr": 9102, "seg": 9103, "sc": 9104, "gsps": 9105, "pdf": 9106}
+_SERIES_NUMBERS = {
+    "sr": 9101, "text-sr": 9102, "seg": 9103, "sc": 9104, "gsps": 9105, "pdf": 9106, "sr-cornerstone": 9107,
+    "seg-fractional": 9108, "seg-labelmap": 9109, "pmap": 9110, "kos": 9111, "iocm": 9112,
+}  # fmt: skip
 # Dates that every object has, and those that only some kinds have.
 _DATED = ("InstanceCreation", "Series")
 _DATED_BY_KIND = ("Content", "PresentationCreation")
@@ -35,7 +38,7 @@ class Label:
     """Name one object of a result.
 
     Attributes:
-        output: "sr", "seg", "gsps", "sc", "text-sr" or "pdf".
+        output: one of `appliance.core.outputs.OUTPUTS`.
         title: what the Series Description begins with (see `wording.series_description`).
         instance_number: from 1 inside its series.
     """
@@ -56,7 +59,7 @@ def common(context: ResultContext, label: Label) -> dict[str, Any]:
     return {
         "series_instance_uid": context.uid(label.output, label.title, "series"),
         "series_number": _SERIES_NUMBERS[label.output],
-        "series_description": series_description(label.title, who),
+        "series_description": series_description(label.title, who, update=_update(context, label)),
         "sop_instance_uid": sop_instance_uid(context, label),
         "instance_number": label.instance_number,
         "manufacturer": long_string(who.manufacturer),
@@ -65,6 +68,11 @@ def common(context: ResultContext, label: Label) -> dict[str, Any]:
         # Unique per box, and 64 characters at most as a UID is.
         "device_serial_number": long_string(who.device_uid),
     }
+
+
+def _update(context: ResultContext, label: Label) -> int | None:
+    """Number a result that replaces another; a rejection note is about the other one."""
+    return context.run if context.supersedes and label.output != "iocm" else None
 
 
 def software_versions(who: Provenance) -> list[str]:

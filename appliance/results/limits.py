@@ -11,8 +11,16 @@ class Limits:
 
     # Key pictures per result: lesions first, then segments. More than a reader will page through is noise.
     pictures_max: int = 6
-    # Measurement groups of lesions in one SR. A model that sees more than this is lost.
-    lesion_groups_max: int = 60
+    # Measurement groups of lesions in one SR, largest first. A model's list ends at a thousand as well
+    # (`models/operations`); 500 are about 2 MB.
+    lesion_groups_max: int = 1000
+    # Lesions that are written one by one where a person reads line after line.
+    text_lesions_max: int = 100
+    # Key images that one Key Object Selection names.
+    key_images_max: int = 60
+    # Shares of a fractional segmentation, a byte per voxel of the frames that hold any: 600 full slices of
+    # 512 x 512 are 150 MiB, and as yes or no 19 MiB for each segment.
+    seg_bytes_max: int = 256 << 20
     # Corners of one outline. FL has a 16 bit length in Explicit VR (PS3.5 7.1.2), so far fewer than 8191.
     outline_points_max: int = 200
     # Images that a presentation state draws on, and islands of one region on one of them: each outline is
@@ -28,6 +36,8 @@ class Limits:
     # The longer side of the image part of a key picture.
     picture_pixels_max: int = 1024
     picture_pixels_min: int = 768
+    # Regions of one image that have their whole name beside them; of more, each has its number only.
+    tagged_regions_max: int = 8
     # Lines of numbers under a picture or on the text page.
     legend_lines_max: int = 8
     text_lines_max: int = 200

@@ -75,8 +75,20 @@ def legend(findings: Findings, volume: Volume, *, index: int) -> list[Line]:
     for label, group in named.items():
         texts = "; ".join(wording.measurement(m) for m in group)
         lines.append(Line(text=wording.plain(f"{label or 'Whole series'}: {texts}")))
-    lines += [Line(text=text) for text in wording.reservations(findings)]
-    return lines[: DEFAULT.legend_lines_max]
+    return _bounded(lines, [Line(text=text) for text in wording.reservations(findings)])
+
+
+def _bounded(lines: Sequence[Line], last: Sequence[Line]) -> list[Line]:
+    """Keep a legend short: of too many numbers the last are counted, and of too many reservations too."""
+    last = _counted(last, room=DEFAULT.legend_lines_max // 2)
+    return [*_counted(lines, room=DEFAULT.legend_lines_max - len(last)), *last]
+
+
+def _counted(lines: Sequence[Line], *, room: int) -> list[Line]:
+    if len(lines) <= room:
+        return list(lines)
+    kept = max(room - 1, 0)
+    return [*lines[:kept], Line(text=f"{len(lines) - kept} more lines are in the structured report.")]
 
 
 def where(place: SlicePlace, *, index: int, slices: int) -> str:

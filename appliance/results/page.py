@@ -37,12 +37,10 @@ _ENGLISH = CodedConcept("en", "RFC5646", "English")
 
 def findings_page(context: ResultContext, *, sources: Sequence[Dataset], findings: Findings) -> EncodedObject:
     """Encode findings as a page of text."""
-    lines = [*wording.verdicts(findings), *wording.numbers(findings), *wording.reservations(findings)]
+    first = [wording.conclusion(findings), *_standing(context), wording.CAUTION]
     sections = [
-        _section(
-            codes.DCM.Conclusions, codes.DCM.Conclusion, [wording.conclusion(findings), wording.CAUTION]
-        ),
-        _section(codes.DCM.Findings, codes.DCM.Finding, lines[: DEFAULT.text_lines_max]),
+        _section(codes.DCM.Conclusions, codes.DCM.Conclusion, first),
+        _section(codes.DCM.Findings, codes.DCM.Finding, _lines(findings)),
         _procedure(context, sources),
     ]
     return _page(context, LABEL, sources=sources, sections=sections)
@@ -50,13 +48,28 @@ def findings_page(context: ResultContext, *, sources: Sequence[Dataset], finding
 
 def notice_page(context: ResultContext, *, sources: Sequence[Dataset], notice: Notice) -> EncodedObject:
     """Encode a notice as a page of text whose heading cannot be read as a negative."""
-    lines = [wording.notice_heading(notice), f"Reason: {wording.plain(notice.reason)}"]
+    reason = f"Reason: {wording.plain(notice.reason)}"
+    lines = [wording.notice_heading(notice), reason, *_standing(context)]
     sections = [
         _section(codes.DCM.Conclusions, codes.DCM.Conclusion, lines),
         _section(codes.DCM.Recommendations, codes.DCM.Recommendation, [wording.plain(notice.what_to_do)]),
         _procedure(context, sources),
     ]
     return _page(context, NOTICE_LABEL, sources=sources, sections=sections)
+
+
+def _standing(context: ResultContext) -> list[str]:
+    return [*wording.standing(context), *wording.stand_in(context, "text-sr")]
+
+
+def _lines(findings: Findings) -> list[str]:
+    """List what was found, reservations first of what a bound could cut off."""
+    last = wording.reservations(findings)
+    lines = [*wording.verdicts(findings), *wording.numbers(findings)]
+    room = max(DEFAULT.text_lines_max - len(last) - 1, 0)
+    if len(lines) > room:
+        last = [f"{len(lines) - room} more lines are in the structured report.", *last]
+    return [*lines[:room], *last]
 
 
 def _procedure(context: ResultContext, sources: Sequence[Dataset]) -> ContainerContentItem | None:

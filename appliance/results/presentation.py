@@ -49,7 +49,11 @@ from models.tensors import DoubleArray, Volume
 LABEL = Label(output="gsps", title="gsps")
 
 _CONTENT_LABEL = "AI PRELIMINARY"
-_CONTENT_DESCRIPTION = f"AI marks, preliminary, unverified; {wording.NOT_PRIMARY}"
+# By whether it stands in for a segmentation.
+_DESCRIPTIONS = {
+    False: f"AI marks, preliminary, unverified; {wording.NOT_PRIMARY}",
+    True: f"AI marks in place of a segmentation; {wording.NOT_PRIMARY}",
+}
 _WHITE_P_VALUE = 0xFFFF
 _MONOCHROME1 = "MONOCHROME1"
 # Where the words of an image stand: left, top, right, bottom in fractions of what is displayed.
@@ -172,9 +176,9 @@ def _outlined(
 ) -> list[GraphicAnnotation]:
     """Draw every region of one image, its tag beside its largest island."""
     made = []
-    for region in found:
-        if image.index not in region.slices:
-            continue
+    here = [region for region in found if image.index in region.slices]
+    crowded = len(here) > DEFAULT.tagged_regions_max
+    for region in here:
         lines = outlines(
             region.plane(image.index),
             points_max=DEFAULT.outline_points_max,
@@ -182,7 +186,9 @@ def _outlined(
         )
         uid = tracking_uid(context, region.kind, region.name)
         graphics = [_polyline(line, region, uid) for line in lines]
-        made.append(_on(image, layers[region.layer], graphics=graphics, texts=[_tag(lines[0], region)]))
+        made.append(
+            _on(image, layers[region.layer], graphics=graphics, texts=[_tag(lines[0], region, short=crowded)])
+        )
     return made
 
 
@@ -196,11 +202,11 @@ def _polyline(line: DoubleArray, region: Region, uid: str) -> GraphicObject:
     )
 
 
-def _tag(line: DoubleArray, region: Region) -> TextObject:
-    """Name a region at the right end of its outline."""
+def _tag(line: DoubleArray, region: Region, *, short: bool) -> TextObject:
+    """Name a region at the right end of its outline; by its number only where names would cover the image."""
     column, row = line[line[:, 0].argmax()]
     return TextObject(
-        wording.long_string(region.tag),
+        wording.long_string(region.number if short else region.tag),
         units=AnnotationUnitsValues.PIXEL,
         anchor_point=(float(column), float(row)),
         anchor_point_visible=False,
@@ -213,7 +219,8 @@ def _words(
     """Compose the words of one image; of too many numbers the last are left out, never the caution."""
     first = [wording.conclusion(findings)]
     numbers = [line.text for line in legend(findings, volume, index=index)]
-    last = [*bound, *(line.text for line in signature(context))]
+    said = [*wording.standing(context), *wording.stand_in(context, LABEL.output)]
+    last = [*said, *bound, *(line.text for line in signature(context))]
     while numbers and len("\r\n".join([*first, *numbers, *last])) > DEFAULT.presentation_text_chars_max:
         numbers.pop()
     room = DEFAULT.presentation_text_chars_max - len("\r\n".join(["", *numbers, *last]))
@@ -259,7 +266,7 @@ def _state(
     return GrayscaleSoftcopyPresentationState(
         referenced_images=list({str(i.header.SOPInstanceUID): i.header for i in images}.values()),
         content_label=_CONTENT_LABEL,
-        content_description=wording.long_string(_CONTENT_DESCRIPTION),
+        content_description=_DESCRIPTIONS[LABEL.output in context.stands_in],
         graphic_annotations=annotations,
         graphic_layers=list(layers.values()),
         modality_lut_transformation=None if rescale is None else _modality_lut(rescale),

@@ -28,6 +28,7 @@ class Region:
     Attributes:
         name: human label, the Tracking Identifier.
         tag: what is written beside it.
+        number: what is written there where many lie beside each other.
         layer: label of the segment it belongs to; regions of one layer have one colour.
         slices: slices of the volume on which it has pixels.
         best: the slice on which it is largest.
@@ -37,6 +38,7 @@ class Region:
     kind: Kind
     name: str
     tag: str
+    number: str
     layer: str
     colour: Rgb
     slices: Sequence[int]
@@ -69,6 +71,7 @@ def _lesion(findings: Findings, volume: Volume, lesion: Lesion) -> Region:
         kind=Kind.LESION,
         name=plain(f"{lesion.segment} {lesion.label}"),
         tag=plain(f"{lesion.finding.meaning} {lesion.label}"),
+        number=plain(lesion.label),
         layer=lesion.segment,
         colour=colour_of(findings, lesion.segment),
         slices=held.tolist(),
@@ -82,6 +85,7 @@ def _segment(segment: Segment) -> Region:
         kind=Kind.SEGMENT,
         name=plain(segment.label),
         tag=plain(segment.label),
+        number=plain(segment.label),
         layer=segment.label,
         colour=segment.colour_rgb,
         slices=np.flatnonzero(segment.mask.any(axis=(1, 2))).tolist(),

@@ -19,53 +19,43 @@ R16  the Image Library may be short: only images that are drawn on.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from highdicom.sr import (
     CodedConcept,
     Comprehensive3DSR,
     ContainerContentItem,
     ContentSequence,
-    CoordinatesForMeasurement,
     DeviceObserverIdentifyingAttributes,
-    ImageRegion,
     MeasurementReport,
-    MeasurementsAndQualitativeEvaluations,
     ObservationContext,
     ObserverContext,
-    QualitativeEvaluation,
-    ReferencedSegment,
     RelationshipTypeValues,
-    SourceImageForRegion,
-    SourceSeriesForSegmentation,
     TextContentItem,
-    TrackingIdentifier,
-    VolumetricROIMeasurementsAndQualitativeEvaluations,
 )
-from highdicom.sr import Measurement as NumericItem
 from pydicom import Dataset
+from pydicom.sequence import Sequence as Items
 from pydicom.sr.codedict import codes
+from pydicom.uid import Comprehensive3DSRStorage
 
 from appliance.results import coding, wording
 from appliance.results.context import EncodedObject, Reference, ResultContext
-from appliance.results.finish import Label, common, finish
+from appliance.results.finish import Label, common, finish, sop_instance_uid
+from appliance.results.groups import Group, Setting, group
 from appliance.results.headers import evidence, stub
 from appliance.results.slices import SlicePlace, is_multiframe
-from appliance.results.subjects import Kind, Subject, tracking_uid
-from models.findings import Findings, Measurement
+from appliance.results.subjects import Subject
+from models.findings import Findings
 
 LABEL = Label(output="sr", title="sr")
+CORNERSTONE_LABEL = Label(output="sr-cornerstone", title="sr-cornerstone")
+
+# R11: what OHIF's measurement library wants before the name of one of its tools.
+_PREFIXES = {LABEL.output: "", CORNERSTONE_LABEL.output: "Cornerstone3DTools@^0.1.0:"}
 
 _SR_CLASSES = "1.2.840.10008.5.1.4.1.1.88."
-# Ten significant digits: more than any measurement has, and always a valid DS.
-_VALUE_FORMAT = ".10g"
-# OHIF 3.13.2 puts "L: ", "W: " and nothing at all in the place of exactly these meanings: "L: : 25.27 mm".
-_OTHERWISE = {"Long Axis": "Long axis", "Short Axis": "Short axis", "Length": "length"}
 _LIBRARY_KEYWORDS = (
     "Rows", "Columns", "PixelSpacing", "SliceThickness", "ImagePositionPatient", "ImageOrientationPatient",
 )  # fmt: skip
-
-Group = MeasurementsAndQualitativeEvaluations | VolumetricROIMeasurementsAndQualitativeEvaluations
 
 
 def report(
@@ -76,8 +66,12 @@ def report(
     findings: Findings,
     subjects: Sequence[Subject],
     seg: Reference | None,
+    label: Label = LABEL,
 ) -> EncodedObject:
     """Encode findings as a TID 1500 report.
+
+    Groups come in the order of the subjects, the largest or likeliest lesion first: its number is its rank,
+    and whoever stops reading early has seen what matters.
 
     Args:
         context: who made it, and its UIDs.
@@ -86,14 +80,23 @@ def report(
         findings: what the model found.
         subjects: the groups to write, at least one.
         seg: the segmentation object of this result; None when there is none.
+        label: LABEL, or CORNERSTONE_LABEL for the report whose contours become measurements of OHIF.
     """
     stubs = [stub(source) for source in sources]
-    groups = [_group(context, subject, places=places, source=stubs[0], seg=seg) for subject in subjects]
+    setting = Setting(
+        context=context,
+        places=places,
+        series_uid=stubs[0].SeriesInstanceUID,
+        seg=seg,
+        prefix=_PREFIXES[label.output],
+        algorithm=coding.algorithm(context),
+    )
+    groups = [group(subject, setting) for subject in subjects]
     shown = {places[subject.slice_index].sop_instance_uid for subject in subjects}
     tree = MeasurementReport(
         observation_context=observation_context(context),
         procedure_reported=coding.procedure(stubs[0].Modality),
-        imaging_measurements=groups,
+        imaging_measurements=groups[:1],
         referenced_images=_library([header for header in stubs if header.SOPInstanceUID in shown]),
     )
     tree[0].ContentSequence.append(_words(context, findings))
@@ -101,11 +104,38 @@ def report(
         evidence=[*stubs, *([_header(seg)] if seg else [])],
         content=tree[0],
         is_complete=True,
-        **common(context, LABEL),
+        **common(context, label),
     )
+    _add(made, groups[1:])
     predecessors(made, context)
     coding.explain_schemes(made)
-    return finish(made, context, LABEL, source=sources[0])
+    return finish(made, context, label, source=sources[0])
+
+
+def sr_reference(context: ResultContext) -> Reference:
+    """Tell where the report of this result is, before it is encoded."""
+    return Reference(
+        sop_class_uid=str(Comprehensive3DSRStorage),
+        sop_instance_uid=sop_instance_uid(context, LABEL),
+        series_uid=str(common(context, LABEL)["series_instance_uid"]),
+        study_uid=context.study_uid,
+        output=LABEL.output,
+    )
+
+
+def _add(made: Dataset, groups: Sequence[Group]) -> None:
+    """Add groups to a report that was made with its first one.
+
+    The encoder copies and searches its whole tree several times over, which for 500 groups takes longer than
+    all the rest; what it writes is the same.
+    """
+    (measurements,) = [
+        item
+        for item in made.ContentSequence
+        if item.ConceptNameCodeSequence[0].CodeValue == codes.DCM.ImagingMeasurements.value
+    ]
+    more = [item for one in groups for item in one]
+    measurements.ContentSequence = Items([*measurements.ContentSequence, *more])
 
 
 def observation_context(context: ResultContext) -> ObservationContext:
@@ -135,102 +165,6 @@ def text_item(name: CodedConcept, text: str) -> TextContentItem:
     return TextContentItem(name=name, value=text, relationship_type=RelationshipTypeValues.CONTAINS)
 
 
-def _group(
-    context: ResultContext,
-    subject: Subject,
-    *,
-    places: Sequence[SlicePlace],
-    source: Dataset,
-    seg: Reference | None,
-) -> Group:
-    """Write one measurement group; the tracking UID comes first of all UIDs (R3)."""
-    place = places[subject.slice_index]
-    shared: dict[str, Any] = {
-        "tracking_identifier": TrackingIdentifier(
-            uid=tracking_uid(context, subject.kind, subject.name), identifier=subject.name
-        ),
-        "finding_type": coding.concept(subject.finding) if subject.finding else None,
-        "algorithm_id": coding.algorithm(context),
-        "measurements": _numbers(subject, slices=len(places)),
-    }
-    if subject.kind is Kind.ANALYSED:
-        made: Group = MeasurementsAndQualitativeEvaluations(
-            **shared, qualitative_evaluations=_evaluations(subject)
-        )
-    elif subject.segment is not None and seg is not None:
-        segment = ReferencedSegment(
-            sop_class_uid=seg.sop_class_uid,
-            sop_instance_uid=seg.sop_instance_uid,
-            segment_number=subject.segment.number,
-            source_series=SourceSeriesForSegmentation(source.SeriesInstanceUID),
-        )
-        made = VolumetricROIMeasurementsAndQualitativeEvaluations(referenced_segment=segment, **shared)
-    else:
-        region = ImageRegion("POLYLINE", subject.points, _source_image(place))
-        made = VolumetricROIMeasurementsAndQualitativeEvaluations(referenced_regions=[region], **shared)
-    _draw(made, subject, place)
-    return made
-
-
-def _evaluations(subject: Subject) -> list[QualitativeEvaluation] | None:
-    """Write the model's yes or no about a label: what was asked, and whether it is there."""
-    if subject.answer is None:
-        return None
-    name, value = coding.concept(subject.answer.finding), coding.VERDICTS[subject.answer.verdict]
-    return [QualitativeEvaluation(name=name, value=value)]
-
-
-def _numbers(subject: Subject, *, slices: int) -> list[NumericItem]:
-    """Write the measurements; where nothing was found, the number of images that were searched."""
-    if not subject.measurements:
-        nothing = subject.kind is Kind.ANALYSED
-        return [NumericItem(coding.SEARCHED, slices, coding.IMAGES_UNIT)] if nothing else []
-    first, *rest = subject.measurements
-    named = "" if subject.kind is Kind.LESION else f" of {subject.name}"
-    return [_number(first, named), *(_number(found) for found in rest)]
-
-
-def _number(found: Measurement, named: str = "") -> NumericItem:
-    return NumericItem(
-        name=_shown_name(found, named),
-        value=float(format(found.value, _VALUE_FORMAT)),
-        unit=coding.concept(found.unit),
-        derivation=coding.concept(found.derivation) if found.derivation else None,
-        method=coding.concept(found.method) if found.method else None,
-    )
-
-
-def _shown_name(found: Measurement, named: str) -> CodedConcept:
-    """Put into the Code Meaning what a reader must see: derivation, and whose number it is.
-
-    Viewers draw the meaning of a NUM, but neither its modifiers nor the finding of its group (R9).
-    Machines compare value and scheme, which stay the model's (PS3.3 8.3).
-    """
-    name = coding.concept(found.name)
-    meaning = wording.derived_name(found) + named
-    meaning = _OTHERWISE.get(meaning, meaning)
-    return CodedConcept(name.value, name.scheme_designator, wording.long_string(meaning))
-
-
-def _draw(group: Group, subject: Subject, place: SlicePlace) -> None:
-    """Hang the shape under each NUM (R6, R12); the encoder's ROI classes do not take it."""
-    for item in group[0].ContentSequence:
-        if item.ValueType == "NUM":
-            shape = CoordinatesForMeasurement(_graphic_type(subject), subject.points, _source_image(place))
-            children = item.get("ContentSequence") or ContentSequence()
-            children.append(shape)
-            item.ContentSequence = children
-
-
-def _graphic_type(subject: Subject) -> str:
-    return "POINT" if subject.kind is Kind.ANALYSED else "POLYLINE"
-
-
-def _source_image(place: SlicePlace) -> SourceImageForRegion:
-    """Point at the image a shape lies on (SELECTED FROM)."""
-    return SourceImageForRegion(place.sop_class_uid, place.sop_instance_uid, place.frames)
-
-
 def _words(context: ResultContext, findings: Findings) -> ContainerContentItem:
     """Say the conclusion, the withheld measurements and the cautions in words (TID 1500 row 12)."""
     box = ContainerContentItem(
@@ -239,6 +173,7 @@ def _words(context: ResultContext, findings: Findings) -> ContainerContentItem:
     box.ContentSequence = ContentSequence()
     box.ContentSequence.append(text_item(codes.DCM.Conclusion, wording.conclusion(findings)))
     for line in [
+        *wording.standing(context),
         *wording.verdicts(findings),
         *wording.reservations(findings),
         wording.CAUTION,

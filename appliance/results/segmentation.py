@@ -1,96 +1,224 @@
-"""The segmentation object: one binary SEG for all segments of a result (PS3.3 A.51).
+"""The segmentation object: all segments of a result in one SEG, as yes or no, as shares, or as a label map.
 
 Promises: every frame lies where its source slice lies, tilted and irregular series too; full slices, never a
 cropped box; empty frames are left out (OHIF and DICOM allow it, and a 400 slice series stays small); memory
-stays near one byte per voxel while segments do not overlap.
-Never: fractional values, labelmaps (not every viewer takes them), resampled masks.
+stays near what is written, overlapping segments too; what cannot be written as asked is written as yes or no,
+and says so.
+Never: invents a share for a segment whose probabilities are not known; resamples a mask.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from highdicom import AlgorithmIdentificationSequence, PlanePositionSequence
 from highdicom.color import CIELabColor
-from highdicom.seg import SegmentAlgorithmTypeValues, Segmentation, SegmentationTypeValues, SegmentDescription
+from highdicom.seg import (
+    SegmentAlgorithmTypeValues,
+    Segmentation,
+    SegmentationFractionalTypeValues,
+    SegmentationTypeValues,
+    SegmentDescription,
+)
 from pydicom import Dataset
 from pydicom.sr.codedict import codes
 
-from appliance.results import coding
+from appliance.results import coding, seg_layers
 from appliance.results.context import EncodedObject, Reference, ResultContext
 from appliance.results.finish import Label, common, finish, sop_instance_uid
 from appliance.results.headers import stub
+from appliance.results.limits import DEFAULT, Limits
+from appliance.results.seg_layers import Layers
 from appliance.results.slices import frame_positions, is_multiframe
 from appliance.results.subjects import Kind, tracking_uid
 from appliance.results.wording import NOT_PRIMARY, long_string
-from models.findings import Segment
+from models.findings import LEVELS, Findings, ProbabilityMap, Segment
 from models.tensors import Volume
 
-LABEL = Label(output="seg", title="seg")
+SEGMENTATIONS = ("seg", "seg-fractional", "seg-labelmap")
+"""The outputs of this module; of several the report refers to the first."""
+NO_SHARES = "Yes or no, as no probabilities are known"
+TOO_LARGE = "Yes or no, as shares would be too large"
+OVERLAPPING = "Not as a label map, as segments overlap"
 
 _SEGMENTATION_STORAGE = "1.2.840.10008.5.1.4.1.1.66.4"
+_LABEL_MAP_STORAGE = "1.2.840.10008.5.1.4.1.1.66.7"
+_TYPES = {
+    "binary": SegmentationTypeValues.BINARY,
+    "fractional": SegmentationTypeValues.FRACTIONAL,
+    "label map": SegmentationTypeValues.LABELMAP,
+}
 
 
-def seg_reference(context: ResultContext) -> Reference:
-    """Tell where the segmentation of this result is, before it is encoded."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Form:
+    """Say how one output is written.
+
+    Attributes:
+        output: one of `SEGMENTATIONS`.
+        kind: what the object is; "binary" may take the place of the other two.
+        segments: all of them, in the order of their numbers.
+        layers: what its frames hold.
+        instead: why it is not as it was asked for, in words for the reader; None where it is.
+    """
+
+    output: str
+    kind: Literal["binary", "fractional", "label map"]
+    segments: Sequence[Segment]
+    layers: Layers
+    instead: str | None = None
+
+    @property
+    def label(self) -> Label:
+        """Name the object."""
+        return Label(output=self.output, title=self.output)
+
+
+def seg_forms(
+    findings: Findings,
+    shape: tuple[int, int, int],
+    outputs: Collection[str],
+    *,
+    limits: Limits = DEFAULT,
+) -> list[Form]:
+    """Decide how the segmentations that are asked for are written; none where no segment holds a voxel.
+
+    Args:
+        findings: what the model found.
+        shape: (slices, rows, columns) of the volume.
+        outputs: what the destinations take.
+        limits: bounds of the result objects.
+    """
+    wanted = [output for output in SEGMENTATIONS if output in outputs]
+    segments = findings.segments
+    if not wanted or not any(segment.mask.any() for segment in segments):
+        return []
+    apart = seg_layers.masks(segments)
+    plain = Form(output="seg", kind="binary", segments=segments, layers=apart)
+    return [_form(output, plain, findings, shape, limits) for output in wanted]
+
+
+def _form(output: str, plain: Form, findings: Findings, shape: tuple[int, int, int], limits: Limits) -> Form:
+    if output == "seg-labelmap":
+        if plain.layers.overlap != "NO":
+            return replace(plain, output=output, instead=OVERLAPPING)
+        layers = seg_layers.labels(plain.segments, plain.layers)
+        return replace(plain, output=output, kind="label map", layers=layers)
+    if output == "seg-fractional":
+        maps = _maps(findings)
+        if maps is None:
+            return replace(plain, output=output, instead=NO_SHARES)
+        layers = seg_layers.shares(maps, shape)
+        if int(layers.present.sum()) * shape[1] * shape[2] > limits.seg_bytes_max:
+            return replace(plain, output=output, instead=TOO_LARGE)
+        return replace(plain, output=output, kind="fractional", layers=layers)
+    return plain
+
+
+def _maps(findings: Findings) -> list[ProbabilityMap | None] | None:
+    """Give each segment's map; None where a segment that has voxels has no map, which would lose it."""
+    known = {one.label: one for one in findings.maps if one.levels.size}
+    maps = [known.get(segment.label) for segment in findings.segments]
+    lost = any(
+        one is None and segment.mask.any() for one, segment in zip(maps, findings.segments, strict=True)
+    )
+    return None if lost else maps
+
+
+def seg_reference(context: ResultContext, form: Form) -> Reference:
+    """Tell where a segmentation of this result is, before it is encoded."""
     return Reference(
-        sop_class_uid=_SEGMENTATION_STORAGE,
-        sop_instance_uid=sop_instance_uid(context, LABEL),
-        series_uid=str(common(context, LABEL)["series_instance_uid"]),
+        sop_class_uid=_LABEL_MAP_STORAGE if form.kind == "label map" else _SEGMENTATION_STORAGE,
+        sop_instance_uid=sop_instance_uid(context, form.label),
+        series_uid=str(common(context, form.label)["series_instance_uid"]),
         study_uid=context.study_uid,
     )
 
 
 def segmentation(
-    context: ResultContext, *, sources: Sequence[Dataset], volume: Volume, segments: Sequence[Segment]
+    context: ResultContext, form: Form, *, sources: Sequence[Dataset], volume: Volume
 ) -> EncodedObject:
-    """Encode the masks of all segments as one object.
+    """Encode one segmentation.
 
     Args:
         context: who made it, and its UIDs.
+        form: what is written.
         sources: headers in slice order, or the one header of a multi-frame image.
         volume: the grid the masks lie on.
-        segments: in the order of their numbers, at least one voxel in all.
     """
     made = Segmentation(
         source_images=[_placed(source, volume) for source in sources],
-        pixel_array=_pixels(segments),
-        segmentation_type=SegmentationTypeValues.BINARY,
-        segment_descriptions=[_description(context, segment) for segment in segments],
+        pixel_array=_marks(form),
+        segmentation_type=_TYPES[form.kind],
+        fractional_type=SegmentationFractionalTypeValues.PROBABILITY,
+        max_fractional_value=LEVELS,
+        segment_descriptions=[_description(context, segment) for segment in form.segments],
         plane_positions=_plane_positions(sources[0], volume),
         content_label="AI_OVERLAY",
-        content_description=long_string(NOT_PRIMARY),
+        content_description=_content(form),
         omit_empty_frames=True,
-        **common(context, LABEL),
+        **common(context, form.label),
     )
-    _fix_dimension_uid(made, context.uid("seg", "dimensions"))
-    return finish(made, context, LABEL, source=sources[0])
+    _draw(made, form.layers, volume)
+    _fix_dimension_uid(made, context.uid(form.output, "dimensions"))
+    return finish(made, context, form.label, source=sources[0])
 
 
 def _placed(source: Dataset, volume: Volume) -> Dataset:
-    """Make the encoder's header; the slice distance stands in for a slice thickness that is not told."""
+    """Make the encoder's header: of an image of one pixel, for the encoder places frames and `_draw` fills them.
+
+    The slice distance stands in for a slice thickness that is not told.
+    """
     header = stub(source)
+    header.Rows = header.Columns = 1
     if "SliceThickness" not in header and not is_multiframe(header):
         header.SliceThickness = round(volume.slice_spacing_mm or 1.0, 4)
     return header
 
 
-def _pixels(segments: Sequence[Segment]) -> npt.NDArray[np.uint8]:
-    """Lay the masks into one label map (z, y, x), or side by side (z, y, x, segment) when they overlap."""
-    labels = np.zeros(segments[0].mask.shape, dtype=np.uint8)
-    if len(segments) > np.iinfo(labels.dtype).max:
-        return _stacked(segments)
-    for number, segment in enumerate(segments, start=1):
-        if labels[segment.mask].any():
-            return _stacked(segments)
-        labels[segment.mask] = number
-    return labels
+def _marks(form: Form) -> npt.NDArray[np.uint8]:
+    """Give the one pixel of each slice and layer: (z, 1, 1, layer), of a label map (z, 1, 1)."""
+    marks = form.layers.present[:, None, None, :].astype(np.uint8)
+    return marks[..., 0] if form.kind == "label map" else marks
 
 
-def _stacked(segments: Sequence[Segment]) -> npt.NDArray[np.uint8]:
-    return np.stack([segment.mask.view(np.uint8) for segment in segments], axis=-1)
+def _draw(made: Segmentation, layers: Layers, volume: Volume) -> None:
+    """Put the planes in the place of the encoder's single pixels, frame by frame."""
+    frames = _frames(made, volume)
+    assert len(frames) == int(layers.present.sum()), "a frame for everything that is there"
+    assert all(layers.present[z, layer] for layer, z in frames), "no frame for what is not there"
+    _, made.Rows, made.Columns = volume.shape
+    made.SegmentsOverlap = layers.overlap
+    bits = made.BitsAllocated
+    made.PixelData = layers.bits(frames) if bits == 1 else layers.numbers(frames, bits)
+
+
+def _frames(made: Segmentation, volume: Volume) -> list[tuple[int, int]]:
+    """Tell the (layer, slice) of each frame that the encoder placed."""
+    groups = made.PerFrameFunctionalGroupsSequence
+    positions = np.array(
+        [group.PlanePositionSequence[0].ImagePositionPatient for group in groups], dtype=np.float64
+    )
+    # No two slices lie at the same distance: the encoder refuses them.
+    apart = np.abs((positions @ volume.normal)[:, None] - (volume.positions @ volume.normal)[None])
+    return [(_layer(group), int(z)) for group, z in zip(groups, apart.argmin(axis=1), strict=True)]
+
+
+def _layer(group: Dataset) -> int:
+    """Read which segment a frame shows; where there is one layer only, frames do not say."""
+    named = group.get("SegmentIdentificationSequence")
+    return int(named[0].ReferencedSegmentNumber) - 1 if named else 0
+
+
+def _content(form: Form) -> str:
+    """Describe the content: the caution, and before it what is not as it was asked for."""
+    if form.instead is None:
+        return long_string(NOT_PRIMARY)
+    return long_string(f"{form.instead}; {NOT_PRIMARY}")
 
 
 def _plane_positions(source: Dataset, volume: Volume) -> list[PlanePositionSequence] | None:

@@ -14,12 +14,12 @@ from enum import StrEnum
 import numpy as np
 
 from appliance.results.context import ResultContext
-from appliance.results.drawable import BoxRegion
+from appliance.results.drawable import BoxRegion, PointRegion
 from appliance.results.limits import DEFAULT, Limits
 from appliance.results.outline import box, outline, rectangle
 from appliance.results.wording import by_label, plain
 from models.findings import Classification, Code, Findings, Lesion, Measurement, Outcome, Segment
-from models.tensors import DoubleArray
+from models.tensors import BoolArray, DoubleArray
 
 WHOLE_SERIES = "whole series"
 
@@ -35,6 +35,8 @@ class Kind(StrEnum):
 
     LESION = "lesion"
     """A bounding rectangle on the lesion's largest slice: TID 1411 with an Image Region."""
+    LOCATION = "location"
+    """A point where something lies that has no extent of its own: TID 1411 with an Image Region."""
     SEGMENT = "segment"
     """Where a SEG holds the region, an outline on its largest slice: TID 1411 with a Referenced Segment.
     Else a bounding rectangle, as for a lesion."""
@@ -52,6 +54,7 @@ class Subject:
         points: closed polyline, or one point for ANALYSED, (n, 2), (column, row) in SCOORD pixels.
         segment: the segment to refer to in the SEG; None where the shape itself is the region.
         answer: the model's yes or no about a label; None where the subject is none.
+        tool: the measuring tool of Cornerstone3D that a shape of this form belongs to (R11).
     """
 
     kind: Kind
@@ -62,6 +65,7 @@ class Subject:
     measurements: tuple[Measurement, ...]
     segment: Segment | None = None
     answer: Classification | None = None
+    tool: str = "Probe"
 
 
 def tracking_uid(context: ResultContext, kind: Kind, name: str) -> str:
@@ -80,7 +84,12 @@ def largest_slice(segment: Segment) -> int:
 
 
 def subjects(
-    findings: Findings, shape: tuple[int, int, int], *, with_seg: bool, limits: Limits = DEFAULT
+    findings: Findings,
+    shape: tuple[int, int, int],
+    *,
+    with_seg: bool,
+    contours: bool = False,
+    limits: Limits = DEFAULT,
 ) -> list[Subject]:
     """List everything a report has numbers for, lesions first.
 
@@ -92,51 +101,71 @@ def subjects(
         findings: what the model found.
         shape: (slices, rows, columns) of the volume.
         with_seg: whether the result has a SEG to refer to.
+        contours: whether every region is a contour instead of a rectangle; none refers to a SEG then.
         limits: bounds of the result objects.
     """
-    found = [_lesion(lesion, shape) for lesion in findings.lesions[: limits.lesion_groups_max]]
+    corners_max = limits.outline_points_max if contours else None
+    found = [
+        _lesion(one, shape, corners_max=corners_max) for one in findings.lesions[: limits.lesion_groups_max]
+    ]
     covered = {lesion.segment for lesion in findings.lesions}
     numbers = by_label(findings.measurements)
     for segment in written_segments(findings):
         own = tuple(numbers.pop(segment.label, ()))
         if own or segment.label not in covered:
-            found.append(_segment(segment, own, outlined=with_seg and bool(own), limits=limits))
+            referred = with_seg and bool(own) and not contours
+            traced = limits.outline_points_max if contours or referred else None
+            found.append(_segment(segment, own, referred=referred, corners_max=traced))
     if findings.outcome is Outcome.NO_FINDING and not numbers and not found:
         numbers = {None: []}
     answers = {answer.label: answer for answer in findings.classifications}
     return found + list(_analysed(list(numbers.items()), shape, answers))
 
 
-def _lesion(lesion: Lesion, shape: tuple[int, int, int]) -> Subject:
-    if isinstance(lesion, BoxRegion):
+def _lesion(lesion: Lesion, shape: tuple[int, int, int], *, corners_max: int | None) -> Subject:
+    kind, tool = Kind.LESION, "RectangleROI"
+    if isinstance(lesion, PointRegion):
+        kind, tool = Kind.LOCATION, "Probe"
+        points = np.array([lesion.place[::-1]], dtype=np.float64)
+    elif isinstance(lesion, BoxRegion):
         top, left, bottom, right = lesion.edges
         points = box(left, top, right, bottom)
     else:
-        points = rectangle(lesion.plane(lesion.slice_index, rows=shape[1], columns=shape[2]))
+        plane = lesion.plane(lesion.slice_index, rows=shape[1], columns=shape[2])
+        points, tool = _around(plane, corners_max)
     return Subject(
-        kind=Kind.LESION,
+        kind=kind,
         name=plain(f"{lesion.segment} {lesion.label}"),
         finding=lesion.finding,
         slice_index=lesion.slice_index,
         points=points,
         measurements=lesion.measurements,
+        tool=tool,
     )
 
 
 def _segment(
-    segment: Segment, measurements: tuple[Measurement, ...], *, outlined: bool, limits: Limits
+    segment: Segment, measurements: tuple[Measurement, ...], *, referred: bool, corners_max: int | None
 ) -> Subject:
     index = largest_slice(segment)
-    plane = segment.mask[index]
+    points, tool = _around(segment.mask[index], corners_max)
     return Subject(
         kind=Kind.SEGMENT,
         name=plain(segment.label),
         finding=segment.type,
         slice_index=index,
-        points=outline(plane, points_max=limits.outline_points_max) if outlined else rectangle(plane),
+        points=points,
         measurements=measurements,
-        segment=segment if outlined else None,
+        segment=segment if referred else None,
+        tool=tool,
     )
+
+
+def _around(plane: BoolArray, corners_max: int | None) -> tuple[DoubleArray, str]:
+    """Give the contour of a mask within a number of corners, or its rectangle; and whose tool it is."""
+    if corners_max is None:
+        return rectangle(plane), "RectangleROI"
+    return outline(plane, points_max=corners_max), "PlanarFreehandROI"
 
 
 def _analysed(

@@ -31,12 +31,31 @@ _VERDICTS = {
 _SHORT = {"standard deviation": "SD"}
 _TITLES = {
     "sr": "AI report",
+    "sr-cornerstone": "AI contours",
     "text-sr": "AI text",
     "seg": "AI overlay",
+    "seg-fractional": "AI shares",
+    "seg-labelmap": "AI labels",
     "sc": "AI picture",
     "gsps": "AI marks",
     "pdf": "AI page",
+    "pmap": "AI heat map",
+    "kos": "AI key images",
+    "iocm": "REPLACED AI result",
     "notice": "NOT ANALYSED",
+}
+_OUTPUTS = {
+    "sr": "report",
+    "sr-cornerstone": "report with contours",
+    "text-sr": "page of text",
+    "seg": "segmentation",
+    "seg-fractional": "fractional segmentation",
+    "seg-labelmap": "label map segmentation",
+    "sc": "picture",
+    "gsps": "presentation state",
+    "pdf": "printed page",
+    "pmap": "heat map",
+    "kos": "selection of key images",
 }
 
 
@@ -52,15 +71,20 @@ def long_string(text: str, *, chars_max: int = _LONG_STRING_CHARS_MAX) -> str:
     return plain(text).replace("\\", "/")[:chars_max].strip()
 
 
-def series_description(title: str, provenance: Provenance) -> str:
+def series_description(title: str, provenance: Provenance, *, update: int | None = None) -> str:
     """Compose a Series Description: kind, model, version and the caution, in 64 characters.
 
     A long model name is cut, the caution never is.
+
+    Args:
+        title: key of the kind of object.
+        provenance: who made it.
+        update: the number of the run where the result replaces an earlier one; of two the higher is current.
     """
     caution = f" - {NOT_PRIMARY}"
-    version = f" {long_string(provenance.model_version, chars_max=12)}"
-    head = f"{_TITLES[title]} "
-    room = _LONG_STRING_CHARS_MAX - len(head) - len(version) - len(caution)
+    version = f" {long_string(provenance.model_version, chars_max=12 if update is None else 8)}"
+    head = f"{_TITLES[title]} " if update is None else f"{_TITLES[title]} UPDATE {update} "
+    room = max(_LONG_STRING_CHARS_MAX - len(head) - len(version) - len(caution), 0)
     return head + long_string(provenance.model_name, chars_max=room) + version + caution
 
 
@@ -108,8 +132,11 @@ def by_label(measurements: Sequence[Measurement]) -> dict[str | None, list[Measu
 
 
 def numbers(findings: Findings, *, limits: Limits = DEFAULT) -> list[str]:
-    """Write all numbers of a result, one line per lesion and per label."""
-    lines = [lesion(found) for found in findings.lesions[: limits.lesion_groups_max]]
+    """Write the numbers of a result, one line per lesion and label, and how many more lesions there are."""
+    lines = [lesion(found) for found in findings.lesions[: limits.text_lesions_max]]
+    more = min(len(findings.lesions), limits.lesion_groups_max) - len(lines)
+    if more > 0:
+        lines.append(f"{more} more lesions are listed in the structured report, largest or likeliest first.")
     for label, group in by_label(findings.measurements).items():
         lines.append(plain(f"{label or 'Whole series'}: {'; '.join(measurement(m) for m in group)}"))
     return lines
@@ -146,6 +173,33 @@ def reservations(findings: Findings, *, limits: Limits = DEFAULT) -> list[str]:
     return lines
 
 
+def standing(context: ResultContext) -> list[str]:
+    """Say what a reader must know of the result as a whole: what it replaces, and what could not be made."""
+    lines = [] if not context.supersedes else [_replaces(context)]
+    return [*lines, *(plain(remark) for remark in context.remarks)]
+
+
+def _replaces(context: ResultContext) -> str:
+    """Name the replaced result by its time, which its objects show as their content time."""
+    which, at = "an earlier one", context.superseded_at
+    if at is not None:
+        which = f"the one of {at:%Y-%m-%d %H:%M:%S} {at.tzname() or ''}".strip()
+    return plain(f"This result replaces {which} of the same study and model.")
+
+
+def stand_in(context: ResultContext, output: str) -> list[str]:
+    """Say of what an object takes the place, if it does; true for whoever opens it."""
+    asked = context.stands_in.get(output)
+    if asked is None:
+        return []
+    return [f"Stands in for the {_OUTPUTS[asked]}, which a destination does not take."]
+
+
+def not_made(output: str) -> str:
+    """Say that something was asked for that these findings give nothing for."""
+    return f"No {_OUTPUTS[output]} belongs to this result: there is nothing that it could show."
+
+
 def notice_heading(notice: Notice) -> str:
     """Head a notice so that nobody reads it as a negative (P8)."""
     return f"NOT ANALYSED ({notice.kind}). This is not a negative result."
@@ -171,8 +225,6 @@ def made_by(context: ResultContext) -> list[str]:
         "Regulatory status": who.regulatory_status,
     }
     lines += [f"{name}: {value}" for name, value in named.items() if value]
-    if context.supersedes:
-        lines.append("This result replaces an earlier one of the same study and model.")
     return [plain(line) for line in lines]
 
 

@@ -12,7 +12,8 @@ from pydicom import Dataset
 
 from appliance.results.context import Reference
 from appliance.results.encode import encode
-from models.findings import Findings, Lesion
+from appliance.results.limits import DEFAULT
+from models.findings import Findings
 from tests.appliance.results.given import (
     answers,
     bands,
@@ -301,9 +302,12 @@ def test_superseded_reports_become_predecessors_and_other_objects_do_not():
 def test_a_flood_of_lesions_is_bounded_and_counted():
     made = series()
     whole = lesions(made.volume)
-    many: tuple[Lesion, ...] = tuple(lesion(str(i), single(made.volume.shape, i)) for i in range(1, 90))
-    document = report(replace(whole, lesions=many), made)
-    assert len(groups(document)) == 60
+    bound = DEFAULT.lesion_groups_max
+    # One mask for all: what is counted is not drawn.
+    one = lesion("1", single(made.volume.shape, 3))
+    few = tuple(replace(one, label=str(i), measurements=()) for i in range(1, bound + 30))
+    document = report(replace(whole, lesions=few), made)
+    assert len(groups(document)) == bound
     assert any(w.startswith("29 more lesions") for w in words(document))
 
 
