@@ -8,7 +8,7 @@ Never: repairs, shortens or translates a patient's data.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import deepcopy
+from copy import copy, deepcopy
 from datetime import datetime, timedelta, timezone
 
 from pydicom import Dataset
@@ -109,8 +109,9 @@ def stub(source: Dataset) -> Dataset:
     for keyword in _GEOMETRY:
         if source.get(keyword) not in (None, ""):
             element = source[keyword]
-            # Plain values are never changed in place, and copying them for 400 slices takes half a second.
-            made[keyword] = deepcopy(element) if element.VR == "SQ" else element
+            # An element of its own: assigning to an attribute changes the element that is there. A deep copy of
+            # plain values would take half a second for 400 slices.
+            made[keyword] = deepcopy(element) if element.VR == "SQ" else copy(element)
     if is_multiframe(made):
         made.NumberOfFrames = int(made.NumberOfFrames)
     made.file_meta = FileMetaDataset()

@@ -158,6 +158,13 @@ def test_times_are_written_in_the_zone_that_the_study_names(offset, hour):
     assert local_time(at, source) == at
 
 
+def test_what_is_written_into_a_stub_stays_out_of_the_source():
+    header = ct_header()
+    rows = header.Rows
+    stub(header).Rows = 1
+    assert header.Rows == rows > 1
+
+
 def test_a_stub_has_no_identity_and_always_a_frame_of_reference():
     header = ct_header()
     del header.FrameOfReferenceUID
