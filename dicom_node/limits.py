@@ -16,14 +16,25 @@ GIB = 1024 * MIB
 class Limits:
     """The bounds one listener or one sender works under."""
 
-    # Measured best for the stock receive path: smaller costs turns of the reactor, larger costs copies.
+    # The longest P-DATA PDU a peer may send us, and the longest we send.
     pdu_bytes_max: int = 128 * KIB
     # A peer that announces less than this cannot be served in reasonable time.
     peer_pdu_bytes_min: int = 1 * KIB
     # PS3.8 9.3.2.2: context identifiers are the odd numbers 1 to 255.
     contexts_max: int = 128
 
+    # An A-ASSOCIATE-RQ of 128 contexts with 40 transfer syntaxes each is 170 KB.
+    associate_pdu_bytes_max: int = 512 * KIB
+    # One PDU, from its first byte to its last.
+    pdu_seconds_max: float = 30.0
+
     associations_max: int = 16
+    # Connections of all kinds, those that have not associated yet among them.
+    connections_max: int = 128
+    connections_per_address_max: int = 8
+    tls_handshake_seconds_max: float = 5.0
+    # Log lines of one kind from one address.
+    gate_log_seconds: float = 10.0
     connect_seconds_max: float = 10.0
     # ARTIM, and how long we wait for an association or a release to be answered.
     acse_seconds_max: float = 30.0

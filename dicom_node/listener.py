@@ -1,33 +1,32 @@
 """Answer the network: C-ECHO for every known peer, C-STORE for those that may store (PS3.4 A, B).
 
-It promises: an acknowledgement follows the instance it belongs to, once that is kept; a bounded number of associations; an end within the time asked for.
-It never writes a file and never decides what an instance is for.
-
-Not guarded yet: a PDU's claimed length before association, a drip of single bytes inside one PDU, TLS.
+Promises: an acknowledgement follows the instance it belongs to, once that is kept; a bounded number of
+connections, of associations and of bytes for each; an end within the time asked for.
+Never: writes a file, or decides what an instance is for.
 """
 
 from __future__ import annotations
 
+import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, cast
-from weakref import WeakKeyDictionary
 
 import structlog
 from pydicom.dataset import Dataset
 from pynetdicom import AE, build_context, evt
-from pynetdicom.association import Association
 from pynetdicom.dimse_messages import C_STORE_RQ
 from pynetdicom.dimse_primitives import C_ECHO
 from pynetdicom.presentation import PresentationContext
 
+from dicom_node.association import Ground, GuardedAssociation
+from dicom_node.gate import GuardedServer
 from dicom_node.intake import Intake
 from dicom_node.library import tame
 from dicom_node.limits import Limits
 from dicom_node.receive import NO_UID, OnRefused, Reception, Refused, handle_store
-from dicom_node.roster import DRAINING, Roster
-from dicom_node.server import Server
+from dicom_node.roster import DRAINING, FULL, Roster
 from dicom_node.sockets import acknowledge_at_once, connection_of, cut
 from dicom_node.status import Status
 from dicom_node.storage_classes import STORAGE_CLASSES, VERIFICATION
@@ -70,10 +69,14 @@ class Listener:
         limits: Limits,
         on_quiet: Callable[[], None] = _nothing,
         on_refused: OnRefused = _ignore,
+        tls: ssl.SSLContext | None = None,
+        reuse_port: bool = False,
     ) -> None:
         """Hold what is needed; nothing is bound before `start`.
 
-        `port` 0 takes a free one. `on_quiet` is called on an association's thread when it ended;
+        `port` 0 takes a free one. `tls`, when given, is spoken from the first byte (PS3.15 B.12).
+        With `reuse_port` other processes may listen on the same port beside this one.
+        `on_quiet` is called on an association's thread when it ended;
         `on_refused` there too, for each instance that was not kept.
         """
         tame()
@@ -84,8 +87,10 @@ class Listener:
         self._limits = limits
         self._on_quiet = on_quiet
         self._draining = threading.Event()
-        self._partial_bytes: WeakKeyDictionary[Association, int] = WeakKeyDictionary()
-        self._server: Server | None = None
+        self._tls = tls
+        self._reuse_port = reuse_port
+        self._seats = threading.Lock()
+        self._server: GuardedServer | None = None
         self._thread: threading.Thread | None = None
 
     def start(self) -> int:
@@ -95,13 +100,16 @@ class Listener:
             OSError: the address cannot be bound.
         """
         assert self._server is None, "a listener is started once"
-        server = Server(
+        server = GuardedServer(
             self._entity(),
             self._address,
             self._ae_title,
             supported_contexts(),
             evt_handlers=self._handlers(),
             socket_seconds_max=self._limits.network_seconds_max,
+            ground=Ground(reception=self._reception, peer=self._roster.peer),
+            tls=self._tls,
+            reuse_port=self._reuse_port,
         )
         self._server = server
         self._thread = threading.Thread(
@@ -140,7 +148,8 @@ class Listener:
         entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
         entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
         entity.maximum_pdu_size = limits.pdu_bytes_max
-        entity.maximum_associations = limits.associations_max
+        # The library counts connections that have not associated too, so it is not the one to count.
+        entity.maximum_associations = limits.connections_max
         entity.acse_timeout = limits.acse_seconds_max
         entity.dimse_timeout = limits.dimse_seconds_max
         entity.network_timeout = limits.network_seconds_max
@@ -187,11 +196,13 @@ class Listener:
 
     def _requested(self, event: evt.Event) -> None:
         """Reject an association that may not be; it runs before anything is negotiated."""
-        association = event.assoc
+        association = _association(event)
         asked, address = association.requestor.primitive, association.requestor.address_info
         assert asked is not None, "a request has arrived"
         refused = self._roster.rejection(calling_ae=asked.calling_ae_title, called_ae=asked.called_ae_title)
         rejection = DRAINING if self._draining.is_set() else refused
+        if rejection is None and not self._take_seat(association):
+            rejection = FULL
         if rejection is None:
             return
         log.warning(
@@ -204,6 +215,13 @@ class Listener:
         association.acse.send_reject(rejection.result, rejection.source, rejection.reason)
         # Waits until the rejection is on the wire; the reactor would close the socket at once.
         association.kill()
+
+    def _take_seat(self, association: GuardedAssociation) -> bool:
+        """Count an association among those that stand, if there is room (PS3.8 9.3.4)."""
+        with self._seats:
+            seated = sum(1 for other in self._associations() if other.seated)
+            association.seated = seated < self._limits.associations_max
+        return association.seated
 
     def _accepted(self, event: evt.Event) -> None:
         """Note an association and the contexts it did not get."""
@@ -223,16 +241,16 @@ class Listener:
 
     def _received(self, event: evt.Event) -> None:
         """Count the bytes of the message being received and stop one that has no end."""
-        association = event.assoc
+        association = _association(event)
         connection = connection_of(association)
         if connection is not None:
             acknowledge_at_once(connection)
-        total = self._partial_bytes.get(association, 0) + len(event.data)
-        self._partial_bytes[association] = total
+        association.partial_bytes += len(event.data)
+        total = association.partial_bytes
         # The slack covers the framing of the command and of the fragments.
         if total > self._limits.instance_bytes_max + self._limits.instance_bytes_max // 8 + (1 << 16):
             log.warning("receive.instance_too_large", bytes=total)
-            self._partial_bytes[association] = 0
+            association.partial_bytes = 0
             association.abort(block=False)
 
     def _message_complete(self, event: evt.Event) -> None:
@@ -240,7 +258,7 @@ class Listener:
 
         The library drops it, and its sender waits for an answer until it gives up.
         """
-        self._partial_bytes[event.assoc] = 0
+        _association(event).partial_bytes = 0
         if isinstance(event.message, C_STORE_RQ) and not event.message.command_set.get(
             "AffectedSOPInstanceUID"
         ):
@@ -253,14 +271,14 @@ class Listener:
 
     def _aborted(self, event: evt.Event) -> None:
         """Note an association that was cut, and how much of an instance was lost with it."""
-        lost = self._partial_bytes.get(event.assoc, 0)
+        lost = _association(event).partial_bytes
         idle = event.assoc.dul.idle_timer_expired()
         log.warning("node.idle" if idle else "receive.aborted", peer=self._name(event), bytes=lost)
         self._on_quiet()
 
-    def _associations(self) -> list[Association]:
+    def _associations(self) -> list[GuardedAssociation]:
         """Return what is connected."""
-        return self._server.active_associations if self._server else []
+        return cast("list[GuardedAssociation]", self._server.active_associations) if self._server else []
 
     def _wait_until_idle(self, seconds: float) -> bool:
         """Wait for the last association to end; tell whether it did."""
@@ -285,6 +303,11 @@ class Listener:
         for association in self._associations():
             cut(association)
         self._wait_until_idle(self._limits.abort_seconds_max)
+
+
+def _association(event: evt.Event) -> GuardedAssociation:
+    """Return the association of an event; a listener has no other kind."""
+    return cast("GuardedAssociation", event.assoc)
 
 
 def supported_contexts() -> list[PresentationContext]:

@@ -23,6 +23,7 @@ class Rejection:
 
 
 DRAINING = Rejection(result=2, source=3, reason=1, word="node.draining")
+FULL = Rejection(result=2, source=3, reason=2, word="node.full")
 CALLED_AE_UNKNOWN = Rejection(result=1, source=1, reason=7, word="node.refused_ae")
 CALLING_AE_UNKNOWN = Rejection(result=1, source=1, reason=3, word="node.refused_ae")
 

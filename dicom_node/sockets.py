@@ -1,14 +1,17 @@
 """Socket options and byte counts common to both directions.
 
-The whole guard of the wire (PDU length caps, whole-PDU deadlines, TLS) is not here yet.
-What is: no socket call waits for ever, small PDUs leave at once, and one message has a size.
+Promises: no socket call waits for ever, and small PDUs leave at once.
+Never: reads or writes a byte of its own.
 """
 
 from __future__ import annotations
 
+import select
 import socket
+import ssl
+import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pynetdicom.association import Association
@@ -25,6 +28,35 @@ class Connection(socket.socket):
         """Shut down what is still up."""
         with suppress(OSError):
             super().shutdown(how)
+
+
+class TlsConnection(ssl.SSLSocket):
+    """A connection under TLS that never blocks on reading, and on sending no longer than it may."""
+
+    send_seconds_max: float = 0.0
+
+    def shutdown(self, how: int) -> None:
+        """Shut down what is still up."""
+        with suppress(OSError):
+            super().shutdown(how)
+
+    def send(self, data: Any, flags: int = 0) -> int:
+        """Send some of `data`, waiting for room.
+
+        Raises:
+            TimeoutError: the peer took nothing in `send_seconds_max`.
+        """
+        deadline = time.monotonic() + self.send_seconds_max
+        while True:
+            try:
+                return super().send(data, flags)
+            except (ssl.SSLWantWriteError, ssl.SSLWantReadError) as want:
+                poll = select.poll()
+                poll.register(
+                    self, select.POLLOUT if isinstance(want, ssl.SSLWantWriteError) else select.POLLIN
+                )
+                if not poll.poll(max(0.0, (deadline - time.monotonic()) * 1000)):
+                    raise TimeoutError from None
 
 
 def adopt(plain: socket.socket) -> Connection:

@@ -103,7 +103,7 @@ def test_what_is_kept_is_what_was_sent(box: Peer, shelf: Shelf, name: str) -> No
 
 def test_the_keeper_runs_on_the_thread_of_the_association(box: Peer, shelf: Shelf) -> None:
     answer_to(box, sample())
-    assert all(name.startswith("AcceptorThread") for name in shelf.threads)
+    assert all(name.startswith(("AcceptorThread", "UpperLayer")) for name in shelf.threads)
 
 
 def test_success_is_answered_only_after_the_keeper_returned(box: Peer, shelf: Shelf) -> None:
