@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from appliance.cli import analyse, box, care, doctor, model, setup, show
+from appliance.cli import analyse, audit, box, care, doctor, model, setup, show
 
 app = typer.Typer(
     name="readside",
@@ -31,6 +31,7 @@ app.command("settle")(care.settle)
 app.command("analyse")(analyse.analyse)
 app.command("doctor")(doctor.doctor)
 app.add_typer(model.app, name="model")
+app.add_typer(audit.app, name="audit")
 
 
 def _version(wanted: bool) -> None:

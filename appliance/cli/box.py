@@ -25,6 +25,7 @@ class ServiceName(StrEnum):
     WORKER = "worker"
     COURIER = "courier"
     CONSOLE = "console"
+    AUDIT = "audit"
 
 
 def run(config: ConfigOption = DEFAULT_CONFIG) -> None:

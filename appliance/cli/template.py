@@ -77,6 +77,11 @@ send_to = ["pacs"]
 mode = "release"
 priority = 5
 
+# Who did what with which study: kept here, and sent to an audit repository if one is named (docs/audit.md).
+# [audit]
+# host = "audit.example"
+# ca = "/etc/readside/audit-ca.pem"
+
 # The pages for people. Patient data needs a log-in; there is no default password.
 [console]
 host = "127.0.0.1"

@@ -206,6 +206,33 @@ class Console(Section):
         return link
 
 
+class Audit(Section):
+    """[audit]: where the audit trail goes besides the ledger: a repository that takes syslog over TLS.
+
+    Attributes:
+        host: of the repository; empty: the trail stays on this box.
+        ca: PEM file with the certificates that the repository's is checked against.
+        certificate: PEM file of this box's own, where the repository asks for one.
+        key: its private key.
+    """
+
+    host: str = ""
+    port: Port = 6514
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+
+    @model_validator(mode="after")
+    def _files_fit(self) -> Self:
+        if self.host and self.ca is None:
+            raise ValueError(
+                "audit.ca: must be given with audit.host: nothing is sent to who cannot prove itself"
+            )
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("audit.certificate: is given together with audit.key, or neither is")
+        return self
+
+
 class Config(Section):
     """The whole file."""
 
@@ -219,6 +246,7 @@ class Config(Section):
     models: Models = Models()
     routes: tuple[Route, ...] = ()
     console: Console = Console()
+    audit: Audit = Audit()
 
     @model_validator(mode="after")
     def _names_fit(self) -> Self:

@@ -21,7 +21,7 @@ from appliance.core.limits import DEFAULT, Limits
 from appliance.ledger.engine import open_ledger
 
 _log = log.get("supervisor")
-NAMES = ("conductor", "listener", "worker", "courier", "console")
+NAMES = ("conductor", "audit", "listener", "worker", "courier", "console")
 
 
 @dataclass

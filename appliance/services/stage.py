@@ -16,7 +16,7 @@ from appliance.core import log
 from appliance.core.config import Config
 from appliance.core.limits import DEFAULT, Limits
 from appliance.disk.durable import make_folder
-from appliance.ledger import services
+from appliance.ledger import events, services
 from appliance.ledger.engine import Ledger, open_ledger
 from appliance.ledger.reading import LedgerFault
 
@@ -75,6 +75,7 @@ def _staged(name: str, config: Config, detail: dict[str, str | int]) -> Iterator
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stage.stop())
     stage.up(**detail)
+    _note(stage, "service.started")
     beat = threading.Thread(target=_beat, args=(stage,), name="beat", daemon=True)
     beat.start()
     _log.info("service.started", pid=os.getpid(), **detail)
@@ -83,8 +84,17 @@ def _staged(name: str, config: Config, detail: dict[str, str | int]) -> Iterator
     finally:
         stage.stop()
         beat.join()
+        # A ledger that fails may be why the service ends: what it could not be told is in the log.
+        with suppress(LedgerFault):
+            _note(stage, "service.stopped")
         ledger.close()
         _log.info("service.stopped", exit_code=stage.exit_code)
+
+
+def _note(stage: Stage, word: str) -> None:
+    """Write into the timeline that the service began or ended: the audit trail tells of it."""
+    with stage.ledger.write() as tx:
+        events.add(tx, word, at=stage.ledger.clock.now(), service=stage.name, pid=os.getpid())
 
 
 @contextmanager

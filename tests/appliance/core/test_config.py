@@ -245,3 +245,14 @@ def test_a_root_that_cannot_hold_the_box_is_a_fault(root, says):
     with pytest.raises(ConfigError) as refused:
         config.parse({"site": {"name": "x"}, "storage": {"root": root}})
     assert [fault for fault in refused.value.faults if says in fault]
+
+
+def test_an_audit_repository_that_cannot_prove_itself_is_refused():
+    (fault,) = faults_of(changed("audit", value={"host": "audit.example"}))
+    assert fault.startswith("audit.ca: must be given")
+
+
+def test_a_certificate_comes_with_its_key():
+    audit = {"host": "audit.example", "ca": "/ca.pem", "certificate": "/mine.pem"}
+    (fault,) = faults_of(changed("audit", value=audit))
+    assert fault.startswith("audit.certificate: is given together with audit.key")
