@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from appliance.core import log
 from appliance.core.clock import as_datetime
 from appliance.core.config import Config
 from appliance.core.words import JobState, Outcome, short
 from appliance.disk.identity import device_uid
-from appliance.ledger import jobs, results
+from appliance.ledger import acceptances, jobs, results
 from appliance.ledger.engine import Ledger
 from appliance.ledger.jobs import Job
 from appliance.ledger.results import Ending, Result
 from appliance.results.context import EncodedObject, Notice, NoticeKind, Reference, ResultContext
 from appliance.results.encode import encode, encode_notice
+from appliance.results.slices import is_placed
 from appliance.spool.store import Spool
+from appliance.worker.addressing import OF_FINDINGS, Addressing, address, destinations, nothing_to_show
 from appliance.worker.engines import EngineShelf, Serving
-from appliance.worker.freeze import addressed, freeze, thaw, wanted_outputs
+from appliance.worker.freeze import freeze, thaw
 from appliance.worker.naming import name_images
 from appliance.worker.provenance import Maker, provenance_of
 from appliance.worker.run import Analysis
@@ -52,15 +54,19 @@ class Endings:
 
     def result(self, job: Job, serving: Serving, analysis: Analysis) -> bool:
         """End a job with what its model found."""
-        context = self._context(job, serving.engine_text, serving.stepped_down)
+        findings = analysis.findings
+        absent = nothing_to_show(findings, placed=is_placed(analysis.sources[0]))
+        addressing = self._address(job, Outcome(findings.outcome.value), absent=absent)
+        context = self._context(
+            job, serving.engine_text, stepped_down=serving.stepped_down, stands_in=addressing.stands_in
+        )
         made = encode(
             context,
             sources=analysis.sources,
             volume=analysis.volume,
-            findings=analysis.findings,
-            outputs=wanted_outputs(self._config, job.route),
+            findings=findings,
+            outputs=addressing.outputs,
         )
-        findings = analysis.findings
         result = Result(
             outcome=Outcome(findings.outcome.value),
             statement=findings.statement,
@@ -71,32 +77,46 @@ class Endings:
             measurements=rows_of(findings),
             seconds=analysis.seconds,
         )
-        return self._record(job, JobState.DONE, "job.done", None, result=result, made=made)
+        return self._record(
+            job, JobState.DONE, "job.done", None, result=result, made=made, addressing=addressing
+        )
 
     def notice(self, job: Job, outcome: Outcome, *, word: str, reason: str) -> bool:
         """End a job with the reason why there is no answer."""
         with self._ledger.read() as tx:
             inputs = jobs.inputs_of(tx, job.id)
-        context = self._context(job, _NO_ENGINE, None)
+        addressing = self._address(job, outcome, absent=OF_FINDINGS)
+        context = self._context(job, _NO_ENGINE, stepped_down=None, stands_in=addressing.stands_in)
         notice = Notice(kind=_KINDS[outcome], reason=reason, what_to_do=_WHAT_TO_DO[outcome])
         made = encode_notice(
             context,
             sources=name_images(inputs, self._kept),
             notice=notice,
-            outputs=wanted_outputs(self._config, job.route),
+            outputs=addressing.outputs,
         )
         result = _without_answer(outcome, reason, evidence_digest=job.input_digest)
-        return self._record(job, _STATES[outcome], word, reason, result=result, made=made)
+        return self._record(
+            job, _STATES[outcome], word, reason, result=result, made=made, addressing=addressing
+        )
 
     def overtaken(self, job: Job) -> bool:
         """End a job for which newer images came before it ran; a later job speaks, so nothing is sent."""
         reason = "newer images of this study came before the model ran; a later job works on them"
         result = _without_answer(Outcome.NOT_RUN, reason, evidence_digest=job.input_digest)
-        return self._record(job, JobState.DONE, "job.overtaken", reason, result=result, made=[])
+        addressing = self._address(job, Outcome.NOT_RUN, absent=OF_FINDINGS)
+        return self._record(
+            job, JobState.DONE, "job.overtaken", reason, result=result, made=[], addressing=addressing
+        )
+
+    def _address(self, job: Job, outcome: Outcome, *, absent: frozenset[str]) -> Addressing:
+        peers = destinations(self._config, job.route)
+        with self._ledger.read() as tx:
+            answers = acceptances.answers(tx, [peer.name for peer in peers])
+        return address(peers, answers, outcome=outcome, absent=absent)
 
     def _record(
         self, job: Job, state: JobState, word: str, reason: str | None, *, result: Result,
-        made: Sequence[EncodedObject],
+        made: Sequence[EncodedObject], addressing: Addressing,
     ) -> bool:  # fmt: skip
         now = self._ledger.clock.now()
         frozen = freeze(self._spool, made, ae_title=self._config.dicom.ae_title, at=now)
@@ -106,7 +126,9 @@ class Endings:
             reason=reason,
             result=result,
             objects=frozen,
-            send_to=addressed(self._config, job.route, result.outcome),
+            send_to=addressing.send_to,
+            stand_ins=addressing.stand_ins if made else (),
+            untaken=addressing.untaken,
         )
         with self._ledger.write() as tx:
             done = results.end(tx, job, ending, at=now)
@@ -119,10 +141,12 @@ class Endings:
         )
         return True
 
-    def _context(self, job: Job, engine: str, stepped_down: str | None) -> ResultContext:
+    def _context(
+        self, job: Job, engine: str, *, stepped_down: str | None, stands_in: Mapping[str, str]
+    ) -> ResultContext:
         with self._ledger.read() as tx:
             former = results.predecessor(tx, job)
-            superseded = [] if former is None else results.objects_of(tx, former.id)
+            superseded = [] if former is None else results.addressed_objects_of(tx, former.id)
         maker = Maker(
             engine=engine,
             stepped_down=stepped_down,
@@ -142,9 +166,12 @@ class Endings:
                     sop_instance_uid=item.sop_instance_uid,
                     series_uid=item.series_uid,
                     study_uid=job.study_uid,
+                    output=item.output,
                 )
                 for item in superseded
             ],
+            superseded_at=None if former is None else as_datetime(former.created_at),
+            stands_in=stands_in,
         )
 
 

@@ -1,20 +1,14 @@
-"""Freeze a result: its objects' bytes to the spool, and who gets which of them."""
+"""Freeze a result: its objects' bytes to the spool, and away again if the ledger did not take it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from appliance.core.config import Config, Peer
-from appliance.core.words import Outcome
 from appliance.disk.durable import remove_file
 from appliance.ledger.results import ResultObject
 from appliance.results.context import EncodedObject
 from appliance.spool.record import Record, digest_of
 from appliance.spool.store import Spool
-
-# What a reader must be told even by a peer that did not ask for pages of text: silence is never a negative
-# (P8).
-_MUST_BE_READ = frozenset(Outcome) - {Outcome.FINDING, Outcome.MEASURED}
 
 
 def freeze(spool: Spool, made: Sequence[EncodedObject], *, ae_title: str, at: float) -> list[ResultObject]:
@@ -60,22 +54,3 @@ def thaw(spool: Spool, frozen: Sequence[ResultObject]) -> None:
         spool.remove(item.location)
         if item.preview_file is not None:
             remove_file(spool.root / item.preview_file)
-
-
-def destinations(config: Config, route_name: str) -> list[Peer]:
-    """Return the peers that get a route's results; nobody for a shadow route or one that is gone."""
-    route = next((r for r in config.routes if r.name == route_name), None)
-    if route is None or route.mode == "shadow":
-        return []
-    return [config.peer(name) for name in route.send_to]
-
-
-def wanted_outputs(config: Config, route_name: str) -> frozenset[str]:
-    """Return the outputs to encode: what the destinations take, and always a report."""
-    return frozenset({"sr"}).union(*(peer.outputs for peer in destinations(config, route_name)))
-
-
-def addressed(config: Config, route_name: str, outcome: Outcome) -> Mapping[str, Sequence[str]]:
-    """Return what each destination takes of a result with this outcome."""
-    extra = {"text-sr"} if outcome in _MUST_BE_READ else set()
-    return {peer.name: sorted({*peer.outputs} | extra) for peer in destinations(config, route_name)}
