@@ -1,6 +1,6 @@
-"""What the frames of a segmentation hold: for each segment and slice whether there is anything, and which bytes.
+"""What the frames of a segmentation hold: whether there is anything of a segment on a slice, and which bytes.
 
-Promises: one plane is drawn at a time, so that overlapping segments and long series cost no copy of the volume.
+Promises: one plane is drawn at a time, so that overlapping segments and long series cost no copy of a volume.
 Never: places a frame; that is the encoder's.
 """
 
@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.findings import ProbabilityMap, Segment
+from models.tensors import BoolArray
 
 Overlap = Literal["YES", "NO", "UNDEFINED"]
 Plane = npt.NDArray[Any]
@@ -62,13 +63,19 @@ def masks(segments: Sequence[Segment]) -> Layers:
 
 def _overlapping(segments: Sequence[Segment], present: npt.NDArray[np.bool_]) -> bool:
     """Say whether any voxel is in two segments."""
-    for z in np.flatnonzero(present.sum(axis=1) > 1):
-        first, *others = (segments[layer].mask[z] for layer in np.flatnonzero(present[z]))
-        seen = first.copy()
-        for mask in others:
-            if np.logical_and(seen, mask).any():
-                return True
-            seen |= mask
+    return any(
+        _doubled([one.mask[z] for one, there in zip(segments, present[z], strict=True) if there])
+        for z in np.flatnonzero(present.sum(axis=1) > 1)
+    )
+
+
+def _doubled(planes: Sequence[BoolArray]) -> bool:
+    """Say whether any pixel is in two of several planes."""
+    seen = planes[0].copy()
+    for plane in planes[1:]:
+        if np.logical_and(seen, plane).any():
+            return True
+        seen |= plane
     return False
 
 
@@ -79,11 +86,13 @@ def labels(segments: Sequence[Segment], apart: Layers) -> Layers:
 
     def draw(_: int, z: int) -> Plane:
         plane = np.zeros(segments[0].mask.shape[1:], dtype=dtype)
-        for layer in np.flatnonzero(apart.present[z]):
-            plane[segments[layer].mask[z]] = segments[layer].number
+        for segment, there in zip(segments, apart.present[z], strict=True):
+            if there:
+                plane[segment.mask[z]] = segment.number
         return plane
 
-    return Layers(present=apart.present.any(axis=1, keepdims=True), draw=draw, overlap="NO")
+    present = np.asarray(apart.present.any(axis=1, keepdims=True))
+    return Layers(present=present, draw=draw, overlap="NO")
 
 
 def shares(maps: Sequence[ProbabilityMap | None], shape: tuple[int, int, int]) -> Layers:

@@ -169,12 +169,14 @@ def segmentation(
 
 
 def _placed(source: Dataset, volume: Volume) -> Dataset:
-    """Make the encoder's header: of an image of one pixel, for the encoder places frames and `_draw` fills them.
+    """Make the encoder's header, of an image of one pixel: the encoder places frames, `_draw` fills them.
 
     The slice distance stands in for a slice thickness that is not told.
     """
     header = stub(source)
-    header.Rows = header.Columns = 1
+    for keyword in ("Rows", "Columns"):
+        # An element of its own: the one that is there may be the source's.
+        header.add_new(keyword, "US", 1)
     if "SliceThickness" not in header and not is_multiframe(header):
         header.SliceThickness = round(volume.slice_spacing_mm or 1.0, 4)
     return header
