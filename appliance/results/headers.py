@@ -109,8 +109,8 @@ def stub(source: Dataset) -> Dataset:
     for keyword in _GEOMETRY:
         if source.get(keyword) not in (None, ""):
             element = source[keyword]
-            # An element of its own: assigning to an attribute changes the element that is there. A deep copy of
-            # plain values would take half a second for 400 slices.
+            # An element of its own: assigning to an attribute changes the element that is there.
+            # A deep copy of plain values would take half a second for 400 slices.
             made[keyword] = deepcopy(element) if element.VR == "SQ" else copy(element)
     if is_multiframe(made):
         made.NumberOfFrames = int(made.NumberOfFrames)

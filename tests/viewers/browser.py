@@ -22,7 +22,7 @@ from PIL import Image
 from tests.system.programs import need
 from tests.viewers.packages import OHIF, PLAYWRIGHT, Package
 
-_SECONDS_MAX = 600
+_SECONDS_MAX = 1200
 _CANVAS_STEP = 100.0
 
 
@@ -32,12 +32,14 @@ class Step:
 
     Attributes:
         name: what the pictures and notes are called.
-        hope: what to wait for: "shapes", "page" (with `words`), "image" (another one) or "prompt".
+        hope: what to wait for, once the series is in the viewport: "shapes", "page" (with `words`), "image",
+            "prompt" or "document"; "warned" is a series that the viewer says it cannot show.
         panel: press the viewer's Yes afterwards and open this side panel; None presses nothing.
     """
 
     name: str
     study_uid: str
+    series_uid: str
     series: str
     series_number: int
     hope: str
@@ -58,13 +60,27 @@ class Shape:
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """What the browser showed at one moment; `canvas` is the image area alone, (row, column, rgb)."""
+    """What the browser showed at one moment.
+
+    Attributes:
+        text: all text on the screen; `page` is that of the viewport, `words` what is written on the image.
+        toasts: messages that the viewer popped up.
+        warned: whether the viewer's list says that it cannot show this series.
+        measured: how many measurements the viewer counts as its own; `segments` names its segments.
+        screen: the picture of all of it.
+        canvas: the image area alone, uint8, (row, column, rgb).
+    """
 
     text: str
     page: str
     words: tuple[str, ...]
     shapes: tuple[Shape, ...]
+    toasts: tuple[str, ...]
+    warned: bool
+    measured: int
+    segments: tuple[str, ...]
     image: str
+    screen: Path
     canvas: npt.NDArray[np.uint8] | None
     _world: npt.NDArray[np.float64] | None
 
@@ -88,6 +104,7 @@ class Seen:
     """What one step showed: after opening, and after the viewer's Yes when there was one."""
 
     name: str
+    hope: str
     fault: str
     open: Look
     loaded: Look | None
@@ -121,7 +138,7 @@ def browse(address: str, steps: Sequence[Step], folder: Path) -> dict[str, Seen]
         "chromium": need("chromium"),
         "profile": str(folder / "profile"),
         "out": str(folder),
-        "steps": [vars(step) for step in steps],
+        "groups": [[vars(step) for step in group] for group in _grouped(steps)],
     }
     path = folder / "plan.json"
     path.write_text(json.dumps(plan), encoding="utf-8")
@@ -129,32 +146,53 @@ def browse(address: str, steps: Sequence[Step], folder: Path) -> dict[str, Seen]
     done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS_MAX, check=False)
     assert done.returncode == 0, done.stderr
     shutil.rmtree(folder / "profile", ignore_errors=True)
-    return {step.name: _read(step.name, folder) for step in steps}
+    return {step.name: _read(step, folder) for step in steps}
 
 
-def _read(name: str, folder: Path) -> Seen:
-    notes = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+def _grouped(steps: Sequence[Step]) -> list[list[Step]]:
+    """Put the steps of one study on one page; a step that loads something has its own.
+
+    What the viewer cannot show comes last: its message stays for a while.
+    """
+    shared: dict[str, list[Step]] = {}
+    for step in sorted(steps, key=lambda step: step.hope == "warned"):
+        shared.setdefault(step.name if step.panel else step.study_uid, []).append(step)
+    return list(shared.values())
+
+
+def _read(step: Step, folder: Path) -> Seen:
+    notes = json.loads((folder / f"{step.name}.json").read_text(encoding="utf-8"))
     return Seen(
-        name=name,
+        name=step.name,
+        hope=step.hope,
         fault=notes.get("fault", ""),
-        open=_look(notes.get("open") or {}, folder / f"{name}-canvas.png"),
-        loaded=_look(notes["loaded"], folder / f"{name}-loaded-canvas.png") if "loaded" in notes else None,
+        open=_look(notes.get("open") or {}, step, folder / f"{step.name}.png"),
+        loaded=_look(notes["loaded"], step, folder / f"{step.name}-loaded.png")
+        if "loaded" in notes
+        else None,
     )
 
 
-def _look(notes: dict[str, Any], canvas: Path) -> Look:
+def _look(notes: dict[str, Any], step: Step, screen: Path) -> Look:
     world = notes.get("world")
+    canvas = screen.with_name(f"{screen.stem}-canvas.png")
     return Look(
         text=notes.get("text") or "",
         page=notes.get("page") or "",
         words=tuple(notes.get("words") or ()),
         shapes=tuple(Shape(**shape) for shape in notes.get("shapes") or ()),
+        toasts=tuple(notes.get("toasts") or ()),
+        warned=bool((notes.get("warned") or {}).get(step.series_uid)),
+        measured=int(notes.get("measured") or 0),
+        segments=tuple(notes.get("segments") or ()),
         image=notes.get("image") or "",
-        canvas=_pixels(canvas) if canvas.exists() else None,
+        screen=screen,
+        canvas=pixels(canvas) if canvas.exists() else None,
         _world=np.array(world) if world else None,
     )
 
 
-def _pixels(path: Path) -> npt.NDArray[np.uint8]:
+def pixels(path: Path) -> npt.NDArray[np.uint8]:
+    """Read a picture: uint8, (row, column, rgb)."""
     with Image.open(path) as picture:
         return np.asarray(picture.convert("RGB"))

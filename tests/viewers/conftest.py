@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,28 +11,44 @@ from pathlib import Path
 import pydicom
 import pytest
 from pydicom.dataset import Dataset
-from pydicom.uid import Comprehensive3DSRStorage, EnhancedSRStorage, SegmentationStorage
 
 from appliance.results.context import Notice
 from appliance.results.wording import CAUTION
 from tests.system.programs import need
-from tests.viewers import browser, studies
+from tests.viewers import browser, scans, studies
 from tests.viewers.browser import Seen, Step
 from tests.viewers.pacs import WebPacs
+from tests.viewers.sheet import contact_sheet
 from tests.viewers.site import Site
-from tests.viewers.studies import BANDS, LESION, Example
+from tests.viewers.studies import BANDS, EVERY, LESION, ORDINARY, Study, kind_of
 
-_KINDS = {
-    str(Comprehensive3DSRStorage): ("report", "shapes"),
-    str(EnhancedSRStorage): ("page", "page"),
-    str(SegmentationStorage): ("overlay", "prompt"),
+# The pictures stay here after a run; git passes the folder over.
+SHOTS = Path(__file__).resolve().parents[2] / "build" / "viewers"
+_HOPES = {
+    "sr": "shapes",
+    "sr-cornerstone": "shapes",
+    "seg": "prompt",
+    "seg-fractional": "prompt",
+    "seg-labelmap": "prompt",
+    "gsps": "warned",
+    "sc": "image",
+    "text-sr": "page",
+    "pdf": "document",
+    "pmap": "image",
+    "kos": "warned",
+    "iocm": "warned",
 }
-_PICTURE = ("picture", "image")
 # The viewer can take over what is a rectangle, and every segmentation.
+_MEASUREMENTS, _SEGMENTS = "trackedMeasurements", "panelSegmentation"
 _PANELS = {
-    f"found {LESION} report": "trackedMeasurements",
-    f"found {LESION} overlay": "panelSegmentation",
-    f"found {BANDS} overlay": "panelSegmentation",
+    f"found {LESION} sr": _MEASUREMENTS,
+    f"found {LESION} sr-cornerstone": _MEASUREMENTS,
+    f"found {LESION} seg": _SEGMENTS,
+    f"found {LESION} seg-fractional": _SEGMENTS,
+    f"found {LESION} seg-labelmap": _SEGMENTS,
+    f"found {BANDS} seg": _SEGMENTS,
+    f"chest {scans.NODULE} sr": _MEASUREMENTS,
+    "frames MR geometry-regions seg": _SEGMENTS,
 }
 
 
@@ -39,26 +56,38 @@ _PANELS = {
 class Walk:
     """The studies, by name, and what a browser saw of their series, by the name of the step."""
 
-    examples: Mapping[str, Example]
+    examples: Mapping[str, Study]
     seen: Mapping[str, Seen]
 
 
 @pytest.fixture(scope="session")
 def walk(tmp_path_factory: pytest.TempPathFactory) -> Walk:
     """Make up studies, store them in Orthanc, open every series of results in OHIF."""
-    folder = tmp_path_factory.mktemp("viewers")
+    require_viewer()
+    examples = everyday(tmp_path_factory.mktemp("viewers"))
+    return Walk(examples=examples, seen=seen_in(examples, tmp_path_factory.mktemp("pacs"), SHOTS))
+
+
+def require_viewer() -> None:
+    """Skip, or fail under CI, where a part of the viewer is not to be had."""
     for program in ("Orthanc", "node", "chromium"):
         need(program)
     browser.driver()
+    browser.viewer()
+
+
+def seen_in(examples: Mapping[str, Study], folder: Path, shots: Path) -> dict[str, Seen]:
+    """Store studies in an archive and open every series of results in the viewer."""
+    shutil.rmtree(shots, ignore_errors=True)
+    shots.mkdir(parents=True)
     site = Site(browser.viewer())
-    examples = _examples(folder)
-    with site, _pacs(folder / "orthanc", public=site.public) as pacs, site.running(pacs.web) as address:
+    with site, _pacs(folder, public=site.public) as pacs, site.running(pacs.web) as address:
         for example in examples.values():
             for path in sorted(example.folder.rglob("*.dcm")):
                 pacs.upload(path)
-        shots = folder / "shots"
-        shots.mkdir()
-        return Walk(examples=examples, seen=browser.browse(address, _steps(examples), shots))
+        seen = browser.browse(address, steps(examples), shots)
+    contact_sheet(shots, list(seen))
+    return seen
 
 
 @contextmanager
@@ -71,50 +100,61 @@ def _pacs(folder: Path, *, public: str) -> Iterator[WebPacs]:
         pacs.stop()
 
 
-def _examples(folder: Path) -> dict[str, Example]:
-    """Make one study for every kind of answer."""
+def everyday(folder: Path) -> dict[str, Study]:
+    """Make one study for every kind of object, of answer and of image."""
+    found = studies.make(folder / "found", number=1, lesions=2, models=[LESION], outputs=EVERY)
+    studies.analyse(found, BANDS)
     made = {
-        "found": studies.make(folder / "found", number=1, lesions=2, models=[LESION, BANDS]),
+        "found": found,
         "clear": studies.make(folder / "clear", number=2, lesions=0, models=[LESION]),
         "wide": studies.make(folder / "wide", number=3, lesions=0, models=[LESION], wide=True),
-        "unsure": studies.make(folder / "unsure", number=4, lesions=0, models=[]),
-        "failed": studies.make(folder / "failed", number=5, lesions=0, models=[]),
-        "not run": studies.make(folder / "not run", number=6, lesions=0, models=[]),
+        "unsure": studies.make(folder / "unsure", number=4, lesions=0),
+        "failed": studies.make(folder / "failed", number=5, lesions=0),
+        "not run": studies.make(folder / "not run", number=6, lesions=0),
     }
     studies.abstain(made["unsure"])
     for kind in ("failed", "not run"):
-        studies.notify(made[kind], Notice(kind=kind, reason=f"It is {kind}.", what_to_do="Read it yourself."))
-    return made
+        told = Notice(kind=kind, reason=f"It is {kind}.", what_to_do="Read it yourself.")
+        studies.notify(made[kind], told, outputs=ORDINARY | {"pdf"})
+    return {
+        **made,
+        "frames CT": scans.frames(folder / "frames CT", "enhanced CT", number=21),
+        "frames MR": scans.frames(folder / "frames MR", "enhanced MR", number=22),
+        "chest": scans.chest(folder / "chest", number=23),
+    }
 
 
-def _steps(examples: Mapping[str, Example]) -> list[Step]:
+def steps(examples: Mapping[str, Study]) -> list[Step]:
     """List every series of results; what to wait for follows from its kind."""
     return [
-        _step(example.study_uid, name, source, header)
+        _step(example.study_uid, f"{name} {result}", header)
         for name, example in examples.items()
-        for source, header in _series(example)
+        for result, header in _series(example)
     ]
 
 
-def _step(study_uid: str, example: str, source: str, header: Dataset) -> Step:
-    kind, hope = _KINDS.get(str(header.SOPClassUID), _PICTURE)
-    name = f"{example} {source} {kind}"
+def _step(study_uid: str, name: str, header: Dataset) -> Step:
     return Step(
         name=name,
         study_uid=study_uid,
+        series_uid=str(header.SeriesInstanceUID),
         series=header.SeriesDescription,
         series_number=int(header.SeriesNumber),
-        hope=hope,
+        hope=_HOPES[name.split()[-1]],
         words=CAUTION,
         panel=_PANELS.get(name),
     )
 
 
-def _series(example: Example) -> Iterator[tuple[str, Dataset]]:
-    """Give one header of each series of results, with the name of the folder it lies in."""
+def _series(example: Study) -> Iterator[tuple[str, Dataset]]:
+    """Give one header of each series of results, with its result's name and its kind."""
     told = set()
-    for path in sorted(example.folder.rglob("*.dcm")):
+    for path in _results(example):
         header = pydicom.dcmread(path, stop_before_pixels=True)
-        if header.Modality != "CT" and header.SeriesInstanceUID not in told:
+        if header.SeriesInstanceUID not in told:
             told.add(header.SeriesInstanceUID)
-            yield path.parent.name, header
+            yield f"{path.parent.name} {kind_of(path)}", header
+
+
+def _results(example: Study) -> Sequence[Path]:
+    return [path for path in sorted(example.folder.rglob("*.dcm")) if path.parent.name != "images"]

@@ -1,32 +1,37 @@
-"""Made-up studies with results in them, made the way a person makes them: `readside analyse`.
+"""Made-up studies with results in them, made by the worker's own code as `readside analyse` does.
 
 What no model says of a made-up head (an abstention, a failure, a model that never ran) is encoded from
-values.
+values. A result's file is named after its kind of output, so that a test knows what it looks at.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from pydicom.dataset import Dataset
-from typer.testing import CliRunner
 
-from appliance.cli.app import app
+from appliance.core.outputs import OUTPUTS
 from appliance.demo.study import MadeStudy
-from appliance.results.context import EncodedObject, Notice
+from appliance.results.context import EncodedObject, Notice, ResultContext
 from appliance.results.encode import encode, encode_notice
+from appliance.worker.run import NotEligible
 from dicom_node.send import Outgoing
 from models import phantom
+from models.catalogue import shipped
 from models.findings import Findings, Outcome
+from models.package import Package, open_package
 from tests.appliance.results import given
-from tests.system.images import decoded, part10
+from tests.geometry.boxed import analysed
+from tests.system.images import decoded, outgoing, part10
 
 LESION, BANDS = "ct-phantom-lesion", "ct-tissue-bands"
-OUTPUTS = frozenset({"sr", "seg", "sc", "text-sr"})
+EVERY = frozenset(OUTPUTS)
+# What a destination gets that chose nothing.
+ORDINARY = frozenset({"sr", "seg", "sc", "text-sr"})
 _SEED = 7
 _SHAPE = (24, 128, 128)
 _SPACING_MM = (4.0, 1.8, 1.8)
@@ -35,17 +40,19 @@ _WIDE_MM = (9.0, 1.8, 1.8)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Example:
-    """A study in a folder, and the truth about it: bool (z, y, x), True inside a lesion."""
+class Study:
+    """Images and results in a folder, each result in a folder of its own."""
 
     folder: Path
+    study_uid: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example(Study):
+    """A made-up head, and the truth about it: bool (z, y, x), True inside a lesion."""
+
     study: MadeStudy
     truth: npt.NDArray[np.bool_]
-
-    @property
-    def study_uid(self) -> str:
-        """Return the Study Instance UID."""
-        return self.study.study_uid
 
     def column_row_slice(self, point_mm: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Give pixel indices (column, row, slice) of points in mm, LPS; whole numbers are pixel centres."""
@@ -55,57 +62,106 @@ class Example:
         return np.asarray((np.asarray(point_mm, dtype=np.float64) - corner) / np.array([x, y, z]))
 
 
-def make(folder: Path, *, number: int, lesions: int, models: Iterable[str], wide: bool = False) -> Example:
+def make(
+    folder: Path,
+    *,
+    number: int,
+    lesions: int,
+    models: Iterable[str] = (),
+    outputs: frozenset[str] = ORDINARY,
+    wide: bool = False,
+) -> Example:
     """Make up a study and let models analyse it; everything lies in one folder at the end."""
     spacing_mm = _WIDE_MM if wide else _SPACING_MM
     hu, truth = phantom.volume(_SEED, shape=_SHAPE, spacing_mm=spacing_mm, lesions=lesions)
     study = MadeStudy(hu=hu, spacing_mm=spacing_mm, number=number)
-    images = folder / "images"
-    images.mkdir(parents=True)
-    for index, item in enumerate(study.instances()):
-        (images / f"{index:03}.dcm").write_bytes(part10(item))
+    store(folder, study.instances())
+    made = Example(folder=folder, study_uid=study.study_uid, study=study, truth=truth.astype(np.bool_))
     for model in models:
-        analyse(images, model, folder / model)
-    return Example(folder=folder, study=study, truth=truth.astype(np.bool_))
+        analyse(made, model, outputs=outputs)
+    return made
 
 
-def analyse(images: Path, model: str, target: Path) -> None:
-    """Run `readside analyse`, in this process."""
-    done = CliRunner().invoke(app, ["analyse", str(images), "--model", model, "--out", str(target)])
-    assert done.exit_code == 0, done.output
+def store(folder: Path, images: Iterable[Outgoing]) -> None:
+    """Write a study's images where `analyse` finds them."""
+    target = folder / "images"
+    target.mkdir(parents=True)
+    for index, item in enumerate(images):
+        (target / f"{index:03}.dcm").write_bytes(part10(item))
+
+
+def package(model: str) -> Package:
+    """Open one of the packages that ship."""
+    return open_package(next(path for path in shipped() if path.name == model))
+
+
+def analyse(study: Study, model: str | Package, *, outputs: frozenset[str] = ORDINARY) -> None:
+    """Run a model on the study's images and add its result, or the notice that it takes none of them."""
+    opened = package(model) if isinstance(model, str) else model
+    context = context_of(study, opened.manifest.name)
+    try:
+        made = analysed(opened, study.folder / "images")
+    except NotEligible as refusal:
+        notice = Notice(
+            kind="not eligible", reason=" ".join(refusal.reasons), what_to_do="Read it without this model."
+        )
+        add(study, opened.manifest.name, notice_objects(study, context, notice, outputs=outputs))
+        return
+    objects = encode(
+        context, sources=made.sources, volume=made.volume, findings=made.findings, outputs=outputs
+    )
+    add(study, opened.manifest.name, objects)
+
+
+def context_of(study: Study, model: str) -> ResultContext:
+    """Make the context of a result of a model for a study."""
+    base = given.context(study_uid=study.study_uid, route=model)
+    return replace(base, provenance=replace(base.provenance, model_name=model))
 
 
 def abstain(example: Example) -> None:
     """Add the result of a model that looked and would not say."""
     findings = Findings(outcome=Outcome.ABSTAINED, statement="The model is not sure: probability 0.55.")
     context = given.context(study_uid=example.study_uid)
-    objects = encode(context, sources=_headers(example), volume=None, findings=findings, outputs=OUTPUTS)
-    _add(example, "abstained", objects)
+    objects = encode(context, sources=headers(example), volume=None, findings=findings, outputs=ORDINARY)
+    add(example, "abstained", objects)
 
 
-def notify(example: Example, notice: Notice) -> None:
+def notify(example: Example, notice: Notice, *, outputs: frozenset[str] = ORDINARY) -> None:
     """Add a notice that there is no result."""
     context = given.context(study_uid=example.study_uid)
-    page = frozenset({"text-sr"})
-    objects = encode_notice(context, sources=_headers(example), notice=notice, outputs=page)
-    _add(example, notice.kind, objects)
+    add(example, notice.kind, notice_objects(example, context, notice, outputs=outputs))
 
 
-def _headers(example: Example) -> list[Dataset]:
-    headers = [decoded(item) for item in example.study.instances()]
-    for header in headers:
+def notice_objects(
+    study: Study, context: ResultContext, notice: Notice, *, outputs: frozenset[str]
+) -> list[EncodedObject]:
+    """Encode a notice about a study."""
+    return encode_notice(context, sources=headers(study), notice=notice, outputs=outputs)
+
+
+def headers(study: Study) -> list[Dataset]:
+    """Read the headers of the images, without pixels, in the order of their files."""
+    read = [decoded(outgoing(path)) for path in sorted((study.folder / "images").glob("*.dcm"))]
+    for header in read:
         del header.PixelData
-    return headers
+    return read
 
 
-def _add(example: Example, name: str, objects: Iterable[EncodedObject]) -> None:
-    target = example.folder / name
+def add(study: Study, name: str, objects: Sequence[EncodedObject]) -> None:
+    """Write the objects of one result into a folder of that name."""
+    target = study.folder / name
     target.mkdir()
     for index, item in enumerate(objects):
-        outgoing = Outgoing(
+        file = Outgoing(
             sop_class_uid=item.sop_class_uid,
             sop_instance_uid=item.sop_instance_uid,
             transfer_syntax_uid=item.transfer_syntax_uid,
             data=item.data,
         )
-        (target / f"{index}.dcm").write_bytes(part10(outgoing))
+        (target / f"{item.output}.{index:03}.dcm").write_bytes(part10(file))
+
+
+def kind_of(path: Path) -> str:
+    """Tell of which kind of output a result's file is."""
+    return path.name.split(".")[0]
