@@ -35,11 +35,10 @@ from highdicom.sr import (
 from pydicom import Dataset
 from pydicom.sequence import Sequence as Items
 from pydicom.sr.codedict import codes
-from pydicom.uid import Comprehensive3DSRStorage
 
 from appliance.results import coding, wording
 from appliance.results.context import EncodedObject, Reference, ResultContext
-from appliance.results.finish import Label, common, finish, sop_instance_uid
+from appliance.results.finish import Label, common, finish
 from appliance.results.groups import Group, Setting, group
 from appliance.results.headers import evidence, stub
 from appliance.results.slices import SlicePlace, is_multiframe
@@ -101,7 +100,7 @@ def report(
     )
     tree[0].ContentSequence.append(_words(context, findings))
     made = Comprehensive3DSR(
-        evidence=[*stubs, *([_header(seg)] if seg else [])],
+        evidence=[*stubs, *([header(seg)] if seg else [])],
         content=tree[0],
         is_complete=True,
         **common(context, label),
@@ -110,17 +109,6 @@ def report(
     predecessors(made, context)
     coding.explain_schemes(made)
     return finish(made, context, label, source=sources[0])
-
-
-def sr_reference(context: ResultContext) -> Reference:
-    """Tell where the report of this result is, before it is encoded."""
-    return Reference(
-        sop_class_uid=str(Comprehensive3DSRStorage),
-        sop_instance_uid=sop_instance_uid(context, LABEL),
-        series_uid=str(common(context, LABEL)["series_instance_uid"]),
-        study_uid=context.study_uid,
-        output=LABEL.output,
-    )
 
 
 def _add(made: Dataset, groups: Sequence[Group]) -> None:
@@ -155,7 +143,7 @@ def predecessors(made: Dataset, context: ResultContext) -> None:
     old = []
     for reference in context.supersedes:
         if reference.sop_class_uid.startswith(_SR_CLASSES):
-            old.append(_header(reference))
+            old.append(header(reference))
     if old:
         made.PredecessorDocumentsSequence = evidence(old)
 
@@ -163,6 +151,16 @@ def predecessors(made: Dataset, context: ResultContext) -> None:
 def text_item(name: CodedConcept, text: str) -> TextContentItem:
     """Make a contained TEXT item."""
     return TextContentItem(name=name, value=text, relationship_type=RelationshipTypeValues.CONTAINS)
+
+
+def header(reference: Reference) -> Dataset:
+    """Make the header of an object that exists here as a reference only."""
+    made = Dataset()
+    made.SOPClassUID = reference.sop_class_uid
+    made.SOPInstanceUID = reference.sop_instance_uid
+    made.SeriesInstanceUID = reference.series_uid
+    made.StudyInstanceUID = reference.study_uid
+    return made
 
 
 def _words(context: ResultContext, findings: Findings) -> ContainerContentItem:
@@ -187,13 +185,3 @@ def _library(headers: Sequence[Dataset]) -> list[Dataset] | None:
     """Give the images for the Image Library, where their headers say all it asks for (R16)."""
     complete = all(keyword in header for header in headers for keyword in _LIBRARY_KEYWORDS)
     return list(headers) if complete and not any(map(is_multiframe, headers)) else None
-
-
-def _header(reference: Reference) -> Dataset:
-    """Make the header of an object that exists as a reference only."""
-    made = Dataset()
-    made.SOPClassUID = reference.sop_class_uid
-    made.SOPInstanceUID = reference.sop_instance_uid
-    made.SeriesInstanceUID = reference.series_uid
-    made.StudyInstanceUID = reference.study_uid
-    return made

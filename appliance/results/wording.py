@@ -195,9 +195,17 @@ def stand_in(context: ResultContext, output: str) -> list[str]:
     return [f"Stands in for the {_OUTPUTS[asked]}, which a destination does not take."]
 
 
-def not_made(output: str) -> str:
-    """Say that something was asked for that these findings give nothing for."""
-    return f"No {_OUTPUTS[output]} belongs to this result: there is nothing that it could show."
+def not_made(outputs: Sequence[str]) -> list[str]:
+    """Say what was asked for and cannot be made of these findings."""
+    if not outputs:
+        return []
+    named = ", ".join(_OUTPUTS[output] for output in outputs)
+    return [f"Not part of this result, for these findings give none: {named}."]
+
+
+def sentences(lines: Sequence[str]) -> str:
+    """Join lines so that each ends with a full stop."""
+    return " ".join(line if line.endswith(".") else f"{line}." for line in lines if line)
 
 
 def notice_heading(notice: Notice) -> str:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from appliance.core.outputs import OUTPUTS
 from appliance.results import wording
 from appliance.results.limits import Limits
 from models.findings import Code, Withheld
@@ -24,23 +25,25 @@ from tests.appliance.results.given import (
 )
 
 
-@pytest.mark.parametrize("title", ["sr", "text-sr", "seg", "gsps", "sc", "pdf", "notice"])
+@pytest.mark.parametrize("title", [*OUTPUTS, "notice"])
 @pytest.mark.parametrize("model", ["ct-phantom-lesion", "m", "a-very-long-model-name-" * 5])
-def test_a_series_description_fits_and_ends_with_the_caution(title, model):
+@pytest.mark.parametrize("update", [None, 12])
+def test_a_series_description_fits_and_ends_with_the_caution(title, model, update):
     who = replace(context().provenance, model_name=model, model_version="12.34.56-rc1.build.7")
-    text = wording.series_description(title, who)
+    text = wording.series_description(title, who, update=update)
     assert len(text) <= 64
     assert text.endswith("not for primary diagnosis")
-    assert model[:8] in text
+    assert model[:4] in text
     assert text.isascii()
+    assert ("UPDATE 12 " in text) == (update is not None)
 
 
 def test_the_notice_is_told_from_a_result_in_the_list_of_series():
     titles = {
         t: wording.series_description(t, context().provenance)
-        for t in ("sr", "text-sr", "seg", "gsps", "sc", "pdf", "notice")
+        for t in (*OUTPUTS, "notice")
     }
-    assert len(set(titles.values())) == 7
+    assert len(set(titles.values())) == len(OUTPUTS) + 1
     assert titles["notice"].startswith("NOT ANALYSED")
 
 
@@ -77,10 +80,15 @@ def test_what_is_withheld_is_said_with_its_reason():
 
 def test_lesions_beyond_the_bound_are_counted_in_words():
     findings = lesions(series().volume)
-    limits = Limits(lesion_groups_max=1)
+    limits = Limits(lesion_groups_max=1, text_lesions_max=1)
     assert len(wording.numbers(findings, limits=limits)) == 1
     assert wording.reservations(findings, limits=limits)[0].startswith("1 more lesions")
     assert wording.reservations(nothing()) == []
+
+
+def test_lesions_that_only_the_report_lists_are_counted_where_people_read():
+    lines = wording.numbers(lesions(series().volume), limits=Limits(text_lesions_max=1))
+    assert lines[1:] == ["1 more lesions are listed in the structured report, largest or likeliest first."]
 
 
 def test_empty_words_of_a_provenance_are_left_out():
