@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from appliance.cli import analyse, audit, box, care, doctor, model, setup, show
+from appliance.cli import analyse, audit, box, care, doctor, model, peers, setup, show
 
 app = typer.Typer(
     name="readside",
@@ -26,6 +26,7 @@ app.command("service")(box.service)
 app.command("status")(show.status)
 app.command("studies")(show.studies)
 app.command("why")(show.why)
+app.command("peers")(peers.peers)
 app.command("retry")(care.retry)
 app.command("settle")(care.settle)
 app.command("analyse")(analyse.analyse)

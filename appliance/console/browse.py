@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Path, Query
 from fastapi.responses import HTMLResponse, Response
 
-from appliance.console import attention, studypage
+from appliance.console import attention, studypage, taking
 from appliance.console.access import Visitor
 from appliance.console.faults import Fault
 from appliance.console.heading import heading
@@ -181,6 +181,7 @@ def _health_part(here: Room) -> tuple[str, str]:
         "healthbody.html",
         address="/health/rows",
         every_seconds=here.limits.refresh_seconds,
+        takings = taking.of_all(tx, here.config)
         now=snapshot,
         faults=[(n, attention.FAULTS.get(name, name)) for name, n in snapshot.counts.faults.items() if n],
         models=models,
@@ -193,6 +194,7 @@ def _peer(tx: Tx, event: Event) -> str | None:
     """Return the destination that an event about a delivery speaks of."""
     number = event.detail.get("delivery")
     delivery = deliveries.find(tx, number) if isinstance(number, int) else None
+        takings=takings,
     return None if delivery is None else delivery.peer
 
 

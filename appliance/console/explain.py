@@ -13,9 +13,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from appliance.console.text import counted, moment, one_line
-from appliance.console.wording import DELIVERY_STATES, OUTCOMES, Tone, status, tell
+from appliance.console.wording import DELIVERY_STATES, OUTCOMES, Tone, refusal, status, tell
 from appliance.core.words import DeliveryState, InstanceState, JobState, Outcome, StudyState, Verdict
 from appliance.ledger import decisions, deliveries, events, jobs, reading, results
+from appliance.ledger.deliveries import BY_FALLBACK
 from appliance.ledger.engine import Ledger, Tx
 from appliance.ledger.studies import Study
 
@@ -246,10 +247,10 @@ def _delivery_sentences(sent: Sequence[deliveries.Delivery], mode: str) -> list[
         return ["The route is in shadow: its results are kept here and sent to nobody."]
     if not sent:
         return ["No destination takes these results: they are kept here."]
-    groups: dict[tuple[str, DeliveryState], list[deliveries.Delivery]] = {}
+    groups: dict[tuple[str, DeliveryState, str | None], list[deliveries.Delivery]] = {}
     for delivery in sent:
-        groups.setdefault((delivery.peer, delivery.state), []).append(delivery)
-    return [_delivery_sentence(peer, state, group) for (peer, state), group in groups.items()]
+        groups.setdefault((delivery.peer, delivery.state, delivery.settled_by), []).append(delivery)
+    return [_delivery_sentence(peer, state, group) for (peer, state, _), group in groups.items()]
 
 
 def _delivery_sentence(peer: str, state: DeliveryState, group: Sequence[deliveries.Delivery]) -> str:
@@ -259,9 +260,14 @@ def _delivery_sentence(peer: str, state: DeliveryState, group: Sequence[deliveri
         tries = counted(last.attempts, "attempt")
         return f"{said}, next at {moment(last.due_at)}; {status(last.status)} after {tries}."
     if state is DeliveryState.DEAD:
-        return f"{said} ({status(last.status)}); a person must send again or settle."
+        return f"{said} ({refusal(last.status, last.word)}); a person must send again or settle."
     if state is DeliveryState.SETTLED:
-        return f"{said} ({last.settled_by})."
+        by = (
+            "not taken there, another goes in its place"
+            if last.settled_by == BY_FALLBACK
+            else last.settled_by
+        )
+        return f"{said} ({by})."
     return f"{said}."
 
 

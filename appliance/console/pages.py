@@ -46,6 +46,7 @@ class Pages:
             counted=text.counted,
             line=text.one_line,
             status=wording.status,
+            refusal=wording.refusal,
             pseudonym=short,
             named=_named,
         )

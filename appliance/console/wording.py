@@ -88,7 +88,7 @@ DELIVERY_STATES: Mapping[DeliveryState, tuple[str, Tone]] = {
     DeliveryState.LATER: ("tried again later", Tone.WARN),
     DeliveryState.ACCEPTED: ("accepted", Tone.GOOD),
     DeliveryState.DEAD: ("refused for good", Tone.BAD),
-    DeliveryState.SETTLED: ("ended by a person", Tone.PLAIN),
+    DeliveryState.SETTLED: ("ended unsent", Tone.PLAIN),
 }
 
 VERSION_STATES: Mapping[str, tuple[str, Tone]] = {
@@ -110,6 +110,12 @@ OUTPUTS: Mapping[str, str] = {
     "sc": "picture",
     "text-sr": "text report",
     "pdf": "printed page (PDF)",
+    "sr-cornerstone": "report with contours",
+    "seg-fractional": "fractional segmentation",
+    "seg-labelmap": "label map",
+    "pmap": "heat map",
+    "kos": "selection of key images",
+    "iocm": "rejection note",
 }
 
 # What happened -> its sentence and its tone. `{name}` is filled from the event's details.
@@ -142,6 +148,9 @@ _EVENTS: Mapping[str, tuple[str, Tone]] = {
     "courier.refused": ("The {output} was refused by {peer} ({status}).", Tone.BAD),
     "courier.unknown_peer": ("The {output} is for a peer that is no longer in the configuration.", Tone.BAD),
     "courier.no_context": ("{peer} does not take this kind of object: {output}.", Tone.BAD),
+    "courier.stands_in": ("{peer} does not take the {wanted}: the {output} goes in its place.", Tone.WARN),
+    "courier.no_stand_in": ("{peer} does not take the {wanted}, and nothing stands in for it.", Tone.BAD),
+    "peer.changed": ("{peer} says that it takes other kinds of object than before.", Tone.WARN),
     "courier.again": ("{by} asked to send the {output} to {peer} once more.", Tone.PLAIN),
     "courier.settled": ("{by} ended the delivery of the {output} to {peer}.", Tone.PLAIN),
     "custody.quarantined": ("An image was set aside: {reason}.", Tone.BAD),
@@ -214,8 +223,8 @@ def _details(detail: Mapping[str, Any], peer: str | None) -> _Details:
     )
     if isinstance(detail.get("status"), int):
         written["status"] = status(detail["status"])
-    if "output" in written:
-        written["output"] = OUTPUTS.get(written["output"], written["output"])
+    for name in {"output", "wanted"} & written.keys():
+        written[name] = OUTPUTS.get(written[name], written[name])
     if peer is not None:
         written["peer"] = peer
     return written
@@ -224,3 +233,10 @@ def _details(detail: Mapping[str, Any], peer: str | None) -> _Details:
 def status(code: int | None) -> str:
     """Write a DICOM status as the standards do (PS3.7 annex C)."""
     return "no answer" if code is None else f"status {code:04X}H"
+
+
+def refusal(code: int | None, word: str | None) -> str:
+    """Say how a peer refused an object: what it said, or that the box never offered it."""
+    if word == "courier.no_stand_in":
+        return "not taken there, and nothing stands in for it"
+    return "not taken there" if word == "courier.no_context" else status(code)

@@ -128,7 +128,7 @@ def test_a_settled_delivery_says_who_ended_it(filled):
     with filled.ledger.write() as tx:
         ids = [d.id for d in deliveries.in_state(tx, DeliveryState.DEAD, limit=9)]
         deliveries.settle(tx, ids, by="amina", send_again=False, at=1.0)
-    assert "    pacs: 2 objects ended by a person (amina)." in lines(filled, FAILED)
+    assert "    pacs: 2 objects ended unsent (amina)." in lines(filled, FAILED)
 
 
 def test_only_a_real_inference_says_no_finding():
