@@ -15,7 +15,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from highdicom import AlgorithmIdentificationSequence, PlanePositionSequence
+from highdicom import AlgorithmIdentificationSequence
 from highdicom.color import CIELabColor
 from highdicom.seg import (
     SegmentAlgorithmTypeValues,
@@ -30,10 +30,9 @@ from pydicom.sr.codedict import codes
 from appliance.results import coding, seg_layers
 from appliance.results.context import EncodedObject, Reference, ResultContext
 from appliance.results.finish import Label, common, finish, sop_instance_uid
-from appliance.results.headers import stub
+from appliance.results.frames import fix_dimension_uid, frame_slices, placed, plane_positions
 from appliance.results.limits import DEFAULT, Limits
 from appliance.results.seg_layers import Layers
-from appliance.results.slices import frame_positions, is_multiframe
 from appliance.results.subjects import Kind, tracking_uid
 from appliance.results.wording import NOT_PRIMARY, long_string
 from models.findings import LEVELS, Findings, ProbabilityMap, Segment
@@ -151,35 +150,21 @@ def segmentation(
         volume: the grid the masks lie on.
     """
     made = Segmentation(
-        source_images=[_placed(source, volume) for source in sources],
+        source_images=[placed(source, volume) for source in sources],
         pixel_array=_marks(form),
         segmentation_type=_TYPES[form.kind],
         fractional_type=SegmentationFractionalTypeValues.PROBABILITY,
         max_fractional_value=LEVELS,
         segment_descriptions=[_description(context, segment) for segment in form.segments],
-        plane_positions=_plane_positions(sources[0], volume),
+        plane_positions=plane_positions(sources[0], volume, range(len(volume.positions))),
         content_label="AI_OVERLAY",
         content_description=_content(form),
         omit_empty_frames=True,
         **common(context, form.label),
     )
     _draw(made, form.layers, volume)
-    _fix_dimension_uid(made, context.uid(form.output, "dimensions"))
+    fix_dimension_uid(made, context.uid(form.output, "dimensions"))
     return finish(made, context, form.label, source=sources[0])
-
-
-def _placed(source: Dataset, volume: Volume) -> Dataset:
-    """Make the encoder's header, of an image of one pixel: the encoder places frames, `_draw` fills them.
-
-    The slice distance stands in for a slice thickness that is not told.
-    """
-    header = stub(source)
-    for keyword in ("Rows", "Columns"):
-        # An element of its own: the one that is there may be the source's.
-        header.add_new(keyword, "US", 1)
-    if "SliceThickness" not in header and not is_multiframe(header):
-        header.SliceThickness = round(volume.slice_spacing_mm or 1.0, 4)
-    return header
 
 
 def _marks(form: Form) -> npt.NDArray[np.uint8]:
@@ -190,24 +175,14 @@ def _marks(form: Form) -> npt.NDArray[np.uint8]:
 
 def _draw(made: Segmentation, layers: Layers, volume: Volume) -> None:
     """Put the planes in the place of the encoder's single pixels, frame by frame."""
-    frames = _frames(made, volume)
+    groups = made.PerFrameFunctionalGroupsSequence
+    frames = [(_layer(group), z) for group, z in zip(groups, frame_slices(made, volume), strict=True)]
     assert len(frames) == int(layers.present.sum()), "a frame for everything that is there"
     assert all(layers.present[z, layer] for layer, z in frames), "no frame for what is not there"
     _, made.Rows, made.Columns = volume.shape
     made.SegmentsOverlap = layers.overlap
     bits = made.BitsAllocated
     made.PixelData = layers.bits(frames) if bits == 1 else layers.numbers(frames, bits)
-
-
-def _frames(made: Segmentation, volume: Volume) -> list[tuple[int, int]]:
-    """Tell the (layer, slice) of each frame that the encoder placed."""
-    groups = made.PerFrameFunctionalGroupsSequence
-    positions = np.array(
-        [group.PlanePositionSequence[0].ImagePositionPatient for group in groups], dtype=np.float64
-    )
-    # No two slices lie at the same distance: the encoder refuses them.
-    apart = np.abs((positions @ volume.normal)[:, None] - (volume.positions @ volume.normal)[None])
-    return [(_layer(group), int(z)) for group, z in zip(groups, apart.argmin(axis=1), strict=True)]
 
 
 def _layer(group: Dataset) -> int:
@@ -221,13 +196,6 @@ def _content(form: Form) -> str:
     if form.instead is None:
         return long_string(NOT_PRIMARY)
     return long_string(f"{form.instead}; {NOT_PRIMARY}")
-
-
-def _plane_positions(source: Dataset, volume: Volume) -> list[PlanePositionSequence] | None:
-    """Place the frames by the volume where the encoder cannot read them off: multi-frame sources."""
-    if not is_multiframe(source) or frame_positions(source) is None:
-        return None
-    return [PlanePositionSequence("PATIENT", position) for position in volume.positions]
 
 
 def _description(context: ResultContext, segment: Segment) -> SegmentDescription:
@@ -248,9 +216,3 @@ def _description(context: ResultContext, segment: Segment) -> SegmentDescription
         tracking_id=long_string(segment.label),
         display_color=CIELabColor.from_rgb(*segment.colour_rgb),
     )
-
-
-def _fix_dimension_uid(made: Dataset, uid: str) -> None:
-    """Replace the encoder's random Dimension Organization UID."""
-    for item in (*made.DimensionOrganizationSequence, *made.DimensionIndexSequence):
-        item.DimensionOrganizationUID = uid

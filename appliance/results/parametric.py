@@ -1,0 +1,108 @@
+"""The parametric map: a model's own probabilities, voxel by voxel, as a heat map (PS3.3 A.75).
+
+Promises: one object per label; stored values are the map's levels, and a Real World Value Mapping says that
+they are a probability in steps of 1/255; frames are the slices from the first to the last that hold anything,
+none left out between them, each where its source slice lies. Beyond them the probability is 0.
+Never: writes a map in which nothing is, or colours: those are the viewer's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from highdicom import VOILUTTransformation
+from highdicom.pm import ParametricMap, RealWorldValueMapping
+from pydicom import Dataset
+
+from appliance.results import coding
+from appliance.results.context import EncodedObject, ResultContext
+from appliance.results.finish import Label, common, finish
+from appliance.results.frames import fix_dimension_uid, frame_slices, placed, plane_positions
+from appliance.results.limits import DEFAULT, Limits
+from appliance.results.slices import is_multiframe
+from appliance.results.wording import NOT_PRIMARY, long_string
+from models import codes
+from models.findings import LEVELS, Findings, ProbabilityMap
+from models.tensors import Volume
+
+# Integers of 16 bits: half of what floating point takes, and more viewers read them. 8 bits are not allowed.
+_STORED = np.dtype("<u2")
+# The caution is never cut off.
+_LABEL_CHARS_MAX = 24
+
+
+def written_maps(
+    findings: Findings, shape: tuple[int, int, int], *, limits: Limits = DEFAULT
+) -> list[ProbabilityMap]:
+    """Pick the maps that hold anything and are not too large to be sent: only these are encoded."""
+    pixels = shape[1] * shape[2] * _STORED.itemsize
+    return [
+        one
+        for one in findings.maps
+        if one.levels.size and len(one.slice_range) * pixels <= limits.map_bytes_max
+    ]
+
+
+def parametric_maps(
+    context: ResultContext, *, sources: Sequence[Dataset], volume: Volume, findings: Findings
+) -> list[EncodedObject]:
+    """Encode each map as an object of one series.
+
+    Args:
+        context: who made it, and its UIDs.
+        sources: headers in slice order, or the one header of a multi-frame image.
+        volume: the grid the maps lie on.
+        findings: what the model found.
+    """
+    return [
+        _map(context, one, number, sources=sources, volume=volume)
+        for number, one in enumerate(written_maps(findings, volume.shape), start=1)
+    ]
+
+
+def _map(
+    context: ResultContext, one: ProbabilityMap, number: int, *, sources: Sequence[Dataset], volume: Volume
+) -> EncodedObject:
+    label = Label(output="pmap", title="pmap", instance_number=number)
+    slices = one.slice_range
+    shown = sources if is_multiframe(sources[0]) else [sources[z] for z in slices]
+    made = ParametricMap(
+        source_images=[placed(source, volume) for source in shown],
+        pixel_array=np.zeros((len(slices), 1, 1), dtype=np.uint16),
+        real_world_value_mappings=[_mapping(one)],
+        voi_lut_transformations=[VOILUTTransformation(window_center=LEVELS / 2, window_width=LEVELS + 1)],
+        contains_recognizable_visual_features=False,
+        plane_positions=plane_positions(sources[0], volume, slices),
+        content_label="HEAT_MAP",
+        content_description=long_string(f"Probability of {_short(one)}; {NOT_PRIMARY}"),
+        **common(context, label),
+    )
+    _, made.Rows, made.Columns = volume.shape
+    made.PixelData = b"".join(_frames(one, frame_slices(made, volume), volume))
+    fix_dimension_uid(made, context.uid("pmap", "dimensions"))
+    # Type 2C (PS3.3 C.7.3.1); the encoder leaves it out.
+    made.add_new("Laterality", "CS", None)
+    return finish(made, context, label, source=sources[0])
+
+
+def _frames(one: ProbabilityMap, slices: Sequence[int], volume: Volume) -> Iterable[bytes]:
+    _, rows, columns = volume.shape
+    return (one.plane(z, rows=rows, columns=columns).astype(_STORED).tobytes() for z in slices)
+
+
+def _mapping(one: ProbabilityMap) -> RealWorldValueMapping:
+    """Say what the stored values mean (PS3.3 C.7.6.16.2.11)."""
+    return RealWorldValueMapping(
+        lut_label="PROBABILITY",
+        lut_explanation=long_string(f"Probability of {_short(one)}"),
+        unit=coding.concept(codes.NO_UNITS),
+        value_range=(0, LEVELS),
+        slope=1 / LEVELS,
+        intercept=0.0,
+        quantity_definition=coding.concept(codes.PROBABILITY),
+    )
+
+
+def _short(one: ProbabilityMap) -> str:
+    return long_string(one.label, chars_max=_LABEL_CHARS_MAX)
