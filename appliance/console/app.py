@@ -10,7 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
-from appliance.console import api, browse, buttons, faults, login, metrics, probes
+from appliance.console import api, browse, buttons, faults, login, metrics, probes, view
 from appliance.console.access import Doorkeeper
 from appliance.console.forms import FormKey
 from appliance.console.guard import Guard
@@ -18,6 +18,7 @@ from appliance.console.limits import DEFAULT, Limits
 from appliance.console.models import Models
 from appliance.console.pages import Pages
 from appliance.console.passwords import Passwords
+from appliance.console.preview.desk import Desk
 from appliance.console.room import Room
 from appliance.console.snapshot import Watch
 from appliance.console.throttle import Throttle
@@ -67,9 +68,10 @@ def create_app(
         watch=watch,
         models=Models(ledger, config),
         pages=Pages(config.site.name),
+        desk=Desk(ledger, spool_root, limits),
     )
     app.state.registry = metrics.registry(watch)
-    for part in (probes, login, buttons, browse, api):
+    for part in (probes, login, buttons, browse, view, api):
         app.include_router(part.router)
     app.mount("/static", _Static(directory=_STATIC), name="static")
     faults.install(app, app.state.room.pages)

@@ -11,10 +11,11 @@ from fastapi.responses import HTMLResponse, Response
 from appliance.console import attention, studypage, taking
 from appliance.console.access import Visitor
 from appliance.console.faults import Fault
-from appliance.console.heading import heading
+from appliance.console.heading import Heading, heading
 from appliance.console.picture import picture
 from appliance.console.room import Here, LoggedIn, Room
 from appliance.console.wording import Tone, tell, tone_of
+from appliance.core import viewerlink
 from appliance.core.words import StudyState
 from appliance.ledger import deliveries, reading, results
 from appliance.ledger.engine import Tx
@@ -51,7 +52,7 @@ def studies(
     with here.ledger.read() as tx:
         tallies = {"all": reading.count_lines(tx), "attention": reading.count_lines(tx, attention=True)}
         tallies |= {state.value: reading.count_lines(tx, state=state) for state in StudyState}
-    return _page(here, visitor, "studies.html", tab="studies", part=part, show=show, tallies=tallies)
+    return page_of(here, visitor, "studies.html", tab="studies", part=part, show=show, tallies=tallies)
 
 
 @router.get("/studies/rows")
@@ -72,7 +73,7 @@ def study(
 ) -> Response:
     """Show one study: what arrived, what was decided and why, what came of it."""
     part, _ = _study_part(here, visitor, study_uid)
-    return _page(here, visitor, "study.html", tab="studies", part=part, done=_DONE.get(done, ""))
+    return page_of(here, visitor, "study.html", tab="studies", part=part, done=_DONE.get(done, ""))
 
 
 @router.get("/studies/{study_uid}/live")
@@ -100,7 +101,7 @@ def needs_attention(
     """Show what needs a person."""
     found = attention.collect(here.ledger, here.watch.look(), here.limits)
     here.viewings.several(visitor, sorted(found.headings), "attention")
-    return _page(here, visitor, "attention.html", tab="attention", found=found, done=_DONE.get(done, ""))
+    return page_of(here, visitor, "attention.html", tab="attention", found=found, done=_DONE.get(done, ""))
 
 
 @router.get("/models")
@@ -108,14 +109,14 @@ def models(here: Here, visitor: LoggedIn) -> Response:
     """Show the versions of models on this box, which serves, and why others do not."""
     cards, faults = here.models.cards()
     history = here.models.history()
-    return _page(here, visitor, "models.html", tab="models", cards=cards, faults=faults, history=history)
+    return page_of(here, visitor, "models.html", tab="models", cards=cards, faults=faults, history=history)
 
 
 @router.get("/health")
 def health(here: Here, visitor: LoggedIn) -> Response:
     """Show how the box itself is doing."""
     part, _ = _health_part(here)
-    return _page(here, visitor, "health.html", tab="health", part=part)
+    return page_of(here, visitor, "health.html", tab="health", part=part)
 
 
 @router.get("/health/rows")
@@ -153,7 +154,14 @@ def _study_part(here: Room, visitor: Visitor, study_uid: str) -> tuple[str, str]
         every_seconds=here.limits.refresh_seconds,
         page=found,
         csrf=visitor.csrf,
+        viewer_link=viewer_link(here, found.heading),
     )
+
+
+def viewer_link(here: Room, head: Heading) -> str | None:
+    """Return where a study opens in the site's own viewer."""
+    pattern = here.config.console.viewer_link
+    return viewerlink.filled(pattern, study_uid=head.study_uid, accession_number=head.accession)
 
 
 def look_up(here: Room, visitor: Visitor, study_uid: str, page: str) -> studypage.StudyPage:
@@ -173,6 +181,7 @@ def _health_part(here: Room) -> tuple[str, str]:
     with here.ledger.read() as tx:
         happened = reading.recent_events(tx, 500, without=("console.viewed",))
         models = reading.models_used(tx, limit=50)
+        takings = taking.of_all(tx, here.config)
         loud = [event for event in happened if tone_of(event.word) in (Tone.WARN, Tone.BAD)]
         warnings = [
             (event, *tell(event, peer=_peer(tx, event))) for event in loud[: here.limits.warnings_max]
@@ -181,11 +190,11 @@ def _health_part(here: Room) -> tuple[str, str]:
         "healthbody.html",
         address="/health/rows",
         every_seconds=here.limits.refresh_seconds,
-        takings = taking.of_all(tx, here.config)
         now=snapshot,
         faults=[(n, attention.FAULTS.get(name, name)) for name, n in snapshot.counts.faults.items() if n],
         models=models,
         config=here.config,
+        takings=takings,
         warnings=warnings,
     )
 
@@ -194,7 +203,6 @@ def _peer(tx: Tx, event: Event) -> str | None:
     """Return the destination that an event about a delivery speaks of."""
     number = event.detail.get("delivery")
     delivery = deliveries.find(tx, number) if isinstance(number, int) else None
-        takings=takings,
     return None if delivery is None else delivery.peer
 
 
@@ -203,7 +211,8 @@ def _if_changed(part: tuple[str, str], seen: str) -> Response:
     return Response(status_code=204) if mark == seen else HTMLResponse(body)
 
 
-def _page(here: Room, visitor: Visitor, name: str, **values: Any) -> Response:
+def page_of(here: Room, visitor: Visitor, name: str, **values: Any) -> Response:
+    """Return a whole page, with what stands around every one of them."""
     snapshot = here.watch.look()
     page = here.pages.render(
         name,

@@ -88,7 +88,9 @@ def for_programs(request: Request) -> bool:
 
 def _log_in(request: Request, _error: Exception) -> Response:
     if for_programs(request):
-        headers = {"www-authenticate": 'Basic realm="Readside", charset="UTF-8"'}
+        # To a page's own script the browser would answer with a prompt of its own, over the page.
+        from_page = request.headers.get("sec-fetch-dest") == "empty"
+        headers = {} if from_page else {"www-authenticate": 'Basic realm="Readside", charset="UTF-8"'}
         return JSONResponse({"error": "Log in first."}, 401, headers=headers)
     if "hx-request" in request.headers:
         return Response(status_code=401, headers={"hx-redirect": "/login"})

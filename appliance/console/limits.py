@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """Bounds of requests, log-ins, pages and pictures."""
+    """Bounds of requests, log-ins, pages, pictures and the preview."""
 
     # No form and no API call needs more; anything larger is an error or an attack (F61).
     body_bytes_max: int = 64 * 1024
@@ -40,6 +40,25 @@ class Limits:
     warnings_max: int = 20
     settle_at_once_max: int = 1_000
     preview_bytes_max: int = 32 * 2**20
+
+    # The preview keeps decoded slices for everybody who looks: 160 MiB are 320 slices of 512 x 512.
+    preview_slices_bytes_max: int = 160 * 2**20
+    # One slice as it is sent; the largest radiographs have 50 MB.
+    preview_slice_bytes_max: int = 96 * 2**20
+    # Decoding shares the machine with inference.
+    preview_decodes_at_once_max: int = 2
+    preview_decodes_waiting_max: int = 16
+    preview_decode_wait_seconds_max: float = 30.0
+    # Decoder processes that nobody needed for so long are ended.
+    preview_decoder_idle_seconds: float = 60.0
+    preview_scenes_max: int = 8
+    # A header with the functional groups of ten thousand frames.
+    preview_header_bytes_max: int = 64 * 2**20
+    preview_object_bytes_max: int = 256 * 2**20
+    preview_images_max: int = 20_000
+    preview_marks_max: int = 2_000
+    preview_points_max: int = 200_000
+    preview_masks_max: int = 100_000
 
     # Looks of one person at one patient within this time are one row, however often a page refreshes.
     view_again_seconds: float = 900.0

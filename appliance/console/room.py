@@ -14,6 +14,7 @@ from appliance.console.faults import Fault
 from appliance.console.limits import Limits
 from appliance.console.models import Models
 from appliance.console.pages import Pages
+from appliance.console.preview.desk import Desk
 from appliance.console.snapshot import Watch
 from appliance.console.viewings import Viewings
 from appliance.core.clock import Clock
@@ -39,6 +40,7 @@ class Room:
     watch: Watch
     models: Models
     pages: Pages
+    desk: Desk
 
 
 def _room(request: Request) -> Room:

@@ -171,17 +171,22 @@ def _cards(
 ) -> list[ResultCard]:
     made = results.of_study(tx, study.study_uid)
     superseded = {result.supersedes_id for result in made}
-    newest = {job.route: job.id for job in work}
-    open_again = study.state in (StudyState.GATHERING, StudyState.READY, StudyState.HELD)
     cards = [_card(tx, result, work, sent) for result in reversed(made)]
     return [
         replace(
             card,
             superseded=card.result.id in superseded,
-            outdated=open_again or card.result.job_id != newest[card.result.route],
+            outdated=is_outdated(study, card.result, work),
         )
         for card in cards
     ]
+
+
+def is_outdated(study: studies.Study, result: results.Result, work: Sequence[jobs.Job]) -> bool:
+    """Say whether images came, or a later job of the route began, since a result was made."""
+    newest = max((job.id for job in work if job.route == result.route), default=result.job_id)
+    open_again = study.state in (StudyState.GATHERING, StudyState.READY, StudyState.HELD)
+    return open_again or result.job_id != newest
 
 
 def _card(

@@ -40,6 +40,18 @@ class Decoder:
         pixels = PixelFormat.of(instance.facts)
         if pixels.photometric not in GREYSCALE or pixels.samples != 1:
             raise DecodeError("decode.unsupported", "The image is not greyscale.")
+        return self.stored_frames(instance, reader)
+
+    def stored_frames(self, instance: Instance, reader: Reader) -> Iterator[Cells]:
+        """Decode the frames of any photometric interpretation as they are stored, first to last.
+
+        Each is (rows, columns), and the samples behind where there are several; nothing is converted.
+
+        Raises:
+            DecodeError: see its words.
+            OSError: the stored bytes are gone.
+        """
+        pixels = PixelFormat.of(instance.facts)
         pixels.check_claims(instance, self.limits)
         if instance.transfer_syntax_uid in NATIVE:
             return native_frames(instance, pixels, reader)

@@ -159,9 +159,12 @@ def test_a_body_that_is_too_large(filled):
 
 def test_the_description_names_every_path(filled):
     described = filled.visitor().get("/api/v1/openapi.json", auth=BASIC).json()
+    previews = [
+        f"results/{{result_id}}/preview{part}" for part in ("", "/{number}/pixels", "/{number}/regions")
+    ]
     assert set(described["paths"]) == {
         f"/api/v1/{name}"
-        for name in ("status", "studies", "studies/{study_uid}", "models", "retry", "settle")
+        for name in ("status", "studies", "studies/{study_uid}", "models", "retry", "settle", *previews)
     }
 
 
