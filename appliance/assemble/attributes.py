@@ -8,7 +8,7 @@ A value that cannot be read is left out; it never stops a study.
 from __future__ import annotations
 
 import struct
-from pathlib import Path
+from io import BytesIO
 from typing import Any
 
 import pydicom
@@ -19,6 +19,8 @@ from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
 
 from appliance.core import log
+from appliance.core.instance import Instance
+from appliance.spool.store import Spool
 
 _log = log.get("assemble")
 _TEXT_MAX = 1024
@@ -34,12 +36,12 @@ _UNREADABLE = (
 config.settings.reading_validation_mode = config.IGNORE
 
 
-def read_attributes(path: Path) -> dict[str, Any]:
-    """Return the plain top-level attributes of a spool file by keyword.
+def read_attributes(instance: Instance, spool: Spool) -> dict[str, Any]:
+    """Return the plain top-level attributes of a kept instance by keyword.
 
     Sequences and bulk data are left out.
     """
-    header = read_header(path)
+    header = read_header(instance, spool)
     found: dict[str, Any] = {}
     for tag in header.keys():  # noqa: SIM118 - a data set is no mapping; its keys are tags
         try:
@@ -52,10 +54,11 @@ def read_attributes(path: Path) -> dict[str, Any]:
     return found
 
 
-def read_header(path: Path) -> Dataset:
-    """Return a spool file's header without pixels; an empty one where it cannot be read."""
+def read_header(instance: Instance, spool: Spool) -> Dataset:
+    """Return a kept instance's header without pixels; an empty one where it cannot be read."""
+    length = instance.location.length if instance.pixel_offset is None else instance.pixel_offset
     try:
-        return pydicom.dcmread(path, stop_before_pixels=True)
+        return pydicom.dcmread(BytesIO(spool.head(instance.location, length)), stop_before_pixels=True)
     except _UNREADABLE as error:
         _log.warning("assemble.header_unreadable", error=type(error).__name__)
         return Dataset()

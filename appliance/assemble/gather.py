@@ -119,5 +119,5 @@ def series_facts(found: Sequence[Instance], spool: Spool) -> dict[str, Any]:
     if not found:
         return {}
     example = found[len(found) // 2]
-    measured = facts_for_routes(found, header_of=lambda instance: read_header(spool.path(instance.location)))
-    return {**example.facts, **read_attributes(spool.path(example.location)), **measured}
+    measured = facts_for_routes(found, header_of=lambda instance: read_header(instance, spool))
+    return {**example.facts, **read_attributes(example, spool), **measured}

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from appliance.cli import analyse, audit, box, care, doctor, model, peers, setup, show
+from appliance.cli import analyse, audit, box, care, doctor, model, peers, setup, show, spool
 
 app = typer.Typer(
     name="readside",
@@ -32,6 +32,7 @@ app.command("settle")(care.settle)
 app.command("analyse")(analyse.analyse)
 app.command("doctor")(doctor.doctor)
 app.add_typer(model.app, name="model")
+app.add_typer(spool.app, name="spool")
 app.add_typer(audit.app, name="audit")
 
 

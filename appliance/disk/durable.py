@@ -62,7 +62,7 @@ class DurableFile:
         try:
             self._handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
         except OSError as error:
-            raise _translated(error, temporary) from error
+            raise translated(error, temporary) from error
         self._open = True
 
     def write(self, data: bytes | memoryview) -> None:
@@ -79,7 +79,7 @@ class DurableFile:
                 view = view[os.write(self._handle, view) :]
         except OSError as error:
             self.abandon()
-            raise _translated(error, self._path) from error
+            raise translated(error, self._path) from error
 
     def write_head(self, data: bytes) -> None:
         """Overwrite the first bytes of the file, which were written as a place-holder.
@@ -92,7 +92,7 @@ class DurableFile:
             written = os.pwrite(self._handle, data, 0)
         except OSError as error:
             self.abandon()
-            raise _translated(error, self._path) from error
+            raise translated(error, self._path) from error
         assert written == len(data), "a head is smaller than any page"
 
     def commit(self, final: Path) -> None:
@@ -108,7 +108,7 @@ class DurableFile:
             os.rename(self._path, final)
         except OSError as error:
             self.abandon()
-            raise _translated(error, final) from error
+            raise translated(error, final) from error
         self._close()
         sync_folder(final.parent)
 
@@ -155,11 +155,12 @@ def remove_file(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
-        raise _translated(error, path) from error
+        raise translated(error, path) from error
     sync_folder(path.parent)
 
 
-def _translated(error: OSError, path: Path) -> NoSpace | DiskFault:
+def translated(error: OSError, path: Path) -> NoSpace | DiskFault:
+    """Say what an error of the disk means for what was being written to `path`."""
     if error.errno in _FULL:
         return NoSpace(f"{path.parent}: {error.strerror}")
     return DiskFault(f"{path.parent}: {error.strerror}")

@@ -14,12 +14,12 @@ from appliance.queue.bell import BellCord
 from appliance.queue.tickets import Bell, Ticket
 from appliance.services.stage import Stage, on_stage
 from appliance.services.wire import wire_peer
-from appliance.spool.keeper import RowWriter, SpoolKeeper
+from appliance.spool.intake import SpoolIntake
+from appliance.spool.keeper import RowWriter
 from appliance.spool.store import Spool
 from appliance.spool.sweep import sweep
 from dicom_node.limits import Limits as WireLimits
 from dicom_node.listener import Listener
-from dicom_node.memory import MemoryIntake
 from dicom_node.receive import Refused
 
 _log = log.get("listener")
@@ -38,16 +38,18 @@ def _listen(stage: Stage, config: Config) -> int:
     bells = _Bells(config)
     rows = RowWriter(stage.ledger, spool, on_rows=bells.arrived, on_fault=stage.fault, limits=stage.limits)
     floor = Floor(config.storage.root, config.storage.floor_bytes, stage.limits.space_check_seconds)
+    intake = SpoolIntake(spool, floor, rows, on_fault=stage.fault)
     listener = Listener(
         ae_title=config.dicom.ae_title,
         host=config.dicom.host,
         port=config.dicom.port,
         peers=[wire_peer(peer) for peer in config.peers],
-        intake=MemoryIntake(SpoolKeeper(spool, floor, rows, on_fault=stage.fault).keep),
+        intake=intake,
         limits=wire,
         on_refused=_Refusals(stage).note,
     )
     rows.start()
+    intake.start()
     port = listener.start()
     # Said again: a study's silence counts only from here on, and the sweep before may have taken long.
     stage.up(port=port)
@@ -60,7 +62,9 @@ def _listen(stage: Stage, config: Config) -> int:
         return stage.exit_code
     listener.drain(stage.limits.drain_seconds)
     listener.stop()
+    intake.finish()
     rows.finish()
+    intake.close()
     return stage.exit_code
 
 

@@ -13,21 +13,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from appliance.core import log
-from appliance.core.clock import SYSTEM, Clock
+from appliance.core.crash import crash_here
 from appliance.core.instance import Instance, Location
 from appliance.core.limits import DEFAULT, Limits
-from appliance.disk.durable import DiskFault, NoSpace
-from appliance.disk.space import Floor
-from appliance.ledger import arrivals
+from appliance.ledger import arrivals, custody
 from appliance.ledger.engine import Ledger
-from appliance.spool.record import Record
 from appliance.spool.store import Spool
-from dicom_node.errors import Refusal
-from dicom_node.memory import Held
 from dicom_node.preflight import Header
-from dicom_node.status import Status
 
 _log = log.get("spool")
+_SUPERFLUOUS = (arrivals.Arrived.DUPLICATE, arrivals.Arrived.CAME_BACK)
+
+
+def _nothing() -> None:
+    """Do nothing: the default for `settled`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +36,8 @@ class Row:
     instance: Instance
     calling_ae: str
     received_at: float
+    # Called once the ledger knows it.
+    settled: Callable[[], None] = _nothing
 
 
 class RowWriter(threading.Thread):
@@ -60,11 +61,18 @@ class RowWriter(threading.Thread):
         self._waiting.put(None)
         self.join()
 
+    def rows_in(self, file: str) -> int:
+        """Count the rows that name a spool file."""
+        with self._ledger.read() as tx:
+            return len(custody.claims(tx, file))
+
     def run(self) -> None:
         """Write batches until told to finish."""
         try:
             while batch := self._batch():
                 write_rows(self._ledger, self._spool, batch)
+                for row in batch:
+                    row.settled()
                 self._on_rows()
         # A thread that died silently would let rows pile up: whatever it was, the service must end and sweep.
         except Exception as error:  # noqa: BLE001 - the thread's main loop
@@ -91,64 +99,11 @@ def write_rows(ledger: Ledger, spool: Spool, rows: Sequence[Row]) -> list[arriva
     """Record kept instances in one transaction, then remove the bytes of those the box already had."""
     with ledger.write() as tx:
         came = [arrivals.add(tx, row.instance, calling_ae=row.calling_ae, at=row.received_at) for row in rows]
-    for row, arrived in zip(rows, came, strict=True):
-        if arrived in (arrivals.Arrived.DUPLICATE, arrivals.Arrived.CAME_BACK):
-            spool.remove(row.instance.location)
+    crash_here("rows-committed")
+    spool.remove_all(
+        [row.instance.location for row, arrived in zip(rows, came, strict=True) if arrived in _SUPERFLUOUS]
+    )
     return came
-
-
-class SpoolKeeper:
-    """Keeps what a `MemoryIntake` gathered: bytes to the spool, rows to the writer."""
-
-    def __init__(
-        self,
-        spool: Spool,
-        floor: Floor,
-        rows: RowWriter,
-        *,
-        on_fault: Callable[[], None],
-        clock: Clock = SYSTEM,
-    ) -> None:
-        self._spool, self._floor, self._rows = spool, floor, rows
-        self._on_fault, self._clock = on_fault, clock
-        self._faulty = threading.Event()
-
-    def keep(self, arrival: Held) -> None:
-        """Keep one instance; durable on return.
-
-        Raises:
-            Refusal: A700 when the disk is at its floor or full, A701 when it failed; nothing of it is kept.
-        """
-        if self._faulty.is_set():
-            raise Refusal(Status.STORAGE_FAULT, "disk.fault", "storage fault, try later")
-        try:
-            self._rows.put(self._written(arrival))
-        except NoSpace as error:
-            _log.error("disk.floor", bytes=len(arrival.data))
-            raise Refusal(Status.NO_SPACE, "disk.floor", "out of resources: no space") from error
-        except DiskFault as error:
-            _log.critical("disk.fault", error=str(error))
-            self._faulty.set()
-            self._on_fault()
-            raise Refusal(Status.STORAGE_FAULT, "disk.fault", "storage fault, try later") from error
-
-    def _written(self, arrival: Held) -> Row:
-        self._floor.admit(len(arrival.data))
-        at = self._clock.now()
-        with self._spool.begin() as writing:
-            writing.write(arrival.data)
-            record = Record(
-                sop_class_uid=arrival.header.sop_class_uid,
-                sop_instance_uid=arrival.header.sop_instance_uid,
-                transfer_syntax_uid=arrival.header.transfer_syntax_uid,
-                calling_ae=arrival.calling_ae,
-                received_at=at,
-                length=writing.length,
-                digest=writing.digest,
-            )
-            location = writing.commit(record)
-        instance = instance_of(arrival.header, location, record.digest)
-        return Row(instance=instance, calling_ae=arrival.calling_ae, received_at=at)
 
 
 def instance_of(header: Header, location: Location, digest: str) -> Instance:

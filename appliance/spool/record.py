@@ -12,6 +12,7 @@ import hashlib
 import json
 import struct
 from dataclasses import dataclass
+from typing import Any
 
 from dicom_node.values import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
@@ -40,9 +41,9 @@ class Record:
     digest: str
 
 
-def encode(record: Record) -> bytes:
-    """Return the head of a spool file, `HEAD_BYTES` long."""
-    note = {"length": record.length, "digest": record.digest, "received_at": record.received_at}
+def encode(record: Record, **more: str | int | bool) -> bytes:
+    """Return the head of a spool file, `HEAD_BYTES` long; its note holds `more` besides the record."""
+    note = {"length": record.length, "digest": record.digest, "received_at": record.received_at, **more}
     elements = b"".join(
         [
             _element(0x0001, b"OB", b"\0\1"),
@@ -98,6 +99,15 @@ def decode(head: bytes) -> Record:
     Raises:
         RecordFault: it is torn, or another program's.
     """
+    return read_head(head)[0]
+
+
+def read_head(head: bytes) -> tuple[Record, dict[str, Any]]:
+    """Read the head of a spool file and all that its note holds.
+
+    Raises:
+        RecordFault: it is torn, or another program's.
+    """
     if len(head) < HEAD_BYTES or not head.startswith(_PREFIX):
         raise RecordFault("the file has no head of this box")
     try:
@@ -105,7 +115,7 @@ def decode(head: bytes) -> Record:
         if _plain(values[0x0100]) != RECORD_CREATOR_UID:
             raise RecordFault("the record was written by another program")
         note = json.loads(values[0x0102])
-        return Record(
+        record = Record(
             sop_class_uid=_plain(values[0x0002]),
             sop_instance_uid=_plain(values[0x0003]),
             transfer_syntax_uid=_plain(values[0x0010]),
@@ -114,8 +124,9 @@ def decode(head: bytes) -> Record:
             length=int(note["length"]),
             digest=str(note["digest"]),
         )
-    except (KeyError, ValueError, struct.error) as error:
+    except (KeyError, ValueError, TypeError, struct.error) as error:
         raise RecordFault("the record cannot be read") from error
+    return record, note
 
 
 def _element(element: int, vr: bytes, value: bytes) -> bytes:

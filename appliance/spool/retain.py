@@ -7,10 +7,17 @@ Nothing unfinished is ever removed, whatever the disk says.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+
 from appliance.core import log
-from appliance.disk.durable import remove_file
+from appliance.core.crash import crash_here
+from appliance.core.words import InstanceState
+from appliance.disk.durable import remove_file, translated
 from appliance.ledger import custody, results
 from appliance.ledger.engine import Ledger
+from appliance.spool.release import SEGMENT_SUFFIX
+from appliance.spool.seal import forget, read_seal
 from appliance.spool.store import Spool
 
 _log = log.get("retain")
@@ -24,11 +31,38 @@ def purge_old(ledger: Ledger, spool: Spool, *, retain_days: float) -> int:
     with ledger.write() as tx:
         gone = custody.purgeable(tx, before=now - retain_days * _DAY_SECONDS, limit=_BATCH)
         custody.purge(tx, gone, at=now)
-    for instance in gone:
-        spool.remove(instance.location)
+    crash_here("purged-rows")
+    locations = [instance.location for instance in gone]
+    empty = _emptied(ledger, spool, {location.file for location in locations})
+    spool.remove_all([location for location in locations if location.file not in empty])
+    for file in sorted(empty):
+        forget(spool.root / file)
     if gone:
         _log.info("custody.purged", instances=len(gone))
     return len(gone)
+
+
+def _emptied(ledger: Ledger, spool: Spool, files: set[str]) -> set[str]:
+    """Return the segments that are done and of which nothing is kept any more: those go whole."""
+    segments = {file for file in files if file.endswith(SEGMENT_SUFFIX)}
+    with ledger.read() as tx:
+        claims = {file: custody.claims(tx, file) for file in segments}
+    return {file for file in segments if _is_empty(spool.root / file, claims[file])}
+
+
+def _is_empty(path: Path, claims: Mapping[int, InstanceState]) -> bool:
+    try:
+        sealed = read_seal(path)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise translated(error, path) from error
+    # A ledger that was put back from a backup lacks rows: then only a sweep may say what lives.
+    return (
+        sealed is not None
+        and len(claims) >= sealed
+        and all(state is InstanceState.PURGED for state in claims.values())
+    )
 
 
 def remove_unrecorded(ledger: Ledger, spool: Spool) -> int:

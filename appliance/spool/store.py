@@ -1,7 +1,7 @@
-"""The narrow door to the bytes: begin, write, commit to a location; read from a location.
+"""The narrow door to the bytes: begin, write, commit to a location; read from a location, wherever it lies.
 
-How the bytes lie on disk is this room's secret.
-Today each instance is one file under a random name; no name is ever made from what a sender says.
+How the bytes lie on disk is this room's secret: what the box makes is one file for each object, what arrives
+lies in segments (`appliance.spool.intake`). No name is ever made from what a sender says.
 """
 
 from __future__ import annotations
@@ -9,15 +9,17 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
 from appliance.core.instance import Location
 from appliance.disk.durable import DurableFile, make_folder, remove_file, write_file
 from appliance.spool.record import HEAD_BYTES, Record, encode
+from appliance.spool.release import SEGMENT_FOLDER, SEGMENT_SUFFIX, release
 
 _INCOMING = "incoming"
+_SPARES = "spares"
 _FOLDERS = "0123456789abcdef"
 
 
@@ -75,7 +77,8 @@ class Spool:
 
     def __init__(self, root: Path, area: str = "kept") -> None:
         self.root, self.area = root, area
-        self._incoming = make_folder(root / area / _INCOMING)
+        self.incoming = make_folder(root / area / _INCOMING)
+        self.spares = root / area / _SPARES
         for name in _FOLDERS:
             make_folder(root / area / name)
 
@@ -87,7 +90,7 @@ class Spool:
         """
         token = secrets.token_hex(16)
         name = f"{self.area}/{token[0]}/{token}.dcm"
-        return Writing(DurableFile(self._incoming / f"{token}.part"), self.root / name, name)
+        return Writing(DurableFile(self.incoming / f"{token}.part"), self.root / name, name)
 
     def keep_beside(self, data: bytes, suffix: str) -> str:
         """Keep a whole small file, a preview picture say, and return its name under the root.
@@ -114,19 +117,48 @@ class Spool:
             file.seek(location.offset + offset)
             return file.read(max(wanted, 0))
 
+    def head(self, location: Location, length: int) -> bytes:
+        """Read an instance as a DICOM file, up to so many bytes of its data set (PS3.10 7.1).
+
+        Raises:
+            OSError: the file is gone or cannot be read.
+        """
+        with self.path(location).open("rb", buffering=0) as file:
+            file.seek(location.offset - HEAD_BYTES)
+            return file.read(HEAD_BYTES + min(length, location.length))
+
     def remove(self, location: Location) -> None:
         """Remove the bytes of a location for good."""
-        remove_file(self.path(location))
+        self.remove_all([location])
+
+    def remove_all(self, locations: Sequence[Location]) -> None:
+        """Remove the bytes of many locations for good; durable on return."""
+        inside: dict[str, list[int]] = {}
+        for location in locations:
+            if location.file.endswith(SEGMENT_SUFFIX):
+                inside.setdefault(location.file, []).append(location.offset - HEAD_BYTES)
+            else:
+                remove_file(self.path(location))
+        for name, places in inside.items():
+            release(self.root / name, places)
 
     def names(self) -> Iterator[str]:
-        """Yield the name of every committed file of this area."""
-        for folder in sorted((self.root / self.area).iterdir()):
-            if folder.name != _INCOMING:
-                yield from (f"{self.area}/{folder.name}/{name}" for name in os.listdir(folder))
+        """Yield the name of every committed file of this area that holds one instance."""
+        for folder in _FOLDERS:
+            yield from (f"{self.area}/{folder}/{name}" for name in os.listdir(self.root / self.area / folder))
+
+    def segments(self) -> list[Path]:
+        """Return the segments of this area, in a stable order."""
+        folder = self.root / self.area / SEGMENT_FOLDER
+        return sorted(folder.glob(f"*{SEGMENT_SUFFIX}")) if folder.exists() else []
+
+    def name_of(self, path: Path) -> str:
+        """Return the name under the root by which a location calls a file."""
+        return path.relative_to(self.root).as_posix()
 
     def clear_incoming(self) -> int:
         """Remove what was being written when the last process died; none of it was acknowledged."""
-        leftovers = list(self._incoming.iterdir())
+        leftovers = list(self.incoming.iterdir())
         for path in leftovers:
             path.unlink()
         return len(leftovers)

@@ -21,6 +21,7 @@ from appliance.assemble.gather import Gatherer, digest_of
 from appliance.assemble.ready import Gathering, judge
 from appliance.core.clock import HeldClock
 from appliance.core.config import Assembly, Route
+from appliance.core.instance import Location
 from appliance.core.packages import Origin
 from appliance.core.words import StudyState, Verdict
 from appliance.ledger import arrivals, counts, custody, decisions, events, jobs, studies
@@ -450,8 +451,9 @@ def test_attributes_have_dicoms_own_types(bench: Bench):
     bench.arrive(
         ImageType=["ORIGINAL", "PRIMARY"], KVP="120", SeriesNumber=7, PatientName="A^B", BodyPartExamined=""
     )
-    name = next(iter(bench.spool.names()))
-    found = read_attributes(bench.spool.root / name)
+    with bench.ledger.read() as tx:
+        (kept,) = studies.instances_of(tx, STUDY)
+    found = read_attributes(kept, bench.spool)
     assert found["ImageType"] == ["ORIGINAL", "PRIMARY"]
     assert found["KVP"] == 120.0
     assert found["SeriesNumber"] == 7
@@ -462,10 +464,16 @@ def test_attributes_have_dicoms_own_types(bench: Bench):
     assert "PixelData" not in found
 
 
+def lying_in(file: str, length: int):
+    return replace(
+        making.instance(1), location=Location(file=file, offset=1024, length=length), pixel_offset=None
+    )
+
+
 def test_a_file_that_is_no_dicom_has_no_attributes(tmp_path: Path):
     (tmp_path / "x").write_bytes(b"nothing")
-    assert read_attributes(tmp_path / "x") == {}
-    assert read_attributes(tmp_path / "absent") == {}
+    assert read_attributes(lying_in("x", 7), Spool(tmp_path)) == {}
+    assert read_attributes(lying_in("absent", 7), Spool(tmp_path)) == {}
 
 
 def test_judge_never_reads_a_clock(bench: Bench):
@@ -491,5 +499,6 @@ def test_an_odd_header_that_was_kept_stops_nobody(bench: Bench, odd: bytes, rows
         sop_class_uid=making.CT, sop_instance_uid="1.2", transfer_syntax_uid=making.EXPLICIT_LE,
         calling_ae="PACS", received_at=1.0, length=1, digest="sha256:0",
     )  # fmt: skip
-    path.write_bytes(encode(record) + odd + b"\x28\0\x10\0US\2\0\2\0")
-    assert read_attributes(path).get("Rows") == rows
+    data = odd + b"\x28\0\x10\0US\2\0\2\0"
+    path.write_bytes(encode(record) + data)
+    assert read_attributes(lying_in("odd.dcm", len(data)), bench.spool).get("Rows") == rows

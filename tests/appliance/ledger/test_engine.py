@@ -25,7 +25,7 @@ PROCESS_SECONDS_MAX = 60
 OLD_INSTANCE = """
     INSERT INTO instances (id, study_uid, series_uid, sop_instance_uid, sop_class_uid, transfer_syntax_uid,
         digest, file, "offset", length, facts, calling_ae, received_at, state, revision, current, copies)
-    VALUES (1, '1.9', '1.9.1', '1.9.1.1', '1.2', '1.2', 'sha256:a', 'kept/0/a.dcm', 1024, 10, '{}', 'CT1', 1.0,
+    VALUES (1, '1.9', '1.9.1', '1.9.1.1', '1.2', '1.2', 'sha256:a', 'kept/0/a.dcm', 1024, 10, '{}', 'CT1', 1,
         'STUDY', 1, true, 1)
 """
 OLD_JOB = """

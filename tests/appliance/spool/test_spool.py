@@ -18,11 +18,15 @@ import pytest
 from appliance.core.clock import HeldClock
 from appliance.core.instance import Location
 from appliance.core.words import StudyState
+from appliance.disk.limits import DiskLimits
 from appliance.disk.space import Floor
 from appliance.ledger import counts, custody, events, studies
 from appliance.ledger.arrivals import Arrived
 from appliance.ledger.engine import Ledger
-from appliance.spool.keeper import RowWriter, SpoolKeeper, write_rows
+from appliance.spool.frame import Frame, frames
+from appliance.spool.intake import SpoolIntake
+from appliance.spool.keeper import Row, RowWriter, write_rows
+from appliance.spool.limits import SpoolLimits
 from appliance.spool.record import HEAD_BYTES, Record, RecordFault, as_file, decode, digest_of, encode
 from appliance.spool.retain import purge_old
 from appliance.spool.store import Spool
@@ -33,6 +37,38 @@ from dicom_node.limits import Limits as WireLimits
 from dicom_node.memory import Held
 from dicom_node.status import Status
 from tests.appliance import making
+
+SMALL = SpoolLimits(
+    staging_bytes=64 * 1024,
+    lane_bytes_min=256 * 1024,
+    growth_bytes=256 * 1024,
+    disk=DiskLimits(segment_bytes_min=512 * 1024, segment_bytes_max=2**20, spare_bytes_max=2**20),
+)
+
+
+def bring(intake: SpoolIntake, held: Held, piece: int = 100_000) -> None:
+    """Bring an instance in, in pieces, as fragments come."""
+    incoming = intake.begin()
+    left = memoryview(held.data)
+    while left:
+        count = min(len(room := incoming.room()), len(left), piece)
+        room[:count] = left[:count]
+        incoming.filled(count)
+        left = left[count:]
+    with incoming.whole() as whole:
+        assert whole == held.data
+    incoming.keep(held)
+
+
+class Caught(RowWriter):
+    """Holds rows back instead of writing them."""
+
+    def __init__(self, ledger: Ledger, spool: Spool) -> None:
+        super().__init__(ledger, spool, on_rows=lambda: None, on_fault=lambda: None)
+        self.rows: list[Row] = []
+
+    def put(self, row: Row) -> None:
+        self.rows.append(row)
 
 
 class Box:
@@ -46,19 +82,53 @@ class Box:
         self.rows = RowWriter(
             ledger, self.spool, on_rows=self._ring, on_fault=lambda: self.faults.append("row")
         )
-        self.keeper = SpoolKeeper(
-            self.spool, Floor(root, 0), self.rows, on_fault=lambda: self.faults.append("disk"), clock=clock
-        )
+        self.clock = clock
+        self.intake = self.intake_of(self.rows)
         self.rows.start()
+        self.intake.start()
+
+    def intake_of(self, rows: RowWriter, floor_bytes: int = 0) -> SpoolIntake:
+        """A way in whose rows go to `rows`."""
+        return SpoolIntake(
+            self.spool,
+            Floor(self.root, floor_bytes),
+            rows,
+            on_fault=lambda: self.faults.append("disk"),
+            clock=self.clock,
+            limits=SMALL,
+        )
+
+    def keep(self, held: Held) -> None:
+        """Bring an instance in as the wire does."""
+        bring(self.intake, held)
+
+    def row_of(self, held: Held) -> Row:
+        """Keep an instance, and hold its row back: the process is slow to write it."""
+        caught = Caught(self.ledger, self.spool)
+        intake = self.intake_of(caught)
+        bring(intake, held)
+        intake.finish()
+        (row,) = caught.rows
+        return row
 
     def _ring(self) -> None:
         self.bells += 1
 
     def kept(self) -> list[Location]:
         """Wait for the rows, then say where the current instances lie."""
-        self.rows.finish()
+        self.end()
         with self.ledger.read() as tx:
             return [i.location for i in studies.instances_of(tx, "1.2.3.0.1")]
+
+    def end(self) -> None:
+        """Let everything be written, as at an orderly end."""
+        self.intake.finish()
+        self.rows.finish()
+        self.intake.close()
+
+    def frames(self) -> list[Frame]:
+        """Return every frame that still holds bytes."""
+        return [frame for path in self.spool.segments() for frame in frames(path) if not frame.gone]
 
     def sweep(self):
         return sweep(self.ledger, self.spool, WireLimits())
@@ -68,7 +138,7 @@ class Box:
 def box(ledger: Ledger, tmp_path: Path, clock: HeldClock) -> Iterator[Box]:
     made = Box(ledger, tmp_path / "root", clock)
     yield made
-    made.rows.finish()
+    made.end()
 
 
 def count(box: Box):
@@ -117,19 +187,19 @@ def test_another_programs_file_is_no_record():
         decode(head)
 
 
-def test_a_spool_file_is_a_dicom_file_whose_data_set_is_verbatim(box: Box):
+def test_what_is_cut_out_of_a_segment_is_a_dicom_file_whose_data_set_is_verbatim(box: Box):
     arrived = making.arrival()
-    box.keeper.keep(arrived)
+    box.keep(arrived)
     (location,) = box.kept()
     assert box.spool.read(location) == arrived.data
-    read = pydicom.dcmread(box.spool.path(location))
+    read = pydicom.dcmread(BytesIO(box.spool.head(location, location.length)))
     assert read.SOPInstanceUID == arrived.header.sop_instance_uid
     assert read.file_meta.TransferSyntaxUID == making.EXPLICIT_LE
     assert box.spool.path(location).stat().st_mode & 0o777 == 0o600
 
 
 def test_no_file_is_named_after_what_a_sender_says(box: Box):
-    box.keeper.keep(making.arrival(PatientID="../../etc/passwd"))
+    box.keep(making.arrival(PatientID="../../etc/passwd"))
     (location,) = box.kept()
     assert "1.2.3" not in location.file
     assert "passwd" not in location.file
@@ -137,82 +207,87 @@ def test_no_file_is_named_after_what_a_sender_says(box: Box):
 
 def test_parts_of_a_location_can_be_read(box: Box):
     arrived = making.arrival()
-    box.keeper.keep(arrived)
+    box.keep(arrived)
     (location,) = box.kept()
     assert box.spool.read(location, 4, 6) == arrived.data[4:10]
     assert box.spool.read(location, len(arrived.data) - 2, 100) == arrived.data[-2:]
 
 
-def test_the_bytes_are_durable_before_keep_returns_and_the_row_may_follow(box: Box, monkeypatch):
+def test_the_bytes_and_their_record_are_durable_in_one_write_and_the_row_may_follow(box: Box, monkeypatch):
+    box.keep(making.arrival())  # the segment is there
     order: list[str] = []
+    here = threading.current_thread()
 
     def recorded(name: str, real: Callable) -> Callable:
         def call(*arguments):
-            order.append(name)
+            if threading.current_thread() is here:
+                order.append(f"{name} {os.RWF_DSYNC in arguments[3:]}" if name == "pwritev" else name)
             return real(*arguments)
 
         return call
 
-    for name in ("fdatasync", "rename", "fsync"):
+    for name in ("pwritev", "fdatasync", "fsync", "rename", "open"):
         monkeypatch.setattr(os, name, recorded(name, getattr(os, name)))
-    box.keeper.keep(making.arrival())
-    assert order == ["fdatasync", "rename", "fsync"]
+    bring(box.intake, making.arrival())
+    assert order == ["pwritev True"]
 
 
 def test_a_second_copy_is_counted_and_its_bytes_go(box: Box):
     arrived = making.arrival()
-    box.keeper.keep(arrived)
-    box.keeper.keep(arrived)
+    box.keep(arrived)
+    box.keep(arrived)
     assert len(box.kept()) == 1
-    assert len(list(box.spool.names())) == 1
+    assert len(box.frames()) == 1
     counted = count(box)
     assert (counted.kept, counted.duplicates, counted.balance) == (1, 1, 0)
 
 
 def test_other_bytes_under_a_known_uid_are_a_revision_and_both_stay(box: Box):
-    box.keeper.keep(making.arrival(SOPInstanceUID="1.2.9", PatientSex="M"))
-    box.keeper.keep(making.arrival(SOPInstanceUID="1.2.9", PatientSex="F"))
+    box.keep(making.arrival(SOPInstanceUID="1.2.9", PatientSex="M"))
+    box.keep(making.arrival(SOPInstanceUID="1.2.9", PatientSex="F"))
     assert len(box.kept()) == 1
-    assert len(list(box.spool.names())) == 2
+    assert len(box.frames()) == 2
     assert count(box).kept == 2
 
 
-def test_under_the_floor_nothing_is_kept_and_the_sender_hears_a700(box: Box, clock: HeldClock):
-    keeper = SpoolKeeper(box.spool, Floor(box.root, 1 << 62), box.rows, on_fault=lambda: None, clock=clock)
+def test_under_the_floor_nothing_is_kept_and_the_sender_hears_a700(box: Box):
+    intake = box.intake_of(box.rows, floor_bytes=1 << 62)
     with pytest.raises(Refusal) as refused:
-        keeper.keep(making.arrival())
+        intake.begin()
     assert refused.value.status is Status.NO_SPACE
-    assert list(box.spool.names()) == []
+    assert box.frames() == []
     assert box.faults == []
 
 
 def test_a_failed_sync_is_a701_and_ends_the_service(box: Box, monkeypatch):
-    def fail(_handle: int) -> None:
+    def fail(*_) -> int:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(os, "fdatasync", fail)
+    monkeypatch.setattr(os, "pwritev", fail)
     for _ in range(2):
         with pytest.raises(Refusal) as refused:
-            box.keeper.keep(making.arrival())
+            box.keep(making.arrival())
         assert refused.value.status is Status.STORAGE_FAULT
     assert box.faults == ["disk"]
-    assert list(box.spool.names()) == []
+    assert box.frames() == []
 
 
 def test_a_ledger_that_fails_ends_the_service(box: Box, monkeypatch):
     ended = threading.Event()
     monkeypatch.setattr("appliance.spool.keeper.write_rows", lambda *_: 1 / 0)
     box.rows._on_fault = ended.set
-    box.keeper.keep(making.arrival())
+    box.keep(making.arrival())
     assert ended.wait(5)
 
 
 def test_rows_that_a_crash_cost_are_made_from_the_files(ledger: Ledger, tmp_path: Path, clock: HeldClock):
     before = Box(ledger, tmp_path / "root", clock)
     arrived = [making.arrival() for _ in range(3)]
-    before.rows.finish()  # nobody writes rows any more: the process is about to die
+    caught = Caught(ledger, before.spool)  # nobody writes rows any more: the process is about to die
+    dying = before.intake_of(caught)
     for one in arrived:
-        before.keeper.keep(one)
+        bring(dying, one)
+    dying.finish()
     assert count(before).kept == 0
 
     after = Box(ledger, tmp_path / "root", clock)
@@ -227,15 +302,13 @@ def test_versions_that_take_turns_leave_one_file_each_and_the_last_one_counts(bo
     rows = []
     for arrived in (one, other, one, other):
         clock.advance(1)
-        rows.append(box.keeper._written(arrived))
+        rows.append(box.row_of(arrived))
         write_rows(box.ledger, box.spool, rows[-1:])
-    assert len(list(box.spool.names())) == 2
+    assert len(box.frames()) == 2
     # A copy that a crash left behind says nothing about what the sender means now.
-    leftover = box.spool.root / rows[2].instance.location.file
     with box.spool.begin() as writing:
         writing.write(one.data)
         kept = writing.commit(replace(RECORD, **whole(one, rows[2].received_at)))
-    assert not leftover.exists()
     assert box.sweep().duplicates == 1
     assert not box.spool.path(kept).exists()
     with box.ledger.read() as tx:
@@ -256,7 +329,7 @@ def whole(arrived: Held, at: float) -> dict[str, Any]:
 def test_a_row_that_a_sweep_made_first_costs_no_bytes(ledger: Ledger, tmp_path: Path, clock: HeldClock):
     slow = Box(ledger, tmp_path / "root", clock)
     arrived = making.arrival()
-    row = slow.keeper._written(arrived)  # its row still waits in the process that kept it
+    row = slow.row_of(arrived)  # its row still waits in the process that kept it
     fresh = Box(ledger, tmp_path / "root", clock)
     assert fresh.sweep().completed == 1
     assert write_rows(ledger, slow.spool, [row]) == [Arrived.RECORDED]
@@ -266,24 +339,26 @@ def test_a_row_that_a_sweep_made_first_costs_no_bytes(ledger: Ledger, tmp_path: 
     slow.rows.finish()
 
 
+def as_old_file(box: Box, held: Held, at: float = 1.0) -> Location:
+    """Keep an instance as an earlier version did, one file for each."""
+    with box.spool.begin() as writing:
+        writing.write(held.data)
+        return writing.commit(replace(RECORD, **whole(held, at)))
+
+
 def test_what_was_half_written_goes_and_a_torn_file_is_set_aside(box: Box):
-    box.keeper.keep(making.arrival())
-    (location,) = box.kept()
+    good = box.spool.path(as_old_file(box, making.arrival())).read_bytes()
     (box.root / "kept" / "incoming" / "x.part").write_bytes(b"half")
-    good = box.spool.path(location).read_bytes()
     (box.root / "kept" / "0" / "torn.dcm").write_bytes(good[:-1])
     (box.root / "kept" / "0" / "foreign.dcm").write_bytes(b"not ours")
     swept = box.sweep()
-    assert (swept.unfinished, swept.quarantined, swept.completed) == (1, 2, 0)
+    assert (swept.unfinished, swept.quarantined, swept.completed) == (1, 2, 1)
     assert {p.name for p in (box.root / "quarantine").iterdir()} == {"torn.dcm", "foreign.dcm"}
     assert list((box.root / "kept" / "incoming").iterdir()) == []
 
 
 def test_a_file_that_the_disk_cannot_read_is_set_aside_and_the_box_starts(box: Box, monkeypatch):
-    box.keeper.keep(making.arrival())
-    (location,) = box.kept()
-    with box.ledger.write() as tx:
-        custody.quarantine(tx, [location.file], reason="digest differs", at=1.0)
+    as_old_file(box, making.arrival())
 
     def fails(self):
         raise OSError(errno.EIO, "Input/output error")
@@ -301,59 +376,68 @@ def test_a_row_without_bytes_is_quarantined_and_a_resend_restores_it(
 ):
     first = Box(ledger, tmp_path / "root", clock)
     arrived = making.arrival()
-    first.keeper.keep(arrived)
+    first.keep(arrived)
     (location,) = first.kept()
-    first.spool.remove(location)
+    first.spool.path(location).unlink()
     assert first.sweep().missing == 1
     assert (count(first).quarantined, count(first).balance) == (1, 0)
 
     second = Box(ledger, tmp_path / "root", clock)
-    second.keeper.keep(arrived)
+    second.keep(arrived)
     (again,) = second.kept()
     assert second.spool.read(again) == arrived.data
     assert (count(second).quarantined, count(second).in_studies) == (0, 1)
 
 
 def test_a_flipped_bit_is_found(box: Box):
-    box.keeper.keep(making.arrival())
+    box.keep(making.arrival())
     (location,) = box.kept()
     with box.ledger.read() as tx:
         kept = studies.instances_of(tx, "1.2.3.0.1")
     assert damaged(box.spool, kept) == []
     path = box.spool.path(location)
-    whole = bytearray(path.read_bytes())
-    whole[-1] ^= 1
-    path.write_bytes(whole)
+    flip(path, location.offset + location.length - 1)
     assert damaged(box.spool, kept) == kept
     box.spool.remove(location)
     assert damaged(box.spool, kept) == kept
+    path.unlink()
+    assert damaged(box.spool, kept) == kept
+
+
+def flip(path: Path, at: int) -> None:
+    """Flip one bit."""
+    with path.open("r+b") as file:
+        file.seek(at)
+        (byte,) = file.read(1)
+        file.seek(at)
+        file.write(bytes([byte ^ 1]))
 
 
 @pytest.mark.parametrize("state", [StudyState.GATHERING, StudyState.DECIDED])
 def test_nothing_unfinished_is_ever_purged(box: Box, clock: HeldClock, state: StudyState):
-    box.keeper.keep(making.arrival())
+    box.keep(making.arrival())
     box.kept()
     set_state(box, state)
     clock.advance(365 * 86_400)
     assert purge_old(box.ledger, box.spool, retain_days=1) == 0
-    assert len(list(box.spool.names())) == 1
+    assert len(box.frames()) == 1
 
 
 def test_a_finished_study_goes_after_its_days_and_its_row_says_so(box: Box, clock: HeldClock):
-    box.keeper.keep(making.arrival())
+    box.keep(making.arrival())
     (location,) = box.kept()
     set_state(box, StudyState.CLOSED)
     clock.advance(0.9 * 86_400)
     assert purge_old(box.ledger, box.spool, retain_days=1) == 0
     clock.advance(0.2 * 86_400)
     assert purge_old(box.ledger, box.spool, retain_days=1) == 1
-    assert not box.spool.path(location).exists()
+    assert not box.spool.path(location).exists()  # it was the last of its segment
     counted = count(box)
     assert (counted.purged, counted.in_studies, counted.balance) == (1, 0, 0)
 
 
 def test_bytes_that_a_crash_left_behind_a_purge_go_at_the_next_start(box: Box, clock: HeldClock):
-    box.keeper.keep(making.arrival())
+    box.keep(making.arrival())
     (location,) = box.kept()
     with box.ledger.write() as tx:
         custody.purge(tx, studies.instances_of(tx, "1.2.3.0.1"), at=clock.now())
@@ -373,7 +457,7 @@ def set_state(box: Box, state: StudyState) -> None:
 
 
 def test_every_kept_instance_is_in_one_place(box: Box):
-    box.keeper.keep(making.arrival())
+    box.keep(making.arrival())
     box.kept()
     counted = count(box)
     assert counted.kept == counted.in_studies + counted.quarantined + counted.purged
