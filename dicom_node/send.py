@@ -6,7 +6,7 @@ Every object gets exactly one outcome, and only the peer's own success or warnin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Final, Literal, TypeAlias
@@ -53,48 +53,29 @@ class Sent:
     word: str
 
 
-def _all(_item: Outgoing) -> bool:
-    return True
-
-
-def send(
-    peer: Peer,
-    *,
-    calling_ae: str,
-    objects: Sequence[Outgoing],
-    limits: Limits,
-    goes: Callable[[Outgoing], bool] = _all,
-) -> Iterator[Sent]:
+def send(peer: Peer, *, calling_ae: str, objects: Sequence[Outgoing], limits: Limits) -> Iterator[Sent]:
     """Send `objects` in order on one association and yield what became of each, once each.
 
     Proposes exactly the pairs of SOP class and transfer syntax that occur; only more than 128 pairs need a
     second association. Nothing is raised for what the peer does: an object it did not answer for is "later".
-    `goes` is asked about each object when its turn comes; one that does not go is left out, without a word.
     """
     for batch in _batches(objects, limits.contexts_max):
-        for sent in _send_batch(peer, calling_ae, batch, limits=limits, goes=goes):
+        for sent in _send_batch(peer, calling_ae, batch, limits):
             _note(sent, peer)
             yield sent
 
 
-def _send_batch(
-    peer: Peer,
-    calling_ae: str,
-    objects: Sequence[Outgoing],
-    *,
-    limits: Limits,
-    goes: Callable[[Outgoing], bool],
-) -> Iterator[Sent]:
+def _send_batch(peer: Peer, calling_ae: str, objects: Sequence[Outgoing], limits: Limits) -> Iterator[Sent]:
     """Send what fits one association."""
     pairs = dict.fromkeys((item.sop_class_uid, item.transfer_syntax_uid) for item in objects)
     contexts = [build_context(sop_class, syntax) for sop_class, syntax in pairs]
     try:
         with dial(peer, calling_ae=calling_ae, contexts=contexts, limits=limits) as line:
-            for item in filter(goes, objects):
+            for item in objects:
                 yield _send_one(line, item)
     except NoAssociation as failure:
         refused = failure.reason == "no_context"
-        for item in filter(goes, objects):
+        for item in objects:
             yield _sent(item, "refused" if refused else "later", f"courier.{failure.reason}")
 
 

@@ -72,8 +72,8 @@ def _joined() -> sa.Select[Any]:
 def _due(peer: str, at: float) -> sa.Select[Any]:
     """Select what may be sent to a peer now, in the order it was made.
 
-    Nothing of a study that is held, or was and is not judged anew yet (F35); nothing behind an older object
-    of its study that waits for another try or is being sent.
+    Nothing of a study that is held, or was and is not judged anew yet (F35); nothing while what it
+    replaces is not settled with that peer (F51).
     """
     return (
         sa.select(deliveries.c.id, objects.c.length)
@@ -81,7 +81,7 @@ def _due(peer: str, at: float) -> sa.Select[Any]:
         .join(results, results.c.id == objects.c.result_id)
         .where(deliveries.c.peer == peer, _UNSETTLED, deliveries.c.due_at <= at)
         .where(deliveries.c.state != DeliveryState.SENDING, deliveries.c.id.not_in(_doubted()))
-        .where(~_behind(at))
+        .where(~_behind())
         .order_by(deliveries.c.object_id)
     )
 
@@ -102,8 +102,12 @@ def _doubted() -> sa.Select[Any]:
     )
 
 
-def _behind(at: float) -> sa.ColumnElement[bool]:
-    """Say whether an older object of the same study must go to the same peer first."""
+def _behind() -> sa.ColumnElement[bool]:
+    """Say whether something must be settled with the same peer first: what a result replaces.
+
+    Objects of one result do not wait for one another, nor for those of other routes: what a peer refuses for
+    now holds up nothing else. But a rejection note comes after all that stands in the place of what it takes.
+    """
     older, item, result = (
         deliveries.alias("older"),
         objects.alias("older_item"),
@@ -111,7 +115,7 @@ def _behind(at: float) -> sa.ColumnElement[bool]:
     )
     waits = sa.and_(
         older.c.state.in_([DeliveryState.SENDING, *_WAITING]),
-        sa.or_(older.c.state == DeliveryState.SENDING, older.c.due_at > at),
+        sa.or_(result.c.id < results.c.id, objects.c.output == "iocm"),
     )
     # A rejection note takes the former result away: never before the new one has arrived.
     lost = sa.and_(
@@ -122,7 +126,8 @@ def _behind(at: float) -> sa.ColumnElement[bool]:
         .select_from(result)
         .join(item, item.c.result_id == result.c.id)
         .join(older, older.c.object_id == item.c.id)
-        .where(result.c.study_uid == results.c.study_uid, older.c.peer == deliveries.c.peer)
+        .where(result.c.study_uid == results.c.study_uid, result.c.route == results.c.route)
+        .where(older.c.peer == deliveries.c.peer)
         .where(older.c.object_id < deliveries.c.object_id, sa.or_(waits, lost))
         .correlate(deliveries, objects, results)
         .exists()
@@ -206,13 +211,6 @@ def later(
     _settle(
         tx, parcel, DeliveryState.LATER, status=status, word=word, at=at, due_at=due_at, refusals=refusals
     )
-
-
-def hold_back(tx: Tx, parcels: Iterable[Parcel], *, due_at: float) -> None:
-    """Put back what was taken and not sent: an object before it has to go first."""
-    held = deliveries.c.id.in_([parcel.id for parcel in parcels])
-    query = sa.update(deliveries).where(held, deliveries.c.state == DeliveryState.SENDING)
-    tx.execute(query.values(state=DeliveryState.LATER, due_at=due_at, lease_until=None))
 
 
 def stood_in(tx: Tx, parcel: Parcel, *, output: str, wanted: str, at: float) -> bool:

@@ -2,13 +2,13 @@
 
 The bytes were frozen when the result was made; they are checked against their digest and sent as they are.
 Sending twice does no harm: the UIDs are the same.
-Promises: once an object of a study must be tried again, nothing newer of that study goes before it (F51).
+Promises: a result goes after what it replaces is settled with that peer (F51); the ledger gives it no sooner.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from appliance.core import log
 from appliance.core.config import Peer
@@ -21,9 +21,8 @@ from appliance.spool.store import Spool
 from dicom_node.send import Outgoing, Sent
 
 _log = log.get("outbox")
-# A peer, what to send, and whether an object still goes when its turn comes -> what became of each, as it
-# happens.
-Send = Callable[[Peer, Sequence[Outgoing], Callable[[Outgoing], bool]], Iterable[Sent]]
+# A peer and what to send -> what became of each object, as it happens.
+Send = Callable[[Peer, Sequence[Outgoing]], Iterable[Sent]]
 
 
 class Courier:
@@ -39,23 +38,14 @@ class Courier:
             taken = deliveries.take(tx, peer.name, at=self._ledger.clock.now(), limits=self._limits)
         parcels = {parcel.item.sop_instance_uid: parcel for parcel in taken}
         outgoing = [item for item in map(self._load, taken) if item is not None]
-        # Study -> when what must go first is due.
-        held: dict[str, float] = {}
-
-        def goes(item: Outgoing) -> bool:
-            return parcels[item.sop_instance_uid].study_uid not in held
-
         accepted = 0
-        for sent in self._send(peer, outgoing, goes) if outgoing else ():
+        for sent in self._send(peer, outgoing) if outgoing else ():
             parcel = parcels.pop(sent.sop_instance_uid, None)
             if parcel is None:
                 _log.error("courier.unasked", peer=peer.name)
                 continue
-            due_at = self._settle(parcel, sent, behind=parcels.values())
-            if due_at is not None:
-                held[parcel.study_uid] = due_at
+            self._settle(parcel, sent, behind=parcels.values())
             accepted += sent.outcome == "accepted"
-        self._hold_back(parcels.values(), held)
         if outgoing:
             _log.info("courier.batch", peer=peer.name, objects=len(outgoing), accepted=accepted)
         return accepted
@@ -94,36 +84,25 @@ class Courier:
             data=data,
         )
 
-    def _settle(self, parcel: Parcel, sent: Sent, *, behind: Iterable[Parcel]) -> float | None:
-        """Write down what became of an object; return when what now stands before the rest is due."""
+    def _settle(self, parcel: Parcel, sent: Sent, *, behind: Iterable[Parcel]) -> None:
         now = self._ledger.clock.now()
         with self._ledger.write() as tx:
             deliveries.prolong(tx, behind, at=now, limits=self._limits)
             if sent.outcome == "accepted":
                 deliveries.accepted(tx, parcel, status=sent.status, word=sent.word, at=now)
-                return None
-            if sent.word == "courier.no_context" and fallback.no_context(tx, parcel, at=now):
-                return now
-            return self._failed(tx, parcel, sent, at=now)
+            elif sent.word != "courier.no_context" or not fallback.no_context(tx, parcel, at=now):
+                self._failed(tx, parcel, sent, at=now)
 
-    def _failed(self, tx: Tx, parcel: Parcel, sent: Sent, *, at: float) -> float | None:
+    def _failed(self, tx: Tx, parcel: Parcel, sent: Sent, *, at: float) -> None:
         """Try again later, unless the peer refused too often."""
         refused = sent.outcome == "refused"
         if refused and parcel.refusals + 1 >= self._limits.refusals_max:
             deliveries.dead(tx, parcel, status=sent.status, word=sent.word, at=at)
-            return None
-        due_at = at + self.backoff_seconds(parcel.attempts)
-        deliveries.later(
-            tx, parcel, status=sent.status, word=sent.word, at=at, due_at=due_at, refused=refused
-        )
-        return due_at
-
-    def _hold_back(self, left: Iterable[Parcel], held: Mapping[str, float]) -> None:
-        """Put back what did not go because an older object of its study has to go first."""
-        with self._ledger.write() as tx:
-            for study_uid, due_at in held.items():
-                mine = [parcel for parcel in left if parcel.study_uid == study_uid]
-                deliveries.hold_back(tx, mine, due_at=due_at)
+        else:
+            due_at = at + self.backoff_seconds(parcel.attempts)
+            deliveries.later(
+                tx, parcel, status=sent.status, word=sent.word, at=at, due_at=due_at, refused=refused
+            )
 
     def backoff_seconds(self, attempts: int) -> float:
         """Return how long to wait after a failed attempt: doubling, capped, spread by a half either way."""

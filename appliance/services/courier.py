@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 
@@ -53,11 +53,8 @@ class _Round:
         self._running: dict[str, Future[int]] = {}
         wire = WireLimits()
 
-        def send_to(
-            peer: Peer, objects: Sequence[Outgoing], goes: Callable[[Outgoing], bool]
-        ) -> Iterable[Sent]:
-            calling_ae = config.dicom.ae_title
-            return send(wire_peer(peer), calling_ae=calling_ae, objects=objects, limits=wire, goes=goes)
+        def send_to(peer: Peer, objects: Sequence[Outgoing]) -> Iterable[Sent]:
+            return send(wire_peer(peer), calling_ae=config.dicom.ae_title, objects=objects, limits=wire)
 
         self._courier = Courier(stage.ledger, Spool(config.storage.root, "results"), send_to, stage.limits)
 

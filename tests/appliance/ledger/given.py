@@ -14,7 +14,7 @@ from appliance.ledger.engine import Ledger, Tx
 
 STUDY = "1.2.3"
 SERIES = "1.2.3.1"
-OUTPUTS = ("sr", "seg", "sc", "text-sr")
+OUTPUTS = ("sr", "seg", "sc", "text-sr", "iocm")
 LIMITS = Limits()
 NOW = 1_700_000_000.0
 

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from appliance.core.words import DeliveryState
-from appliance.ledger import counts, deliveries, events
+from appliance.ledger import counts, deliveries, events, jobs, results
 from tests.appliance.ledger import given
 
 THREAD_SECONDS_MAX = 30
@@ -91,8 +91,6 @@ def test_one_association_carries_no_more_than_the_limit(ledger):
     with ledger.write() as tx:
         (first,) = deliveries.take(tx, "pacs", at=given.NOW, limits=limits)
         assert first.item.output == "sr"
-        assert deliveries.take(tx, "pacs", at=given.NOW, limits=limits) == [], "the rest of the study waits"
-        deliveries.accepted(tx, first, status=0, word="courier.accepted", at=given.NOW)
         assert [p.item.output for p in deliveries.take(tx, "pacs", at=given.NOW, limits=limits)] == ["sc"]
 
 
@@ -201,3 +199,64 @@ def test_the_word_of_a_courier_that_was_given_up_is_thrown_away(ledger, outcome)
     with ledger.write() as tx:
         deliveries.accepted(tx, current, status=0, word="courier.accepted", at=given.NOW)
     assert row_of(ledger, current.id).state is DeliveryState.ACCEPTED
+
+
+def replaced(ledger):
+    """A study whose result was made anew before the first one reached the PACS."""
+    job = given.ended(ledger)
+    with ledger.write() as tx:
+        former = jobs.find(tx, job.id)
+        again = given.leased(tx, jobs.again(tx, former, at=given.NOW))
+        assert results.end(tx, again, given.ending(again.id, outputs=("sr", "sc", "iocm")), at=given.NOW)
+    return job.id, again.id
+
+
+def test_a_result_goes_after_what_it_replaces_is_settled(ledger):
+    """F51: the older one must not arrive last and look like the newer."""
+    old, new = replaced(ledger)
+    sr, sc = given.parcels(ledger)
+    assert [parcel.item.series_uid for parcel in (sr, sc)] == [f"2.25.{old}"] * 2
+    with ledger.write() as tx:
+        deliveries.accepted(tx, sr, status=0, word="courier.accepted", at=given.NOW)
+        deliveries.later(
+            tx, sc, status=None, word="courier.later", at=given.NOW, due_at=given.NOW + 60, refused=False
+        )
+    assert given.parcels(ledger) == []
+    (sc,) = given.parcels(ledger, at=given.NOW + 60)
+    with ledger.write() as tx:
+        deliveries.accepted(tx, sc, status=0, word="courier.accepted", at=given.NOW)
+    assert {parcel.item.series_uid for parcel in given.parcels(ledger)} == {f"2.25.{new}"}
+
+
+def test_a_dead_delivery_holds_up_nothing(ledger):
+    _, new = replaced(ledger)
+    with ledger.write() as tx:
+        for parcel in deliveries.take(tx, "pacs", at=given.NOW, limits=given.LIMITS):
+            deliveries.dead(tx, parcel, status=0x0122, word="courier.refused", at=given.NOW)
+    assert {parcel.item.series_uid for parcel in given.parcels(ledger)} == {f"2.25.{new}"}
+
+
+def test_what_a_peer_refuses_for_now_holds_up_no_other_object_of_its_result(ledger):
+    given.ended(ledger)
+    limits = type(given.LIMITS)(delivery_batch_max=1)
+    with ledger.write() as tx:
+        (first,) = deliveries.take(tx, "pacs", at=given.NOW, limits=limits)
+        deliveries.later(
+            tx, first, status=0xA700, word="courier.later", at=given.NOW, due_at=given.NOW + 60, refused=False
+        )
+        assert [p.item.output for p in deliveries.take(tx, "pacs", at=given.NOW, limits=limits)] == ["sc"]
+
+
+def test_a_rejection_note_goes_when_all_that_replaces_the_rejected_has_arrived(ledger):
+    send_to = {"pacs": ("sr", "iocm")}
+    (job_id,) = given.a_job(ledger)
+    with ledger.write() as tx:
+        job = given.leased(tx, job_id)
+        ending = given.ending(job_id, outputs=("sr", "iocm"), send_to=send_to)
+        assert results.end(tx, job, ending, at=given.NOW)
+    (sr,) = given.parcels(ledger)
+    assert sr.item.output == "sr"
+    assert given.parcels(ledger) == []
+    with ledger.write() as tx:
+        deliveries.accepted(tx, sr, status=0, word="courier.accepted", at=given.NOW)
+    assert [parcel.item.output for parcel in given.parcels(ledger)] == ["iocm"]
