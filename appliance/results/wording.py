@@ -82,7 +82,7 @@ def series_description(title: str, provenance: Provenance, *, update: int | None
         update: the number of the run where the result replaces an earlier one; of two the higher is current.
     """
     caution = f" - {NOT_PRIMARY}"
-    version = f" {long_string(provenance.model_version, chars_max=12 if update is None else 8)}"
+    version = f" {long_string(provenance.model_version, chars_max=12 if update is None else 7)}"
     head = f"{_TITLES[title]} " if update is None else f"{_TITLES[title]} UPDATE {update} "
     room = max(_LONG_STRING_CHARS_MAX - len(head) - len(version) - len(caution), 0)
     return head + long_string(provenance.model_name, chars_max=room) + version + caution
