@@ -22,10 +22,11 @@ from appliance.results.headers import local_time
 from appliance.results.keyobjects import key_images, key_objects
 from appliance.results.lacking import lacking
 from appliance.results.page import findings_page, notice_page
+from appliance.results.parametric import parametric_maps
 from appliance.results.presentation import presentations
 from appliance.results.rejection import rejections
 from appliance.results.report import CORNERSTONE_LABEL, report
-from appliance.results.segmentation import seg_forms, seg_reference, segmentation
+from appliance.results.segmentation import Form, replacements, seg_forms, seg_reference, segmentation
 from appliance.results.slices import SlicePlace, is_placed, slice_places
 from appliance.results.subjects import subjects
 from models.findings import Findings, Outcome
@@ -64,8 +65,14 @@ def encode(
         if volume is not None:
             findings = drawable(findings, volume.shape)
         missing = lacking(findings, volume=volume, source=sources[0], outputs=outputs)
-        context = _remarked(context, sources[0], wording.not_made(missing))
-        made = _with_volume(context, sources, volume, findings=findings, outputs=outputs) if volume else []
+        forms = seg_forms(findings, volume, source=sources[0], outputs=outputs) if volume is not None else []
+        remarks = [*wording.not_made(missing), *replacements(forms)]
+        context = _remarked(context, sources[0], remarks)
+        made = (
+            _with_volume(context, sources, volume, findings=findings, forms=forms, outputs=outputs)
+            if volume
+            else []
+        )
         if "pdf" in outputs:
             made.append(findings_document(context, sources=sources, volume=volume, findings=findings))
         made = _with_page(made, context, sources, findings=findings, outputs=outputs)
@@ -163,11 +170,11 @@ def _with_volume(
     volume: Volume,
     *,
     findings: Findings,
+    forms: Sequence[Form],
     outputs: frozenset[str],
 ) -> list[EncodedObject]:
     """Encode everything that points into the images."""
     places = slice_places(sources, volume)
-    forms = seg_forms(findings, volume.shape, outputs) if is_placed(sources[0]) else []
     found = subjects(findings, volume.shape, with_seg=bool(forms))
     made = []
     if "sr" in outputs and found:
@@ -178,6 +185,8 @@ def _with_volume(
     if CORNERSTONE_LABEL.output in outputs and found:
         made.append(_contours(context, sources, volume, findings=findings, places=places))
     made += [segmentation(context, form, sources=sources, volume=volume) for form in forms]
+    if "pmap" in outputs and is_placed(sources[0]):
+        made += parametric_maps(context, sources=sources, volume=volume, findings=findings)
     if "gsps" in outputs:
         made += presentations(context, sources=sources, volume=volume, findings=findings, places=places)
     if "sc" in outputs:

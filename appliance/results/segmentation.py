@@ -33,6 +33,7 @@ from appliance.results.finish import Label, common, finish, sop_instance_uid
 from appliance.results.frames import fix_dimension_uid, frame_slices, placed, plane_positions
 from appliance.results.limits import DEFAULT, Limits
 from appliance.results.seg_layers import Layers
+from appliance.results.slices import is_placed
 from appliance.results.subjects import Kind, tracking_uid
 from appliance.results.wording import NOT_PRIMARY, long_string
 from models.findings import LEVELS, Findings, ProbabilityMap, Segment
@@ -40,9 +41,10 @@ from models.tensors import Volume
 
 SEGMENTATIONS = ("seg", "seg-fractional", "seg-labelmap")
 """The outputs of this module; of several the report refers to the first."""
-NO_SHARES = "Yes or no, as no probabilities are known"
-TOO_LARGE = "Yes or no, as shares would be too large"
-OVERLAPPING = "Not as a label map, as segments overlap"
+NO_SHARES = "not all probabilities known"
+TOO_LARGE = "shares would be too large"
+OVERLAPPING = "segments overlap"
+_ASKED = {"seg-fractional": "fractional segmentation", "seg-labelmap": "label map segmentation"}
 
 _SEGMENTATION_STORAGE = "1.2.840.10008.5.1.4.1.1.66.4"
 _LABEL_MAP_STORAGE = "1.2.840.10008.5.1.4.1.1.66.7"
@@ -79,26 +81,30 @@ class Form:
 
 def seg_forms(
     findings: Findings,
-    shape: tuple[int, int, int],
-    outputs: Collection[str],
+    volume: Volume,
     *,
+    source: Dataset,
+    outputs: Collection[str],
     limits: Limits = DEFAULT,
 ) -> list[Form]:
-    """Decide how the segmentations that are asked for are written; none where no segment holds a voxel.
+    """Decide how the segmentations that are asked for are written.
+
+    There is none where no segment holds a voxel, or where the image has no place in the patient.
 
     Args:
         findings: what the model found.
-        shape: (slices, rows, columns) of the volume.
+        volume: the grid the masks lie on.
+        source: a header of an image the model saw.
         outputs: what the destinations take.
         limits: bounds of the result objects.
     """
     wanted = [output for output in SEGMENTATIONS if output in outputs]
     segments = findings.segments
-    if not wanted or not any(segment.mask.any() for segment in segments):
+    if not (wanted and is_placed(source) and any(segment.mask.any() for segment in segments)):
         return []
     apart = seg_layers.masks(segments)
     plain = Form(output="seg", kind="binary", segments=segments, layers=apart)
-    return [_form(output, plain, findings, shape, limits) for output in wanted]
+    return [_form(output, plain, findings, volume.shape, limits) for output in wanted]
 
 
 def _form(output: str, plain: Form, findings: Findings, shape: tuple[int, int, int], limits: Limits) -> Form:
@@ -116,6 +122,11 @@ def _form(output: str, plain: Form, findings: Findings, shape: tuple[int, int, i
             return replace(plain, output=output, instead=TOO_LARGE)
         return replace(plain, output=output, kind="fractional", layers=layers)
     return plain
+
+
+def replacements(forms: Sequence[Form]) -> list[str]:
+    """Say which segmentations are not as they were asked for, and why."""
+    return [f"The {_ASKED[form.output]} is a binary one: {form.instead}." for form in forms if form.instead]
 
 
 def _maps(findings: Findings) -> list[ProbabilityMap | None] | None:
@@ -195,7 +206,8 @@ def _content(form: Form) -> str:
     """Describe the content: the caution, and before it what is not as it was asked for."""
     if form.instead is None:
         return long_string(NOT_PRIMARY)
-    return long_string(f"{form.instead}; {NOT_PRIMARY}")
+    # 64 characters, of which the caution is never cut.
+    return long_string(f"Binary, {form.instead}; {NOT_PRIMARY}")
 
 
 def _description(context: ResultContext, segment: Segment) -> SegmentDescription:
