@@ -17,6 +17,7 @@ from pynetdicom import AE
 from pynetdicom.association import Association
 
 from dicom_node.command import StoreCommand
+from dicom_node.familiar import Judge
 from dicom_node.receive import Reception, Request
 from dicom_node.storage_classes import STORAGE_CLASSES
 from dicom_node.stream import StreamingUpperLayer
@@ -72,6 +73,7 @@ class GuardedAssociation(Association):
         super().__init__(entity, "acceptor")
         self.reception = ground.reception
         self.address = address
+        self.judge = Judge(ground.reception.limits)
         self.partial_bytes = 0
         self.seated = False
         self._peer_of = ground.peer

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from struct import Struct
 from typing import Final, TypeAlias, cast
@@ -105,6 +106,12 @@ def _fact(keyword: str) -> _Fact:
 
 
 _FACTS: Final = tuple(_fact(keyword) for keyword in sorted(FACT_KEYWORDS))
+_BY_TAG: Final = {fact.tag: fact for fact in _FACTS}
+
+
+def tags_of(keywords: Collection[str] = FACT_KEYWORDS) -> frozenset[int]:
+    """Return the tags of attributes that may be asked for."""
+    return frozenset(fact.tag for fact in _FACTS if fact.keyword in keywords)
 
 
 class FactReader:
@@ -122,6 +129,24 @@ class FactReader:
         self._encodings = encodings_of(self._texts(_SPECIFIC_CHARACTER_SET, "CS"))
         # PS3.3 C.7.5.1.1.2: the sign of a padding value follows the pixels, whatever VR it was written with.
         self._padding_vr = "SS" if self._words(_PIXEL_REPRESENTATION, "US") == [1] else "US"
+
+    def again(self, data: bytes | memoryview) -> FactReader:
+        """Return a reader of another data set whose elements lie at the same places.
+
+        Its Specific Character Set and Pixel Representation have to be the same too.
+        """
+        other = copy(self)
+        other._data = data
+        return other
+
+    def refresh(self, tag: int, facts: dict[str, Json]) -> None:
+        """Read one attribute anew into `facts`."""
+        fact = _BY_TAG[tag]
+        value = self._value(fact) if tag in self._elements else None
+        if value is not None:
+            facts[fact.keyword] = value
+        else:
+            facts.pop(fact.keyword, None)
 
     def facts(self) -> dict[str, Json]:
         """Return every readable attribute of `FACT_KEYWORDS` by keyword."""

@@ -170,7 +170,9 @@ class Listener:
 
     def _store(self, event: evt.Event) -> Dataset | int:
         """Answer a C-STORE request."""
-        return handle_store(event, peer=self._peer(event), reception=self._reception)
+        return handle_store(
+            event, peer=self._peer(event), reception=self._reception, judge=_association(event).judge
+        )
 
     def _echo(self, event: evt.Event) -> int:
         """Answer a C-ECHO request (PS3.7 9.1.5).

@@ -86,16 +86,9 @@ def inspect(data: bytes | memoryview, scan: Scan, *, sop_class_uid: str, sop_ins
     """
     big_endian = encoding_of(scan.transfer_syntax_uid).big_endian
     reader = FactReader(data, scan.elements, limits=scan.limits, big_endian=big_endian)
-    announced_class = _uid(sop_class_uid, "SOP Class UID of the command")
-    announced_instance = _uid(sop_instance_uid, "SOP Instance UID of the command")
-    if _uid(reader.text(_SOP_INSTANCE_UID, "UI"), "SOP Instance UID") != announced_instance:
-        raise Refusal(
-            Status.UID_MISMATCH, "receive.uid_mismatch", "SOP Instance UID of command and data set differ"
-        )
-    if _uid(reader.text(_SOP_CLASS_UID, "UI"), "SOP Class UID") != announced_class:
-        raise Refusal(
-            Status.CLASS_MISMATCH, "receive.class_mismatch", "SOP Class UID of command and data set differ"
-        )
+    announced_class, announced_instance = announced(
+        reader, sop_class_uid=sop_class_uid, sop_instance_uid=sop_instance_uid
+    )
     return Header(
         sop_class_uid=announced_class,
         sop_instance_uid=announced_instance,
@@ -106,6 +99,25 @@ def inspect(data: bytes | memoryview, scan: Scan, *, sop_class_uid: str, sop_ins
         pixel_bytes=scan.pixel.length if scan.pixel else None,
         facts=reader.facts(),
     )
+
+
+def announced(reader: FactReader, *, sop_class_uid: str, sop_instance_uid: str) -> tuple[Uid, Uid]:
+    """Return SOP Class and Instance UID of a data set that is the one its command announced.
+
+    Raises:
+        Refusal: UID_INVALID, UID_MISMATCH or CLASS_MISMATCH.
+    """
+    announced_class = _uid(sop_class_uid, "SOP Class UID of the command")
+    announced_instance = _uid(sop_instance_uid, "SOP Instance UID of the command")
+    if _uid(reader.text(_SOP_INSTANCE_UID, "UI"), "SOP Instance UID") != announced_instance:
+        raise Refusal(
+            Status.UID_MISMATCH, "receive.uid_mismatch", "SOP Instance UID of command and data set differ"
+        )
+    if _uid(reader.text(_SOP_CLASS_UID, "UI"), "SOP Class UID") != announced_class:
+        raise Refusal(
+            Status.CLASS_MISMATCH, "receive.class_mismatch", "SOP Class UID of command and data set differ"
+        )
+    return announced_class, announced_instance
 
 
 def study_uid_of(data: bytes | memoryview, transfer_syntax_uid: str, limits: Limits) -> Uid | None:

@@ -18,9 +18,10 @@ import structlog
 from pydicom.dataset import Dataset
 
 from dicom_node.errors import COMMENT_CHARACTERS_MAX, Refusal
+from dicom_node.familiar import Judge
 from dicom_node.intake import Arrival, Incoming, Intake
 from dicom_node.limits import Limits
-from dicom_node.preflight import inspect, scan, study_uid_of
+from dicom_node.preflight import study_uid_of
 from dicom_node.status import Status
 from dicom_node.turned import TurnedAway
 from dicom_node.values import Peer, Uid, short
@@ -84,9 +85,9 @@ class Reception:
 class Receiving:
     """The data set of one request on its way from the command to the status."""
 
-    def __init__(self, reception: Reception, request: Request) -> None:
+    def __init__(self, reception: Reception, judge: Judge, request: Request) -> None:
         """Open a place for the bytes, or turn them away if they may not come."""
-        self._reception = reception
+        self._reception, self._judge = reception, judge
         self._request = request
         self._study_uid: str | None = None
         self._incoming = self._begin()
@@ -150,11 +151,11 @@ class Receiving:
             raise
 
     def _inspected(self, data: memoryview) -> Arrival:
-        request, limits = self._request, self._reception.limits
+        request = self._request
         try:
-            header = inspect(
+            header = self._judge.header(
                 data,
-                scan(data, request.transfer_syntax_uid, limits),
+                request.transfer_syntax_uid,
                 sop_class_uid=request.sop_class_uid,
                 sop_instance_uid=request.sop_instance_uid,
             )
@@ -182,7 +183,7 @@ class Receiving:
             log.error("receive.refusal_unnoted", error=type(fault).__name__, peer=name)
 
 
-def handle_store(event: Event, *, peer: Peer, reception: Reception) -> Dataset | int:
+def handle_store(event: Event, *, peer: Peer, reception: Reception, judge: Judge) -> Dataset | int:
     """Answer one C-STORE request whose bytes the library gathered (PS3.7 9.1.1).
 
     Returns 0 after the instance was kept, else a status with a comment that holds no patient data.
@@ -198,7 +199,7 @@ def handle_store(event: Event, *, peer: Peer, reception: Reception) -> Dataset |
         calling_ae=event.assoc.requestor.ae_title.strip(),
         called_ae=event.assoc.acceptor.ae_title.strip(),
     )
-    receiving = Receiving(reception, request)
+    receiving = Receiving(reception, judge, request)
     receiving.pour(memoryview(event.encoded_dataset(include_meta=False)))
     given = receiving.finish()
     return Status.KEPT.value if given.status is Status.KEPT else _response(given)

@@ -282,7 +282,9 @@ class StreamingUpperLayer(DULServiceProvider):
 
     def _instance(self, reader: Reader, command: StoreCommand, *, context_id: int, left: int) -> int:
         """Take the data set of `command`, keep it and answer; return what is left of the last PDU."""
-        receiving = Receiving(self.assoc.reception, self.assoc.announced(command, context_id))
+        receiving = Receiving(
+            self.assoc.reception, self.assoc.judge, self.assoc.announced(command, context_id)
+        )
         try:
             left = self._fragments(reader, receiving, context_id=context_id, left=left)
         except _Other:
