@@ -111,7 +111,7 @@ class ProbabilityMap:
         type: Segmented Property Type.
         origin: (z, y, x) index on the source grid of the first voxel of `levels`.
         levels: uint8, (z, y, x), cropped to the box of what is not 0; the probability in steps of 1/255.
-            Empty where all is 0.
+            It is never empty: a label that is 0 everywhere has no map.
     """
 
     label: str
@@ -119,6 +119,11 @@ class ProbabilityMap:
     type: Code
     origin: tuple[int, int, int]
     levels: LabelArray
+
+    def __post_init__(self) -> None:
+        """Hold the maker to a map of something."""
+        assert self.levels.size, "a map holds something"
+        assert self.levels.dtype == np.uint8, "a map is of bytes"
 
     @property
     def slice_range(self) -> range:

@@ -22,7 +22,7 @@ from appliance.results.headers import local_time
 from appliance.results.keyobjects import key_images, key_objects
 from appliance.results.lacking import lacking
 from appliance.results.page import findings_page, notice_page
-from appliance.results.parametric import parametric_maps
+from appliance.results.parametric import parametric_maps, too_large
 from appliance.results.presentation import presentations
 from appliance.results.rejection import rejections
 from appliance.results.report import CORNERSTONE_LABEL, report
@@ -67,6 +67,8 @@ def encode(
         missing = lacking(findings, volume=volume, source=sources[0], outputs=outputs)
         forms = seg_forms(findings, volume, source=sources[0], outputs=outputs) if volume is not None else []
         remarks = [*wording.not_made(missing), *replacements(forms)]
+        if volume is not None and "pmap" in outputs:
+            remarks += too_large(findings, volume)
         context = _remarked(context, sources[0], remarks)
         made = (
             _with_volume(context, sources, volume, findings=findings, forms=forms, outputs=outputs)

@@ -11,7 +11,6 @@ from collections.abc import Collection, Mapping
 from pydicom import Dataset
 
 from appliance.core.outputs import OUTPUTS
-from appliance.results.parametric import written_maps
 from appliance.results.slices import is_placed
 from appliance.results.subjects import subjects, written_segments
 from models.findings import Findings
@@ -50,6 +49,6 @@ def _given(findings: Findings, volume: Volume, source: Dataset) -> Mapping[str, 
         "seg-labelmap": overlay,
         "gsps": marks,
         "sc": True,
-        "pmap": bool(written_maps(findings, volume.shape)) and is_placed(source),
+        "pmap": bool(findings.maps) and is_placed(source),
         "kos": marks,
     }

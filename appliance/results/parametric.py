@@ -26,26 +26,31 @@ from models import codes
 from models.findings import LEVELS, Findings, ProbabilityMap
 from models.tensors import Volume
 
+FROM_MAPS = frozenset({"pmap", "seg-fractional"})
+"""The outputs that are made from heat maps; where nobody asks for them, no map is made."""
+
 # Integers of 16 bits: half of what floating point takes, and more viewers read them. 8 bits are not allowed.
 _STORED = np.dtype("<u2")
 # The caution is never cut off.
 _LABEL_CHARS_MAX = 24
 
 
-def written_maps(
-    findings: Findings, shape: tuple[int, int, int], *, limits: Limits = DEFAULT
-) -> list[ProbabilityMap]:
-    """Pick the maps that hold anything and are not too large to be sent: only these are encoded."""
-    pixels = shape[1] * shape[2] * _STORED.itemsize
+def too_large(findings: Findings, volume: Volume, *, limits: Limits = DEFAULT) -> list[str]:
+    """Say which maps are left out because of their size."""
     return [
-        one
+        f"The heat map of {_short(one)} is left out: it would be of {_size_bytes(one, volume) >> 20} MiB."
         for one in findings.maps
-        if one.levels.size and len(one.slice_range) * pixels <= limits.map_bytes_max
+        if _size_bytes(one, volume) > limits.map_bytes_max
     ]
 
 
 def parametric_maps(
-    context: ResultContext, *, sources: Sequence[Dataset], volume: Volume, findings: Findings
+    context: ResultContext,
+    *,
+    sources: Sequence[Dataset],
+    volume: Volume,
+    findings: Findings,
+    limits: Limits = DEFAULT,
 ) -> list[EncodedObject]:
     """Encode each map as an object of one series.
 
@@ -54,10 +59,12 @@ def parametric_maps(
         sources: headers in slice order, or the one header of a multi-frame image.
         volume: the grid the maps lie on.
         findings: what the model found.
+        limits: bounds of the result objects; a map beyond them is left out, see `too_large`.
     """
     return [
         _map(context, one, number, sources=sources, volume=volume)
-        for number, one in enumerate(written_maps(findings, volume.shape), start=1)
+        for number, one in enumerate(findings.maps, start=1)
+        if _size_bytes(one, volume) <= limits.map_bytes_max
     ]
 
 
@@ -84,6 +91,11 @@ def _map(
     # Type 2C (PS3.3 C.7.3.1); the encoder leaves it out.
     made.add_new("Laterality", "CS", None)
     return finish(made, context, label, source=sources[0])
+
+
+def _size_bytes(one: ProbabilityMap, volume: Volume) -> int:
+    _, rows, columns = volume.shape
+    return len(one.slice_range) * rows * columns * _STORED.itemsize
 
 
 def _frames(one: ProbabilityMap, slices: Sequence[int], volume: Volume) -> Iterable[bytes]:

@@ -131,7 +131,7 @@ def replacements(forms: Sequence[Form]) -> list[str]:
 
 def _maps(findings: Findings) -> list[ProbabilityMap | None] | None:
     """Give each segment's map; None where a segment that has voxels has no map, which would lose it."""
-    known = {one.label: one for one in findings.maps if one.levels.size}
+    known = {one.label: one for one in findings.maps}
     maps = [known.get(segment.label) for segment in findings.segments]
     lost = any(
         one is None and segment.mask.any() for one, segment in zip(maps, findings.segments, strict=True)

@@ -20,8 +20,10 @@ from appliance.inference.engine import InferenceError
 from appliance.ledger import custody, jobs, results
 from appliance.ledger.engine import Ledger
 from appliance.ledger.jobs import Job
+from appliance.results.parametric import FROM_MAPS
 from appliance.spool.store import Spool
 from appliance.spool.verify import damaged
+from appliance.worker.addressing import destinations
 from appliance.worker.decode import Decoder
 from appliance.worker.ending import Endings
 from appliance.worker.engines import EngineShelf, ModelGone
@@ -55,7 +57,7 @@ class Attempter:
         limits: Limits = DEFAULT,
         engines: EngineShelf | None = None,
     ) -> None:
-        self._ledger, self._owner, self._limits = ledger, owner, limits
+        self._ledger, self._config, self._owner, self._limits = ledger, config, owner, limits
         self._kept = Spool(config.storage.root)
         self._engines = engines or EngineShelf(ledger, config)
         self._decoder = Decoder(WorkerLimits().decode)
@@ -126,7 +128,12 @@ class Attempter:
                 return None
             with self._engines.serve(job.model_name, job.model_digest, priority=job.priority) as serving:
                 analysis = analyse_series(
-                    serving.package, serving.engine, instances, self._kept, decoder=self._decoder
+                    serving.package,
+                    serving.engine,
+                    instances,
+                    self._kept,
+                    decoder=self._decoder,
+                    maps=_maps_wanted(self._config, job.route),
                 )
                 # Before it may be unloaded: the result names the engine that made it.
                 self._endings.result(job, serving, analysis)
@@ -186,3 +193,8 @@ class Attempter:
             with self._ledger.write() as tx:
                 jobs.unclaim_notice(tx, job, until=self._ledger.clock.now() + self._limits.retry_seconds)
         return True
+
+
+def _maps_wanted(config: Config, route_name: str) -> bool:
+    """Say whether any destination of a route gets objects that are made from heat maps."""
+    return any(FROM_MAPS.intersection(peer.outputs) for peer in destinations(config, route_name))

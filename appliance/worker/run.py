@@ -74,10 +74,12 @@ def analyse_series(
     limits: WorkerLimits | None = None,
     decoder: Decoder | None = None,
     progress: Progress | None = None,
+    maps: bool = False,
 ) -> Analysis:
     """Run a model over a series on an engine that `open_engine` gave.
 
-    A `decoder` that lives longer than the call keeps its child processes for the next series.
+    A `decoder` that lives longer than the call keeps its child processes for the next series. With `maps` the
+    heat maps that the package gives are made too.
 
     Raises:
         NotEligible: the series is not one the model reads; every reason is given.
@@ -94,7 +96,8 @@ def analyse_series(
             volume = _decoded(series, reader, limits, decoder, progress)
         timed = _TimedEngine(engine=engine, seconds_max=limits.inference_seconds_max)
         with clock.stage("interpret"):
-            findings = analyse(package, volume, timed.infer, progress=_staged(progress, "inference"))
+            told = _staged(progress, "inference")
+            findings = analyse(package, volume, timed.infer, progress=told, maps=maps)
     except NotAccepted as error:
         raise NotEligible(error.reasons) from error
     except AnswerError as error:

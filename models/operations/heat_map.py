@@ -50,7 +50,8 @@ class HeatMap(Strict):
 
     def interpret(self, drawn: Mapping[str, Levels], scene: Scene) -> Part:
         """Make the maps of what was drawn on the source, by the names of the labels."""
-        return Part(maps=tuple(_map(label, *drawn[label.name], scene) for label in scene.chosen(self.labels)))
+        maps = (_map(label, *drawn[label.name], scene) for label in scene.chosen(self.labels))
+        return Part(maps=tuple(one for one in maps if one is not None))
 
 
 class _Collected:
@@ -79,26 +80,27 @@ def levels_of(share: FloatArray, lowest: float) -> LabelArray:
     return np.rint(np.clip(scaled, 0, LEVELS, out=scaled), out=scaled).astype(np.uint8)
 
 
-def _map(label: Label, origin: Origin, levels: LabelArray, scene: Scene) -> ProbabilityMap:
-    """Take Pixel Padding out, and crop to what is not 0."""
+def _map(label: Label, origin: Origin, levels: LabelArray, scene: Scene) -> ProbabilityMap | None:
+    """Take Pixel Padding out, and crop to what is not 0; None where that is nothing."""
     assert label.category is not None, "the manifest's rules ask for it"
     z, y, x = (slice(low, low + size) for low, size in zip(origin, levels.shape, strict=True))
     levels *= scene.volume.valid[z, y, x]
     tight = _tight(levels)
-    first = (z.start + tight[0].start, y.start + tight[1].start, x.start + tight[2].start)
+    if tight is None:
+        return None
     return ProbabilityMap(
         label=label.name,
         category=label.category.code(),
         type=label.type.code(),
-        origin=first,
+        origin=(z.start + tight[0].start, y.start + tight[1].start, x.start + tight[2].start),
         levels=levels if levels[tight].shape == levels.shape else levels[tight].copy(),
     )
 
 
-def _tight(levels: LabelArray) -> tuple[slice, slice, slice]:
-    """Find the box of what is not 0; an empty one at the beginning where all is 0."""
+def _tight(levels: LabelArray) -> tuple[slice, slice, slice] | None:
+    """Find the box of what is not 0."""
     there = [np.asarray(levels.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
     if not there[0].any():
-        return slice(0, 0), slice(0, 0), slice(0, 0)
+        return None
     z, y, x = (slice(int(one.argmax()), len(one) - int(one[::-1].argmax())) for one in there)
     return z, y, x
