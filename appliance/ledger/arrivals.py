@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -12,7 +15,9 @@ from appliance.core.words import InstanceState, StudyState
 from appliance.ledger import events, returned
 from appliance.ledger.engine import Tx
 from appliance.ledger.rows import insert_unless_there, instance_values
-from appliance.ledger.tables import instances, series, studies
+from appliance.ledger.tables import instances, objects, series, studies
+
+_CHUNK = 500
 
 
 class Arrived(StrEnum):
@@ -45,6 +50,81 @@ def add(tx: Tx, instance: Instance, *, calling_ae: str, at: float) -> Arrived:
     return arrived
 
 
+@dataclass(frozen=True, kw_only=True)
+class Arriving:
+    """One kept instance on its way into the ledger; `at` in epoch seconds."""
+
+    instance: Instance
+    calling_ae: str
+    at: float
+
+
+def add_all(tx: Tx, arriving: Sequence[Arriving]) -> list[Arrived]:
+    """Record many kept instances; return what each was, in their order.
+
+    What `add` says of one holds for each. Images that the ledger knows nothing of go in together.
+    """
+    new = _plainly_new(tx, arriving)
+    together = [one for one, is_new in zip(arriving, new, strict=True) if is_new]
+    if together:
+        tx.execute(instances.insert(), [_first_values(one) for one in together])
+    # Of each series, the first opens what is new and the last says since when it is silent.
+    telling = {id(members[end]) for members in _by_series(together).values() for end in (0, -1)}
+    came = []
+    for one, is_new in zip(arriving, new, strict=True):
+        if not is_new:
+            came.append(add(tx, one.instance, calling_ae=one.calling_ae, at=one.at))
+            continue
+        if id(one) in telling:
+            _touch(tx, one.instance, one.at)
+        came.append(Arrived.KEPT)
+    return came
+
+
+def _plainly_new(tx: Tx, arriving: Sequence[Arriving]) -> list[bool]:
+    """Say of each whether it is an image whose UID neither the ledger nor another of them has."""
+    uids = [one.instance.sop_instance_uid for one in arriving]
+    often = Counter(uids)
+    known: set[str] = set()
+    for (study_uid, series_uid), members in _by_series(arriving).items():
+        for start in range(0, len(members), _CHUNK):
+            wanted = [one.instance.sop_instance_uid for one in members[start : start + _CHUNK]]
+            query = sa.select(instances.c.sop_instance_uid).where(
+                instances.c.study_uid == study_uid,
+                instances.c.series_uid == series_uid,
+                instances.c.sop_instance_uid.in_(wanted),
+            )
+            known.update(tx.execute(query).scalars())
+    for start in range(0, len(uids), _CHUNK):
+        made = sa.select(objects.c.sop_instance_uid)
+        known.update(
+            tx.execute(made.where(objects.c.sop_instance_uid.in_(uids[start : start + _CHUNK]))).scalars()
+        )
+    return [
+        often[uid] == 1 and uid not in known and not returned.is_derived(one.instance.sop_class_uid)
+        for uid, one in zip(uids, arriving, strict=True)
+    ]
+
+
+def _by_series(arriving: Sequence[Arriving]) -> dict[tuple[str, str], list[Arriving]]:
+    found: dict[tuple[str, str], list[Arriving]] = {}
+    for one in arriving:
+        found.setdefault((one.instance.study_uid, one.instance.series_uid), []).append(one)
+    return found
+
+
+def _first_values(one: Arriving) -> dict[str, Any]:
+    """Return the row of an instance of which nothing was known."""
+    return instance_values(one.instance) | {
+        "calling_ae": one.calling_ae,
+        "received_at": one.at,
+        "state": InstanceState.STUDY,
+        "revision": 1,
+        "current": True,
+        "copies": 1,
+    }
+
+
 def _same_content(instance: Instance) -> list[sa.ColumnElement[bool]]:
     return [*_same_uid(instance), instances.c.digest == instance.digest]
 
@@ -59,14 +139,8 @@ def _same_uid(instance: Instance) -> list[sa.ColumnElement[bool]]:
 
 def _insert(tx: Tx, instance: Instance, calling_ae: str, at: float) -> Arrived:
     others = tx.execute(sa.update(instances).where(*_same_uid(instance)).values(current=False)).rowcount
-    values = instance_values(instance) | {
-        "calling_ae": calling_ae,
-        "received_at": at,
-        "state": InstanceState.STUDY,
-        "revision": others + 1,
-        "current": True,
-        "copies": 1,
-    }
+    values = _first_values(Arriving(instance=instance, calling_ae=calling_ae, at=at))
+    values["revision"] = others + 1
     tx.execute(instances.insert().values(**values))
     if not others:
         return Arrived.KEPT

@@ -98,12 +98,16 @@ class RowWriter(threading.Thread):
 def write_rows(ledger: Ledger, spool: Spool, rows: Sequence[Row]) -> list[arrivals.Arrived]:
     """Record kept instances in one transaction, then remove the bytes of those the box already had."""
     with ledger.write() as tx:
-        came = [arrivals.add(tx, row.instance, calling_ae=row.calling_ae, at=row.received_at) for row in rows]
+        came = arrivals.add_all(tx, [_arriving(row) for row in rows])
     crash_here("rows-committed")
     spool.remove_all(
         [row.instance.location for row, arrived in zip(rows, came, strict=True) if arrived in _SUPERFLUOUS]
     )
     return came
+
+
+def _arriving(row: Row) -> arrivals.Arriving:
+    return arrivals.Arriving(instance=row.instance, calling_ae=row.calling_ae, at=row.received_at)
 
 
 def instance_of(header: Header, location: Location, digest: str) -> Instance:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import random
+from collections import Counter
+
 import pytest
+import sqlalchemy as sa
 
 from appliance.core.words import InstanceState, StudyState
-from appliance.ledger import arrivals, counts, custody, events, studies
-from appliance.ledger.arrivals import Arrived
+from appliance.ledger import arrivals, counts, custody, events, studies, tables
+from appliance.ledger.arrivals import Arrived, Arriving
 from tests.appliance.ledger import given
 
 
@@ -183,3 +187,56 @@ def test_every_arrival_is_in_exactly_one_place(ledger):
     assert (found.in_studies, found.quarantined, found.purged) == (2, 1, 1)
     assert found.kept == sum((found.in_studies, found.quarantined, found.purged))
     assert set(InstanceState) == {"study", "quarantined", "purged"}
+
+
+def state_of(ledger):
+    """Everything that arrivals change, but the order of rows."""
+    with ledger.read() as tx:
+        rows = [
+            Counter(
+                str({k: v for k, v in row._mapping.items() if k != "id"}) for row in tx.execute(sa.select(t))
+            )
+            for t in (tables.instances, tables.series, tables.studies)
+        ]
+        words = Counter(event.word for event in events.latest(tx, 1000))
+    return rows, words
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_many_at_once_are_what_they_are_one_by_one(fresh_ledger, seed):
+    draw = random.Random(seed)
+    together, one_by_one = fresh_ledger(), fresh_ledger()
+    at = given.NOW
+    for _ in range(6):
+        batch = []
+        for _ in range(draw.randrange(1, 12)):
+            at += draw.choice((0.0, 1.0))
+            instance = given.instance(
+                draw.randrange(1, 9),
+                series=draw.choice(("1.2.3.1", "1.2.3.2")),
+                content=draw.choice(("", "", "b")),
+                file=f"in/{draw.randrange(10**12)}",
+            )
+            batch.append(Arriving(instance=instance, calling_ae="CT1", at=at))
+        with together.write() as tx:
+            told = arrivals.add_all(tx, batch)
+        with one_by_one.write() as tx:
+            wanted = [arrivals.add(tx, one.instance, calling_ae="CT1", at=one.at) for one in batch]
+        assert told == wanted
+        if draw.random() < 0.3:
+            for ledger in (together, one_by_one):
+                with ledger.write() as tx:
+                    custody.purge(tx, [batch[0].instance], at=at)
+        assert state_of(together) == state_of(one_by_one)
+
+
+def test_many_new_images_go_in_with_a_few_statements(ledger):
+    statements = []
+    sa.event.listen(ledger._engine, "before_cursor_execute", lambda *a: statements.append(a[2]))
+    batch = [Arriving(instance=given.instance(n), calling_ae="CT1", at=given.NOW + n) for n in range(200)]
+    with ledger.write() as tx:
+        assert set(arrivals.add_all(tx, batch)) == {Arrived.KEPT}
+    assert len(statements) < 20
+    assert words(ledger) == ["assemble.opened"]
+    with ledger.read() as tx:
+        assert given.study(tx).last_at == given.NOW + 199
