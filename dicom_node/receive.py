@@ -258,11 +258,9 @@ def _our_fault(request: Request, fault: Exception) -> Answer:
 
 
 def _note_kept(arrival: Arrival) -> None:
-    """Log an instance at debug, and what is odd about it at info."""
+    """Log what is odd about an instance; that it came is in the ledger, and a line each would be a flood."""
     header = arrival.header
-    log.debug("receive.kept", study=short(header.study_uid), instance=short(header.sop_instance_uid))
-    uids = (header.sop_instance_uid, header.study_uid, header.series_uid)
-    if any(Uid(uid).has_leading_zero for uid in uids):
+    if Uid(f"{header.sop_instance_uid}.{header.study_uid}.{header.series_uid}").has_leading_zero:
         log.info("receive.uid_leading_zero", peer=arrival.peer_name, study=short(header.study_uid))
 
 

@@ -119,7 +119,20 @@ class StreamingUpperLayer(DULServiceProvider):
         if not reader.waiting(self._patience()):
             return False
         self._take(reader)
+        # What was streamed leaves nothing for the state machine, so the next PDU is waited for right here.
+        while self._nothing_to_do() and reader.waiting(_LOOK_SECONDS):
+            self._take(reader)
         return True
+
+    def _nothing_to_do(self) -> bool:
+        """Tell whether neither side has anything for the state machine."""
+        return (
+            self.state_machine.current_state == "Sta6"
+            and not self.event_queue.queue
+            and not self.to_provider_queue.queue
+            and not self._kill_thread
+            and not self._deaf
+        )
 
     # The connection.
 
