@@ -24,7 +24,7 @@ from appliance.core.config import load
 from appliance.demo.box import BOX_AE, free_ports
 from dicom_node.limits import Limits as WireLimits
 from dicom_node.listener import Listener
-from dicom_node.receive import Arrival
+from dicom_node.memory import Held, MemoryIntake
 from dicom_node.send import send
 from dicom_node.values import AeTitle, Peer
 from tests.system.boxes import COMMAND, PACS_AE, pacs_in, readside
@@ -113,13 +113,17 @@ def gauges(port: int) -> Counter[str]:
 def refusing(port: int) -> Iterator[None]:
     """Stand in for a PACS that answers every C-STORE with 0124, not authorised."""
 
-    class Nobody:
-        def keep(self, arrival: Arrival) -> None:
-            raise AssertionError("nothing is kept here")
+    def keep(_instance: Held) -> None:
+        raise AssertionError("nothing is kept here")
 
     box = Peer(name="box", ae_title=AeTitle.parse(BOX_AE), host="127.0.0.1", port=0, may=frozenset())
     listener = Listener(
-        ae_title=PACS_AE, host="127.0.0.1", port=port, peers=[box], keeper=Nobody(), limits=WireLimits()
+        ae_title=PACS_AE,
+        host="127.0.0.1",
+        port=port,
+        peers=[box],
+        intake=MemoryIntake(keep),
+        limits=WireLimits(),
     )
     listener.start()
     try:
@@ -169,6 +173,7 @@ def test_a_site_from_init_to_settle(tmp_path: Path, at_end: ExitStack) -> None:
 
         until(all_dead, seconds=90, what="the PACS refused everything for good")
     look_at(config, study.study_uid, bad_uid)
+    audited(config, study.study_uid)
     care_for(config, study.study_uid, bad_uid, pacs_folder=tmp_path / "pacs")
 
 
@@ -191,6 +196,19 @@ def look_at(config: Path, study_uid: str, bad_uid: str) -> None:
         assert word in timeline
     assert "a person must send again or settle" in readside("why", study_uid, "--config", config).stdout
     assert ask(config, "why", bad_uid)["routes"][0]["runs"][0]["outcome"] == "failed"
+
+
+def audited(config: Path, study_uid: str) -> None:
+    """The trail tells what came, that it was refused elsewhere, and nobody's name; and it holds."""
+
+    def told() -> str:
+        return readside("audit", "export", "--config", config).stdout
+
+    until(lambda: "110104" in told() and study_uid in told(), seconds=30, what="the transfers are told")
+    assert "110100" in told(), "services that started"
+    assert ask(config, "audit", "verify")["ok"]
+    text = readside("audit", "verify", "--config", config).stdout
+    assert text.startswith("The audit trail holds: ")
 
 
 def care_for(config: Path, study_uid: str, bad_uid: str, *, pacs_folder: Path) -> None:
