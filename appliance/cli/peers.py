@@ -11,6 +11,7 @@ from rich.table import Table
 
 from appliance.cli.terms import DEFAULT_CONFIG, ConfigOption, JsonOption, opened_ledger, out, print_json
 from appliance.console.taking import Taking, of_all
+from appliance.core import log
 from appliance.core.clock import as_text
 from appliance.core.config import Config
 from appliance.ledger.engine import Ledger
@@ -35,6 +36,7 @@ def peers(
 
     With --ask, exits with 1 when a peer did not answer.
     """
+    log.silence()
     with opened_ledger(config) as (read, ledger):
         said = _ask_all(read, ledger) if ask else {}
         with ledger.read() as tx:

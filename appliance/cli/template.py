@@ -15,11 +15,22 @@ max_associations = 16
 
 # Who may talk to the box. An AE title that is not listed here is rejected.
 # may:     "store" lets the peer send studies; "query" lets the box ask it how many images a study has.
-# outputs: what this peer gets of a result: "sr" (report with measurements), "seg" (overlay of regions),
-#          "gsps" (the same regions as vector marks, for viewers of the classic kind), "sc" (picture with
-#          burnt-in overlay), "text-sr" (a page of text, for viewers that show nothing else),
-#          "pdf" (one page to print or file).
-#          A page that says why there is no result is sent whatever is chosen here.
+# outputs: what this peer gets of a result:
+#   "sr"             report with measurements and regions
+#   "sr-cornerstone" the same for viewers built on OHIF, with contours that they turn into measurements
+#   "seg"            overlay of regions, each voxel in or out
+#   "seg-fractional" overlay of regions with the model's own probability, where it gives one
+#   "seg-labelmap"   overlay of regions as one map of numbers; few viewers open it yet
+#   "gsps"           the regions as vector marks, for viewers of the classic kind
+#   "sc"             pictures with burnt-in overlay, which every viewer shows
+#   "text-sr"        a page of text, for viewers that show nothing else
+#   "pdf"            one page to print or file
+#   "pmap"           heat map, where the model gives one
+#   "kos"            a selection of the images that matter
+#   "iocm"           a note that rejects the former result once a new one has arrived
+# The box asks each peer which of these it takes, at start and every day: `readside peers` shows the answers.
+# For what a peer does not take, it gets what shows the same: "gsps" or "sc" for "seg", say.
+# A page that says why there is no result is sent whatever is chosen here.
 [[peers]]
 name = "pacs"
 ae_title = "PACS"

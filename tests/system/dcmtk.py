@@ -34,18 +34,39 @@ def echo(port: int, *, calling: str = MODALITY_AE, called: str = BOX_AE) -> subp
     return run("echoscu", "-v", "-aet", calling, "-aec", called, "127.0.0.1", port)
 
 
-class StoreScp:
-    """DCMTK's receiver: every object a file, its data set written as it came."""
+_PROFILE = """\
+[[TransferSyntaxes]]
+[Plain]
+TransferSyntax1 = LocalEndianExplicit
+TransferSyntax2 = LittleEndianImplicit
+[[PresentationContexts]]
+[Some]
+{contexts}
+[[Profiles]]
+[Few]
+PresentationContexts = Some
+"""
 
-    def __init__(self, folder: Path, ae_title: str, port: int | None = None) -> None:
+
+class StoreScp:
+    """DCMTK's receiver: every object a file, its data set written as it came.
+
+    With `takes`, DCMTK's names of SOP classes, it takes no others.
+    """
+
+    def __init__(
+        self, folder: Path, ae_title: str, port: int | None = None, *, takes: Sequence[str] | None = None
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        self.takes = takes
         self.folder, self.ae_title = folder, ae_title
         self.port = free_ports(1)[0] if port is None else port
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Listen and answer."""
-        options = ("-aet", self.ae_title, "+B", "+xa", "+uf", "-od", self.folder)
+        which = ("+xa",) if self.takes is None else ("-xf", self._profile(self.takes), "Few")
+        options = ("-aet", self.ae_title, "+B", *which, "+uf", "-od", self.folder)
         command = [need("storescp"), *map(str, options), str(self.port)]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
@@ -57,6 +78,13 @@ class StoreScp:
         except BaseException:
             self.stop()
             raise
+
+    def _profile(self, takes: Sequence[str]) -> Path:
+        names = ("VerificationSOPClass", *takes)
+        contexts = [f"PresentationContext{n} = {name}\\Plain" for n, name in enumerate(names, 1)]
+        path = self.folder.with_name(f"{self.folder.name}.cfg")
+        path.write_text(_PROFILE.format(contexts="\n".join(contexts)))
+        return path
 
     def stop(self) -> None:
         """End it."""
