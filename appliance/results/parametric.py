@@ -31,8 +31,8 @@ FROM_MAPS = frozenset({"pmap", "seg-fractional"})
 
 # Integers of 16 bits: half of what floating point takes, and more viewers read them. 8 bits are not allowed.
 _STORED = np.dtype("<u2")
-# The caution is never cut off.
-_LABEL_CHARS_MAX = 24
+# With the words around it 64, so that the caution is never cut off.
+_LABEL_CHARS_MAX = 22
 
 
 def too_large(findings: Findings, volume: Volume, *, limits: Limits = DEFAULT) -> list[str]:

@@ -28,6 +28,7 @@ from models.findings import (
     Lesion,
     Measurement,
     Outcome,
+    ProbabilityMap,
     Segment,
     Verdict,
     Withheld,
@@ -187,6 +188,24 @@ def lesions(volume: Volume) -> Findings:
         statement="2 dense lesions were marked.",
         segments=(segment("lesion", 1, whole, LESION, (255, 80, 60), category=ABNORMAL),),
         lesions=tuple(lesion(str(i), part) for i, part in enumerate(parts, start=1)),
+    )
+
+
+def mapped(findings: Findings) -> Findings:
+    """Give each segment of some findings a map: high inside it, less around it the further away."""
+    return replace(findings, maps=tuple(_map(segment) for segment in findings.segments))
+
+
+def _map(segment: Segment) -> ProbabilityMap:
+    away = ndimage.distance_transform_edt(~segment.mask)
+    levels = np.where(segment.mask, 250 - segment.number, np.clip(120 - 30 * away, 0, None)).astype(np.uint8)
+    (box,) = ndimage.find_objects((levels > 0).astype(np.uint8))
+    return ProbabilityMap(
+        label=segment.label,
+        category=segment.category,
+        type=segment.type,
+        origin=(box[0].start, box[1].start, box[2].start),
+        levels=levels[box],
     )
 
 
