@@ -7,6 +7,7 @@ Never: keeps who wrote or verified a document, or any text of it beyond a compar
 from __future__ import annotations
 
 import struct
+import warnings
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -27,8 +28,8 @@ Coded = tuple[str, str]
 GROUP: Coded = ("DCM", "125007")
 TRACKING_UID: Coded = ("DCM", "112040")
 _UNREADABLE = (
-    BytesLengthException, EOFError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError,
-    NotImplementedError, RecursionError, struct.error, zlib.error,
+    BytesLengthException, OSError, EOFError, ValueError, TypeError, LookupError, ArithmeticError,
+    AttributeError, NotImplementedError, RecursionError, struct.error, zlib.error,
 )  # fmt: skip
 # Not what a document says: who observed, and how it is to be understood.
 _CONTEXT = ("HAS OBS CONTEXT", "HAS CONCEPT MOD", "HAS ACQ CONTEXT")
@@ -90,7 +91,10 @@ def read_document(data: bytes, transfer_syntax_uid: str, limits: ReadingLimits =
         Unreadable: it is too large, too deep, has too many items, or is no data set at all.
     """
     try:
-        return _document(_parsed(data, transfer_syntax_uid, limits), limits)
+        # What the library warns of, others wrote and nobody here can mend.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _document(_parsed(data, transfer_syntax_uid, limits), limits)
     except _UNREADABLE as error:
         raise Unreadable(f"its encoding is damaged ({type(error).__name__})") from None
 
@@ -109,6 +113,8 @@ def _parsed(data: bytes, transfer_syntax_uid: str, limits: ReadingLimits) -> Dat
 
 
 def _document(header: Dataset, limits: ReadingLimits) -> Document:
+    if not _text(header, "SOPClassUID"):
+        raise Unreadable("its encoding is damaged (it names no SOP class)")
     tree = _Tree(limits)
     tree.walk(header)
     found = {_text(header, "ReferencedSOPInstanceUID")}

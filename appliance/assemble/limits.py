@@ -22,5 +22,8 @@ class ReadingLimits:
     # Results of one study that a document is compared with.
     own_objects_max: int = 256
 
+    def __post_init__(self) -> None:
+        assert self.rows_per_turn_max > self.rows_again, "a turn gets past what it looks at again"
+
 
 DEFAULT = ReadingLimits()

@@ -209,8 +209,8 @@ def by_version(tx: Tx) -> list[VersionCount]:
 
 
 def _values(made: Assessment) -> dict[str, Any]:
-    plain = dict(vars(made))
-    return {**plain, "verdict": plain.pop("judgement").value}
+    plain = {name: value for name, value in vars(made).items() if name != "judgement"}
+    return plain | {"verdict": made.judgement.value}
 
 
 def _assessment(row: Any) -> Assessment:
