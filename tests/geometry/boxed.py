@@ -19,7 +19,7 @@ from tests.appliance.results.given import context, read
 from tests.geometry.phantom import Labels, mark_at, pixel_places
 from tests.geometry.reading import Image
 
-OUTPUTS = frozenset({"sr", "seg", "gsps", "sc"})
+OUTPUTS = frozenset({"sr", "seg", "seg-fractional", "seg-labelmap", "pmap", "gsps", "sc"})
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -44,7 +44,7 @@ def analysed(package: Package, folder: Path) -> Analysis:
     engine = OnnxRuntimeCpu()
     engine.load(engine.plan(package))
     try:
-        return analyse_series(package, engine, found.instances, found.reader)
+        return analyse_series(package, engine, found.instances, found.reader, maps=True)
     finally:
         engine.unload()
 

@@ -52,6 +52,10 @@ dtype = "float32"
 step = "components"
 label = "mark"
 threshold = 0.5
+
+[[interpret]]
+step = "heat-map"
+floor = 0.5
 """
 _LABELS = """
 [output]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -65,6 +66,7 @@ def test_labels_come_back_each_as_a_segment_of_its_own_octant(name, tmp_path):
     named = {item.SegmentNumber: item.SegmentLabel for item in found.one("seg").SegmentSequence}
     assert named == {number: f"octant {number}" for number in range(1, 9)}
     check_segments(found, whole=False)
+    check_label_map(found, whole=False)
     check_marks(found, {f"octant {number}": number for number in range(1, 9)})
 
 
@@ -146,6 +148,8 @@ def check_regions(found: Boxed) -> None:
             check_rectangle(found, line.image, line.points, mark)
     assert sorted(names.values()) == list(range(1, 9))
     check_segments(found, whole=True)
+    check_label_map(found, whole=True)
+    check_shares(found)
     check_marks(found, names, uids)
     check_pictures(found)
 
@@ -206,6 +210,46 @@ def check_segments(found: Boxed, *, whole: bool) -> None:
     }
     assert seen == held
     check_with_highdicom(found, seg, whole=whole)
+
+
+def check_label_map(found: Boxed, *, whole: bool) -> None:
+    """Every frame is the truth at its own place, and at the image that it names; none is missing or empty."""
+    seen = set()
+    for image, plane in frames_of(found, found.one("seg-labelmap")):
+        labels = found.truth[image]
+        assert plane.any()
+        assert (plane == (labels > 0 if whole else labels)).all()
+        seen.add(image)
+    assert seen == {image for image, labels in found.truth.items() if labels.any()}
+
+
+def check_shares(found: Boxed) -> None:
+    """The probabilities of each mark lie on it, in the fractional segmentation and in the heat map."""
+    assert found.one("seg-fractional").SegmentationType == "FRACTIONAL"
+    held = {image for image, labels in found.truth.items() if labels.any()}
+    for output in ("seg-fractional", "pmap"):
+        seen = set()
+        for image, plane in frames_of(found, found.one(output)):
+            labels = found.truth[image]
+            wanted = np.where(labels > 0, (600 + 40.0 * labels) / 1000 * 255, 0)
+            assert np.abs(plane - wanted).max() <= 1
+            seen.add(image)
+        # A heat map leaves no slice out between its first and its last.
+        assert seen == held if output == "seg-fractional" else seen >= held
+
+
+def frames_of(found: Boxed, made: Dataset) -> Iterator[tuple[Image, np.ndarray]]:
+    """Give each frame with the image it names, whose place must be its own."""
+    planes = made.pixel_array.reshape(-1, made.Rows, made.Columns)
+    for number, (group, plane) in enumerate(
+        zip(made.PerFrameFunctionalGroupsSequence, planes, strict=True), start=1
+    ):
+        (derived,) = group.DerivationImageSequence
+        (source,) = derived.SourceImageSequence
+        image = image_of(source)
+        own = pixel_places(found.headers[image[0]], image[1])
+        assert np.abs(pixel_places(made, number) - own).max() < 2e-3
+        yield image, plane
 
 
 def check_with_highdicom(found: Boxed, seg: Dataset, *, whole: bool) -> None:
