@@ -127,13 +127,16 @@ def _with_page(
     findings: Findings,
     outputs: frozenset[str],
 ) -> list[EncodedObject]:
-    """Add the text page: in front where a reader should open it first, behind where it is only asked for."""
-    unsure = findings.outcome in (Outcome.NO_FINDING, Outcome.ABSTAINED)
-    in_front = unsure or not any(item.output in _READABLE for item in made)
-    if not in_front and "text-sr" not in outputs:
-        return list(made)
-    page = findings_page(context, sources=sources, findings=findings)
-    return [page, *made] if in_front else [*made, page]
+    """Put what a reader should open first in front; that is a text page where nothing else would do."""
+    readable = [item for item in made if item.output in _READABLE]
+    in_front = not readable or findings.outcome in (Outcome.NO_FINDING, Outcome.ABSTAINED)
+    page = []
+    if in_front or "text-sr" in outputs:
+        page = [findings_page(context, sources=sources, findings=findings)]
+    if in_front:
+        return [*page, *made]
+    first = readable[0]
+    return [first, *(item for item in made if item is not first), *page]
 
 
 def _key_objects(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -156,7 +157,7 @@ def as_highdicom_reads(document: Dataset) -> Read:
     }
 
 
-def about(found: Read) -> Read:
+def about(found: Read) -> dict[str, list[tuple[str, Any, str]]]:
     return {
         name: [(c, pytest.approx(value, abs=5e-4), unit) for c, value, unit in rows]
         for name, rows in found.items()
