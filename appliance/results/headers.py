@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import copy, deepcopy
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
 from pydicom import Dataset
 from pydicom.datadict import dictionary_has_tag, dictionary_VR, tag_for_keyword
-from pydicom.dataelem import RawDataElement
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import FileMetaDataset
-from pydicom.tag import Tag
+from pydicom.tag import BaseTag, Tag
 from pydicom.uid import ExplicitVRLittleEndian
 
 from appliance.results.context import derive_uid
@@ -42,8 +43,17 @@ _CARRIED = (
 _TEXTS = frozenset(
     ("AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UT")
 )
+
+
+def _tags(*keywords: str) -> tuple[BaseTag, ...]:
+    return tuple(Tag(tag_for_keyword(keyword) or 0) for keyword in keywords)
+
+
+_UIDS = _tags("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
+_SERIES, _FRAME_OF_REFERENCE, _MODALITY = _tags("SeriesInstanceUID", "FrameOfReferenceUID", "Modality")
+_UNNAMED = tuple(DataElement(tag, dictionary_VR(tag), None) for tag in _tags(*_TYPE_2))
 _DEIDENTIFICATION = ("DeidentificationMethod", "DeidentificationMethodCodeSequence")
-_GEOMETRY = (
+_GEOMETRY = _tags(
     "Rows", "Columns", "PixelSpacing", "SliceThickness",
     "ImagePositionPatient", "ImageOrientationPatient", "PositionReferenceIndicator",
     "NumberOfFrames", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
@@ -96,27 +106,31 @@ def stub(source: Dataset) -> Dataset:
 
     The identity is put in afterwards by `carry_identity`, verbatim.
     """
-    made = Dataset()
-    for keyword in _TYPE_2:
-        setattr(made, keyword, None)
-    for keyword in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"):
-        setattr(made, keyword, str(source.get(keyword)))
-    made.Modality = str(source.get("Modality") or "OT")
+    # By tag and element, not by attribute: a result asks for this of 400 slices, several times over.
+    made = Dataset({element.tag: copy(element) for element in _UNNAMED})
+    for tag in _UIDS:
+        made[tag] = DataElement(tag, "UI", str(_value(source, tag)))
+    made.Modality = str(_value(source, _MODALITY) or "OT")
     # Type 1 for everything with a position. A source that lacks it gets one of its own series.
-    made.FrameOfReferenceUID = str(
-        source.get("FrameOfReferenceUID") or derive_uid("frame of reference", made.SeriesInstanceUID)
+    frame_uid = _value(source, _FRAME_OF_REFERENCE) or derive_uid(
+        "frame of reference", str(_value(source, _SERIES))
     )
-    for keyword in _GEOMETRY:
-        if source.get(keyword) not in (None, ""):
-            element = source[keyword]
+    made[_FRAME_OF_REFERENCE] = DataElement(_FRAME_OF_REFERENCE, "UI", str(frame_uid))
+    for tag in _GEOMETRY:
+        if _value(source, tag) not in (None, ""):
+            element = source[tag]
             # An element of its own: assigning to an attribute changes the element that is there.
             # A deep copy of plain values would take half a second for 400 slices.
-            made[keyword] = deepcopy(element) if element.VR == "SQ" else copy(element)
+            made[tag] = deepcopy(element) if element.VR == "SQ" else copy(element)
     if is_multiframe(made):
         made.NumberOfFrames = int(made.NumberOfFrames)
     made.file_meta = FileMetaDataset()
     made.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     return made
+
+
+def _value(source: Dataset, tag: BaseTag) -> Any:
+    return source[tag].value if tag in source else None
 
 
 def evidence(sources: Sequence[Dataset]) -> list[Dataset]:

@@ -81,7 +81,9 @@ def report(
         seg: the segmentation object of this result; None when there is none.
         label: LABEL, or CORNERSTONE_LABEL for the report whose contours become measurements of OHIF.
     """
-    stubs = [stub(source) for source in sources]
+    shown = {places[subject.slice_index].sop_instance_uid for subject in subjects}
+    # The encoder wants a header of what the tree points at; all others are evidence by their UIDs alone.
+    stubs = [stub(source) for source in sources if str(source.SOPInstanceUID) in shown]
     setting = Setting(
         context=context,
         places=places,
@@ -91,20 +93,18 @@ def report(
         algorithm=coding.algorithm(context),
     )
     groups = [group(subject, setting) for subject in subjects]
-    shown = {places[subject.slice_index].sop_instance_uid for subject in subjects}
     tree = MeasurementReport(
         observation_context=observation_context(context),
         procedure_reported=coding.procedure(stubs[0].Modality),
         imaging_measurements=groups[:1],
-        referenced_images=_library([header for header in stubs if header.SOPInstanceUID in shown]),
+        referenced_images=_library(stubs),
     )
     tree[0].ContentSequence.append(_words(context, findings))
+    region = [header(seg)] if seg else []
     made = Comprehensive3DSR(
-        evidence=[*stubs, *([header(seg)] if seg else [])],
-        content=tree[0],
-        is_complete=True,
-        **common(context, label),
+        evidence=[*stubs, *region], content=tree[0], is_complete=True, **common(context, label)
     )
+    made.CurrentRequestedProcedureEvidenceSequence = evidence([*sources, *region])
     _add(made, groups[1:])
     predecessors(made, context)
     coding.explain_schemes(made)
