@@ -132,6 +132,24 @@ _EVENTS: Mapping[str, tuple[str, Tone]] = {
     "receive.came_back": ("An earlier version of an image came again and counts once more.", Tone.PLAIN),
     "receive.restored": ("An image came again whose bytes the box had given up.", Tone.PLAIN),
     "receive.refused": ("An image was refused: {reason}.", Tone.BAD),
+    "assemble.beside": (
+        "A late object without images came ({modality}); what was decided stands.",
+        Tone.PLAIN,
+    ),
+    "result.returned": (
+        "The result of route {route} came back from a peer; nothing is done anew.",
+        Tone.PLAIN,
+    ),
+    "result.returned_changed": (
+        "The {output} of a result came back from a peer with other content; it changes nothing here.",
+        Tone.WARN,
+    ),
+    "assessment.read": ("A reader's word on result {result}: {verdict}.", Tone.GOOD),
+    "assessment.unclear": (
+        "A document names a result, and what it says of it cannot be told: {reason}.",
+        Tone.WARN,
+    ),
+    "assessment.unreadable": ("An assessment could not be read: {reason}.", Tone.WARN),
     "route.decided": ("Route {route}: {verdict}.", Tone.PLAIN),
     "job.held": ("Job {job} of route {route} is held: its worker died {kills} times over it.", Tone.BAD),
     "job.released": ("Job {job} of route {route} was given back: its worker died.", Tone.WARN),
@@ -150,7 +168,7 @@ _EVENTS: Mapping[str, tuple[str, Tone]] = {
     "courier.no_context": ("{peer} does not take this kind of object: {output}.", Tone.BAD),
     "courier.stands_in": ("{peer} does not take the {wanted}: the {output} goes in its place.", Tone.WARN),
     "courier.no_stand_in": ("{peer} does not take the {wanted}, and nothing stands in for it.", Tone.BAD),
-    "peer.changed": ("{peer} says that it takes other kinds of object than before.", Tone.WARN),
+    "peer.changed": ("{peer} takes no longer: {gone}; takes now: {new}.", Tone.WARN),
     "courier.again": ("{by} asked to send the {output} to {peer} once more.", Tone.PLAIN),
     "courier.settled": ("{by} ended the delivery of the {output} to {peer}.", Tone.PLAIN),
     "custody.quarantined": ("An image was set aside: {reason}.", Tone.BAD),

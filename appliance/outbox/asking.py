@@ -13,9 +13,9 @@ from typing import Final
 from appliance.core import log
 from appliance.core.config import Config, Peer
 from appliance.core.limits import DEFAULT, Limits
-from appliance.core.outputs import SOP_CLASSES
+from appliance.core.outputs import OUTPUTS, SOP_CLASSES
 from appliance.ledger import acceptances, events
-from appliance.ledger.acceptances import Pair
+from appliance.ledger.acceptances import Answer, Pair
 from appliance.ledger.engine import Ledger
 from dicom_node.accepts import Accepts
 from dicom_node.syntaxes import EXPLICIT_VR_LITTLE_ENDIAN
@@ -74,10 +74,13 @@ class Asking:
                 acceptances.record(tx, peer.name, PAIRS, accepted=said.accepted, at=now)
                 after = acceptances.answer_of(tx, peer.name)
                 if before.takes and before.takes != after.takes:
-                    gone = [kind for kind, takes in before.takes.items() if takes and not after.takes[kind]]
-                    new = [
-                        kind for kind, takes in after.takes.items() if takes and not before.takes.get(kind)
-                    ]
-                    events.add(tx, "peer.changed", at=now, peer=peer.name, gone=len(gone), new=len(new))
+                    events.add(tx, "peer.changed", at=now, peer=peer.name, **_change(before, after))
         _log.info(said.word, peer=peer.name, accepted=len(said.accepted))
         return Asked(answered=said.answered, word=said.word)
+
+
+def _change(before: Answer, after: Answer) -> dict[str, str]:
+    """Return the outputs that a peer takes no longer, and those that it takes now."""
+    gone = [o for o in OUTPUTS if before.takes_output(o) and not after.takes_output(o)]
+    new = [o for o in OUTPUTS if after.takes_output(o) and not before.takes_output(o)]
+    return {"gone": ", ".join(gone) or "nothing", "new": ", ".join(new) or "nothing"}

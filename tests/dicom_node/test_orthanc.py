@@ -15,11 +15,12 @@ from typing import Any
 
 import pytest
 
+from dicom_node.accepts import accepts
 from dicom_node.echo import echo
 from dicom_node.query import count_instances
 from dicom_node.send import Outgoing, send
 from dicom_node.values import Peer
-from tests.dicom_node.samples import CT, LIMITS, Shelf, sample
+from tests.dicom_node.samples import CT, EXPLICIT, LIMITS, Shelf, sample
 
 STUDY = "2.25.102"
 
@@ -114,3 +115,12 @@ def test_orthanc_takes_counts_and_sends_back_every_byte(orthanc: Orthanc, box: P
     orthanc.ask("/modalities/box/store", {"Resources": [study], "LocalAet": "CTSCAN", "Synchronous": True})
     kept = {arrival.header.sop_instance_uid: arrival.data for arrival in shelf.arrivals}
     assert kept == {known.sop_instance_uid: known.data for known in knowns}
+
+
+def test_orthanc_says_what_it_takes(orthanc: Orthanc) -> None:
+    segmentation, unheard_of = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.999"
+    pairs = [(CT, EXPLICIT), (segmentation, EXPLICIT), (unheard_of, EXPLICIT)]
+    said = accepts(orthanc.peer, calling_ae="CTSCAN", pairs=pairs, limits=LIMITS)
+    assert said.answered
+    assert said.accepted == {(CT, EXPLICIT), (segmentation, EXPLICIT)}
+    assert orthanc.ask("/instances") == [], "nothing was sent"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,9 @@ import pytest
 from appliance.core.clock import HeldClock
 from appliance.core.config import Peer
 from appliance.core.limits import Limits
+from appliance.core.outputs import SOP_CLASSES, Output
 from appliance.core.words import DeliveryState, JobState, Outcome
-from appliance.ledger import arrivals, deliveries, jobs, results, studies
+from appliance.ledger import acceptances, arrivals, deliveries, jobs, results, studies
 from appliance.ledger.engine import Ledger
 from appliance.ledger.results import Ending, Result, ResultObject
 from appliance.outbox.courier import Courier
@@ -40,8 +42,10 @@ class Office:
         for item in objects:
             yield self.answers.get(item.sop_instance_uid) or sent(item.sop_instance_uid)
 
-    def fill(self, *uids: str) -> None:
-        """Make a finished job whose result has an object for each UID, all for the PACS."""
+    def fill(
+        self, *uids: str, kinds: dict[str, Output] | None = None, send_to: Sequence[Output] = ("sr",)
+    ) -> None:
+        """Make a finished job whose result has an object for each UID, those of some kinds for the PACS."""
         instance = making.instance(len(uids), study="1.9")
         with self.ledger.write() as tx:
             arrivals.add(tx, instance, calling_ae="PACS", at=0.0)
@@ -74,12 +78,12 @@ class Office:
                     measurements=[],
                     seconds={},
                 ),
-                objects=[self._object(uid) for uid in uids],
-                send_to={"pacs": ["sr"]},
+                objects=[self._object(uid, (kinds or {}).get(uid, "sr")) for uid in uids],
+                send_to={"pacs": list(send_to)},
             )
             assert results.end(tx, job, ending, at=self.ledger.clock.now())
 
-    def _object(self, uid: str) -> ResultObject:
+    def _object(self, uid: str, output: Output) -> ResultObject:
         data = f"object {uid}".encode()
         digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
         with self.spool.begin() as writing:
@@ -96,8 +100,8 @@ class Office:
                 )
             )
         return ResultObject(
-            output="sr",
-            sop_class_uid="1.2",
+            output=output,
+            sop_class_uid=SOP_CLASSES[output],
             sop_instance_uid=uid,
             series_uid="1.5",
             transfer_syntax_uid=making.EXPLICIT_LE,
@@ -263,3 +267,41 @@ def test_an_answer_about_something_else_settles_nothing(office: Office):
     office.answers["1.1"] = sent("6.6.6")
     office.courier.deliver(PACS)
     assert office.only().state is DeliveryState.SENDING
+
+
+NO_CONTEXT = "courier.no_context"
+
+
+def outputs_of(office: Office) -> dict[str, deliveries.Delivery]:
+    with office.ledger.read() as tx:
+        return {d.output: d for d in deliveries.of_study(tx, "1.9")}
+
+
+def test_what_a_peer_takes_no_context_for_is_replaced_at_once(office: Office):
+    office.fill("1.1", "1.2", kinds={"1.1": "seg", "1.2": "gsps"}, send_to=["seg"])
+    office.answers["1.1"] = sent("1.1", "refused", None, NO_CONTEXT)
+    assert office.courier.deliver(PACS) == 0
+    rows = outputs_of(office)
+    assert (rows["seg"].state, rows["seg"].settled_by) == (DeliveryState.SETTLED, "fallback")
+    assert (rows["gsps"].state, rows["gsps"].instead_of) == (DeliveryState.PENDING, "seg")
+    assert office.courier.deliver(PACS) == 1
+    assert office.batches == [[b"object 1.1"], [b"object 1.2"]]
+
+
+def test_what_a_peer_refuses_by_status_is_not_replaced(office: Office):
+    office.fill("1.1", "1.2", kinds={"1.1": "seg", "1.2": "gsps"}, send_to=["seg"])
+    office.answers["1.1"] = sent("1.1", "refused", 0xC000, "courier.refused")
+    office.courier.deliver(PACS)
+    assert set(outputs_of(office)) == {"seg"}, "this object was refused, not its kind"
+
+
+def test_without_anything_that_stands_in_a_person_must_look(office: Office, clock: HeldClock):
+    office.fill("1.1", kinds={"1.1": "seg"}, send_to=["seg"])
+    office.answers["1.1"] = sent("1.1", "refused", None, NO_CONTEXT)
+    for _ in range(LIMITS.refusals_max):
+        office.courier.deliver(PACS)
+        clock.advance(3600)
+    assert (office.only().state, office.only().word) == (DeliveryState.DEAD, NO_CONTEXT)
+    with office.ledger.read() as tx:
+        said = acceptances.answer_of(tx, "pacs")
+    assert said.takes_output("seg") is False
