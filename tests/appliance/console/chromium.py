@@ -6,6 +6,7 @@ It speaks the DevTools protocol over two pipes, so that nothing has to be instal
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import json
 import os
@@ -29,6 +30,10 @@ _QUIET = (
     "--disable-background-networking", "--disable-component-update", "--remote-debugging-pipe",
 )  # fmt: skip
 _CODES = {"ArrowDown": 40, "ArrowUp": 38, "PageDown": 34, "PageUp": 33, "Home": 36, "End": 35, "Tab": 9}
+
+
+class NoAnswer(Exception):
+    """The browser cannot do what it was asked; while a page loads there is none to ask, for instance."""
 
 
 class Browser:
@@ -78,9 +83,10 @@ class Browser:
         """Wait until an expression gives something good, and return it."""
         end, value = time.monotonic() + _SECONDS_MAX, None
         while time.monotonic() < end:
-            value = self.run(script)
-            if good(value):
-                return value
+            with contextlib.suppress(NoAnswer):
+                value = self.run(script)
+                if good(value):
+                    return value
             time.sleep(0.05)
         raise AssertionError(f"{script} stayed {value!r}; the page said {self.said}")
 
@@ -147,7 +153,8 @@ class Browser:
             answer = self._message(end)
             self._listen(answer)
             if answer.get("id") == self._number:
-                assert "error" not in answer, answer
+                if "error" in answer:
+                    raise NoAnswer(json.dumps(answer["error"]))
                 result: dict[str, Any] = answer["result"]
                 return result
 

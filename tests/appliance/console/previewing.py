@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,9 +16,8 @@ from appliance.results.encode import encode, encode_notice
 from appliance.spool.store import Spool
 from appliance.worker.folder import instances_from_folder
 from appliance.worker.freeze import freeze
-from appliance.worker.limits import WorkerLimits
+from appliance.worker.reading import read_header
 from appliance.worker.run import Analysis
-from appliance.worker.series import read_series
 from models.findings import Findings
 from tests.appliance.console.filling import DIGEST, Console
 from tests.appliance.results.given import context
@@ -51,40 +51,50 @@ class Previewed:
         return next(item for item in self.objects if item.output == output)
 
 
-def analysed(
-    console: Console,
-    folder: Path,
-    analysis: Analysis,
-    findings: Findings | None = None,
-    **changes: frozenset[str],
-) -> Previewed:
-    """Keep the images of a folder below the console's root, and a result of them with its objects."""
-    findings = findings or analysis.findings
-    instances = instances_from_folder(folder).instances
+@dataclass(frozen=True, kw_only=True)
+class Template:
+    """Images in a folder, and what an analysis of them came to; it can be put on many consoles."""
+
+    folder: Path
+    objects: Sequence[EncodedObject]
+    findings: Findings
+
+
+def analysed(folder: Path, analysis: Analysis, findings: Findings | None = None) -> Template:
+    """Encode an analysis of the images of a folder, or other findings on its volume."""
     made = encode(
-        replace(context(), study_uid=instances[0].study_uid),
+        replace(context(), study_uid=instances_from_folder(folder).instances[0].study_uid),
         sources=analysis.sources,
         volume=analysis.volume,
-        findings=findings,
-        outputs=changes.get("outputs", OUTPUTS),
+        findings=findings or analysis.findings,
+        outputs=OUTPUTS,
     )
+    return Template(folder=folder, objects=made, findings=findings or analysis.findings)
+
+
+def recorded(console: Console, template: Template) -> Previewed:
+    """Keep a template's images below the console's root, and its result."""
+    folder = console.root / "kept" / "1"
+    shutil.copytree(template.folder, folder)
+    instances, findings = instances_from_folder(folder).instances, template.findings
     evidence = [[one.sop_instance_uid, one.digest] for one in instances]
     outcome = Outcome(findings.outcome.value)
-    return _recorded(console, folder, instances, made, outcome, findings.statement, evidence)
+    ended = _ending(outcome, findings.statement, evidence)
+    return _recorded(console, folder, instances, template.objects, ended)
 
 
 def noticed(console: Console, folder: Path, outcome: Outcome, reason: str) -> Previewed:
     """Keep the images of a folder, and a result that is no inference."""
-    instances = instances_from_folder(folder).instances
+    content = instances_from_folder(folder)
+    instances = content.instances
     kinds = {Outcome.NOT_ELIGIBLE: "not eligible", Outcome.FAILED: "failed", Outcome.NOT_RUN: "not run"}
-    headers = read_series(instances[:1], instances_from_folder(folder).reader, WorkerLimits()).headers
     made = encode_notice(
         replace(context(), study_uid=instances[0].study_uid),
-        sources=headers,
+        sources=[read_header(instances[0], content.reader)],
         notice=Notice(kind=kinds[outcome], reason=reason, what_to_do="Read the study without this model."),  # type: ignore[arg-type]
         outputs=frozenset({"sr"}),
     )
-    return _recorded(console, folder, instances, made, outcome, reason, [])
+    return _recorded(console, folder, instances, made, _ending(outcome, reason, []))
 
 
 def again(shown: Previewed) -> int:
@@ -95,7 +105,7 @@ def again(shown: Previewed) -> int:
         assert former is not None
         job = jobs.lease(tx, jobs.again(tx, former, at=now), owner="w", at=now, seconds=30)
         assert job is not None
-        assert results.end(tx, job, _ending(Outcome.MEASURED, "Later.", [], []), at=now)
+        assert results.end(tx, job, _ending(Outcome.MEASURED, "Later.", []), at=now)
         newer = results.find_of_job(tx, job.id)
         assert newer is not None
         return newer.id
@@ -106,9 +116,7 @@ def _recorded(
     folder: Path,
     instances: Sequence[Instance],
     made: Sequence[EncodedObject],
-    outcome: Outcome,
-    statement: str,
-    evidence: list[list[str]],
+    ending: results.Ending,
 ) -> Previewed:
     below = folder.relative_to(console.root).as_posix()
     kept = [
@@ -120,7 +128,7 @@ def _recorded(
     with console.ledger.write() as tx:
         job = jobs.lease(tx, job_id, owner="worker", at=now, seconds=30)
         assert job is not None
-        assert results.end(tx, job, _ending(outcome, statement, evidence, frozen), at=now)
+        assert results.end(tx, job, replace(ending, objects=frozen), at=now)
         result = results.find_of_job(tx, job_id)
         assert result is not None
     return Previewed(console=console, result_id=result.id, job_id=job_id, instances=kept, objects=made)
@@ -152,9 +160,7 @@ def _opened(console: Console, kept: Sequence[Instance]) -> int:
     return opened[0]
 
 
-def _ending(
-    outcome: Outcome, statement: str, evidence: list[list[str]], frozen: Sequence[results.ResultObject]
-) -> results.Ending:
+def _ending(outcome: Outcome, statement: str, evidence: list[list[str]]) -> results.Ending:
     state = JobState.FAILED if outcome is Outcome.FAILED else JobState.DONE
     return results.Ending(
         state=state,
@@ -170,6 +176,6 @@ def _ending(
             measurements=[],
             seconds={},
         ),
-        objects=frozen,
+        objects=(),
         send_to={"pacs": ("sr", "seg")},
     )
