@@ -156,6 +156,7 @@ def _card(card: studypage.ResultCard) -> dict[str, Any]:
         else [card.job.model_name, card.job.model_version, card.job.model_digest],
         "objects": [_object(item) for item in card.objects],
         "deliveries": [vars(delivery) for delivery in card.deliveries],
+        "assessments": [vars(said) for said in card.spoken],
     }
 
 

@@ -55,9 +55,20 @@ def _counts(now: Snapshot) -> Iterator[Metric]:
     yield _states("results", "Results by what they say.", "outcome", _all(Outcome, now.outcomes))
     yield _states("deliveries", "Deliveries by state.", "state", _all(DeliveryState, counts.deliveries))
     yield _gauge("decisions", "Decisions of routes.", counts.decisions)
+    yield _assessments(now)
     yield _gauge("objects", "Result objects.", counts.objects)
     yield _gauge("balance", "Rows that break a promise; 0 unless something is lost.", counts.balance)
     yield _states("balance_faults", "Rows that break a promise, by promise.", "promise", counts.faults)
+
+
+def _assessments(now: Snapshot) -> Metric:
+    help_text = "Results by model version and by what a reader said of them last."
+    labels = ["model", "version", "verdict"]
+    family = GaugeMetricFamily("readside_results_assessed", help_text, labels=labels)
+    for entry in now.assessments:
+        for judgement, count in entry.results.items():
+            family.add_metric([entry.model_name, entry.model_version, judgement.value], count)
+    return family
 
 
 def _times(now: Snapshot) -> Iterator[Metric]:

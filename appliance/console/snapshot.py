@@ -16,7 +16,7 @@ from appliance.core.clock import Clock
 from appliance.core.config import Config
 from appliance.core.limits import DEFAULT as CORE
 from appliance.disk.space import free_bytes
-from appliance.ledger import counts, reading, services
+from appliance.ledger import assessments, counts, reading, services
 from appliance.ledger.engine import Ledger, Tx
 
 
@@ -55,6 +55,8 @@ class Snapshot:
     at: float
     counts: counts.Counts
     outcomes: Mapping[str, int]
+    # By model version, what readers said last of its results.
+    assessments: Sequence[assessments.VersionCount]
     services: Sequence[Beat]
     disk: Disk
     waiting: Sequence[reading.Waiting]
@@ -90,6 +92,7 @@ def take(
             at=now,
             counts=counts.count(tx),
             outcomes=reading.results_by_outcome(tx),
+            assessments=assessments.by_version(tx),
             services=_beats(tx, now, limits),
             disk=_disk(config, spool_root, limits),
             waiting=waiting,

@@ -12,7 +12,8 @@ from appliance.console.limits import Limits
 from appliance.console.text import counted, number, one_line, unit
 from appliance.console.wording import Tone, tell
 from appliance.core.words import DeliveryState, InstanceState, JobState, StudyState
-from appliance.ledger import deliveries, events, jobs, reading, results, studies
+from appliance.ledger import assessments, deliveries, events, jobs, reading, results, studies
+from appliance.ledger.assessments import Assessment, Judgement
 from appliance.ledger.engine import Ledger, Tx
 
 _RUN_AGAIN = (JobState.FAILED, JobState.HELD, JobState.DONE)
@@ -53,6 +54,15 @@ class Measured:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Spoken:
+    """What one document of a reader says of a result or of findings of it; `at` in epoch seconds."""
+
+    at: float
+    sentence: str
+    tone: Tone
+
+
+@dataclass(frozen=True, kw_only=True)
 class ResultCard:
     """One result with all that belongs to it."""
 
@@ -64,6 +74,8 @@ class ResultCard:
     objects: Sequence[results.ResultObject]
     measured: Sequence[Measured]
     deliveries: Sequence[deliveries.Delivery]
+    # The newest first.
+    spoken: Sequence[Spoken]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,7 +214,28 @@ def _card(
         objects=items,
         measured=[_measured(entry) for entry in result.measurements],
         deliveries=[delivery for delivery in sent if delivery.object_id in mine],
+        spoken=_spoken(assessments.of_result(tx, result.id)),
     )
+
+
+def _spoken(said: Sequence[Assessment]) -> list[Spoken]:
+    """Write one line for each document: "accepted by a reader", or "1 finding rejected by a reader"."""
+    documents: dict[str, list[Assessment]] = {}
+    for entry in said:
+        documents.setdefault(entry.sop_instance_uid, []).append(entry)
+    return [
+        Spoken(
+            at=entries[0].assessed_at,
+            sentence=f"{assessments.summary(entries)} by a reader",
+            tone=_heard(entries),
+        )
+        for entries in reversed(documents.values())
+    ]
+
+
+def _heard(entries: Sequence[Assessment]) -> Tone:
+    accepted = all(entry.judgement is Judgement.ACCEPTED for entry in entries)
+    return Tone.GOOD if accepted else Tone.WARN
 
 
 def _measured(entry: Mapping[str, Any]) -> Measured:

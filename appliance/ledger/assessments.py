@@ -136,13 +136,17 @@ def record(tx: Tx, made: Sequence[Assessment], *, at: float) -> int:
     return len(new)
 
 
-def _tell(tx: Tx, said: Sequence[Assessment], at: float) -> None:
-    """Write the line of the timeline about one result; `verdict` is "accepted", or "1 finding rejected"."""
-    whole = next((each.judgement.value for each in said if not each.tracking_uid), None)
+def summary(said: Sequence[Assessment]) -> str:
+    """Write what one document says of one result: "modified, 1 finding rejected"."""
+    whole = [each.judgement.value for each in said if not each.tracking_uid]
     findings = Counter(each.judgement.value for each in said if each.tracking_uid)
-    parts = [f"{count} finding{'s' * (count != 1)} {judgement}" for judgement, count in findings.items()]
-    verdict = ", ".join([*([whole] if whole else []), *parts])
-    events.add(tx, READ, at=at, study_uid=said[0].study_uid, result=said[0].result_id, verdict=verdict)
+    each_kind = (f"{count} finding{'s' * (count != 1)} {judgement}" for judgement, count in findings.items())
+    return ", ".join([*whole, *each_kind])
+
+
+def _tell(tx: Tx, said: Sequence[Assessment], at: float) -> None:
+    result_id = said[0].result_id
+    events.add(tx, READ, at=at, study_uid=said[0].study_uid, result=result_id, verdict=summary(said))
 
 
 def set_aside(tx: Tx, word: str, paper: Paper, *, reason: str, at: float) -> bool:

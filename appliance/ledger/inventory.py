@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from appliance.core.packages import Origin, every_package, highest, origin_of
-from appliance.ledger import versions
+from appliance.ledger import assessments, versions
+from appliance.ledger.assessments import VersionCount
 from appliance.ledger.catalogue import Catalogue
 from appliance.ledger.engine import Ledger
 from appliance.ledger.versions import Version
@@ -31,6 +32,8 @@ class Line:
     row: Version | None = None
     package: Package | None = None
     fault: str = ""
+    # What readers said of its results, if anybody said anything.
+    assessed: VersionCount | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the line as JSON values."""
@@ -51,6 +54,7 @@ class Line:
             "activated_at": None if row is None else row.activated_at,
             "removed_at": None if row is None else row.removed_at,
             "evidence": {} if row is None else dict(row.evidence),
+            "assessments": None if self.assessed is None else self.assessed.as_dict(),
         }
 
 
@@ -59,7 +63,11 @@ def lines(ledger: Ledger, catalogue: Catalogue) -> list[Line]:
     catalogue.refresh()
     with ledger.read() as tx:
         rows = versions.everything(tx)
-    found = [*_standing(catalogue), *_installed(catalogue, rows)]
+        counts = {(each.model_name, each.model_version): each for each in assessments.by_version(tx)}
+    found = [
+        replace(line, assessed=counts.get((line.name, line.version)))
+        for line in (*_standing(catalogue), *_installed(catalogue, rows))
+    ]
     return sorted(found, key=lambda line: (line.name, not line.serves, line.row is None))
 
 
