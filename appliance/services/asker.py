@@ -81,8 +81,8 @@ class Asker:
     def _ask(self, peer: Peer) -> bool:
         try:
             said: Asked = self._asking.ask(peer)
-        except LedgerFault:
-            # Full, or locked for too long: the peer is asked again as if it had been silent.
+        except (LedgerFault, OSError):
+            # A full disk, or a ledger locked for too long: the peer is asked again as if it had been silent.
             _log.warning("accepts.not_recorded", peer=peer.name)
             return False
         return said.answered
