@@ -22,6 +22,8 @@ from models.operations.boxes import overlaps
 from models.tensors import BoolArray, DoubleArray
 
 SERIES = "series"
+POINT_PIXELS = 8.0
+"""Half the side of the square by which points are compared: an IoU of 0.99 lets one move by 0.08 pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +122,12 @@ def _mask(segment: Segment) -> Mask:
 
 def _box(one: Detection) -> Box:
     slices = (one.slice_range.start, one.slice_range.stop)
-    return Box(kind=one.kind, slices=slices, corners=one.box, probability=one.probability)
+    corners = one.box
+    if one.is_point:
+        # Points overlap nothing: what agrees is a square around each.
+        top, left, bottom, right = one.box
+        corners = (top - POINT_PIXELS, left - POINT_PIXELS, bottom + POINT_PIXELS, right + POINT_PIXELS)
+    return Box(kind=one.kind, slices=slices, corners=corners, probability=one.probability)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

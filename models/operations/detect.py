@@ -5,7 +5,7 @@ Never: says "no finding" where a box lies in the band its author does not trust.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
@@ -36,6 +36,7 @@ class Detect(Strict):
         nms_iou: boxes of one label that overlap more are one; 1 keeps all.
         link_iou: boxes on neighbouring slices that overlap at least so much are one; none: each by itself.
         boxes_max: how many are listed, the most probable first; all are counted.
+        place: "box", or "point" for the middle of the box alone, where a network's boxes only say where.
     """
 
     step: Literal["detect"]
@@ -46,6 +47,7 @@ class Detect(Strict):
     nms_iou: Share = 0.5
     link_iou: Annotated[float, Field(gt=0, le=1)] | None = None
     boxes_max: Annotated[int, Field(ge=1, le=1000)] = 100
+    place: Literal["box", "point"] = "box"
     reads: ClassVar[tuple[str, ...]] = ("boxes",)
 
     def begin(self, scene: Scene) -> "_Boxed":
@@ -85,12 +87,13 @@ class _Boxed:
         return Part(
             outcome=outcome,
             statement=self._statement(outcome, found, by_value),
-            detections=tuple(
-                _detection(number, one, by_value[one.value], self._scene.volume)
-                for number, one in enumerate(listed, start=1)
-            ),
+            detections=tuple(self._shown(n, one, by_value) for n, one in enumerate(listed, start=1)),
             details={"threshold": self._step.threshold, "boxes": float(len(found))},
         )
+
+    def _shown(self, number: int, one: "_Object", labels: Mapping[int, Label]) -> Detection:
+        made = _detection(number, one, labels[one.value], self._scene.volume)
+        return made if self._step.place == "box" else _middle(made)
 
     def _decide(self, objects: "list[_Object]") -> "tuple[Outcome, list[_Object]]":
         sure = [one for one in objects if one.score >= self._step.threshold]
@@ -171,6 +174,14 @@ def _detection(number: int, one: _Object, label: Label, volume: Volume) -> Detec
             for name, value, unit in _values(one, volume)
         ),
     )
+
+
+def _middle(found: Detection) -> Detection:
+    """Keep the middle of a box; a point has no sides."""
+    top, left, bottom, right = found.box
+    row, column = (top + bottom) / 2, (left + right) / 2
+    numbers = tuple(one for one in found.measurements if one.name == codes.PROBABILITY)
+    return replace(found, box=(row, column, row, column), measurements=numbers)
 
 
 def _values(one: _Object, volume: Volume) -> Iterator[tuple[Code, float, Code]]:

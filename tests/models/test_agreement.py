@@ -83,6 +83,12 @@ def test_an_outcome_that_changed_is_a_flip() -> None:
     assert agreed.measures["decision_flips"] == 1
 
 
+def test_points_agree_as_far_as_boxes_of_a_common_size_do() -> None:
+    point = ((20.0, 30.0, 20.0, 30.0), 0.9)
+    assert compare(boxed(point), boxed(((20.05, 30.0, 20.05, 30.0), 0.9)), tolerances()).ok
+    assert not compare(boxed(point), boxed(((21.0, 30.0, 21.0, 30.0), 0.9)), tolerances()).ok
+
+
 def test_boxes_are_matched_by_place_and_not_by_order() -> None:
     one, two = ((0.0, 0.0, 10.0, 10.0), 0.9), ((20.0, 20.0, 40.0, 40.0), 0.9)
     moved = ((20.0, 20.0, 40.0, 39.9), 0.9)

@@ -113,6 +113,19 @@ def test_boxes_go_back_to_source_pixels_exactly() -> None:
     assert sides == {"Probability": pytest.approx(0.9), "Width": 6.0, "Height": 4.0}
 
 
+def test_a_network_whose_boxes_only_say_where_gives_points() -> None:
+    step = kinds.step("detect", 'place = "point"')
+    package = kinds.package("detection", kinds.ANY, kinds.IMAGE, BOXES, step)
+    found = analyse(
+        package, volume(1, rows=16, columns=24), constant(y=[[3.0, 2.0, 6.0, 4.0]], s=[0.9], l=[2])
+    )
+    (one,) = found.detections
+    assert one.is_point
+    assert one.box == (6.0, 9.0, 6.0, 9.0)
+    # A point has no sides.
+    assert [m.name for m in one.measurements] == [codes.PROBABILITY]
+
+
 @pytest.mark.parametrize(
     ("source", "drawn", "back", "padding"),
     [
