@@ -8,7 +8,7 @@ Never: repairs, shortens or translates a patient's data.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import copy, deepcopy
+from copy import deepcopy
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -51,6 +51,7 @@ def _tags(*keywords: str) -> tuple[BaseTag, ...]:
 
 _UIDS = _tags("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 _SERIES, _FRAME_OF_REFERENCE, _MODALITY = _tags("SeriesInstanceUID", "FrameOfReferenceUID", "Modality")
+_REFERENCED = _tags("ReferencedSOPClassUID", "ReferencedSOPInstanceUID")
 _UNNAMED = tuple(DataElement(tag, dictionary_VR(tag), None) for tag in _tags(*_TYPE_2))
 _DEIDENTIFICATION = ("DeidentificationMethod", "DeidentificationMethodCodeSequence")
 _GEOMETRY = _tags(
@@ -107,7 +108,7 @@ def stub(source: Dataset) -> Dataset:
     The identity is put in afterwards by `carry_identity`, verbatim.
     """
     # By tag and element, not by attribute: a result asks for this of 400 slices, several times over.
-    made = Dataset({element.tag: copy(element) for element in _UNNAMED})
+    made = Dataset({element.tag: _own(element) for element in _UNNAMED})
     for tag in _UIDS:
         made[tag] = DataElement(tag, "UI", str(_value(source, tag)))
     made.Modality = str(_value(source, _MODALITY) or "OT")
@@ -121,11 +122,18 @@ def stub(source: Dataset) -> Dataset:
             element = source[tag]
             # An element of its own: assigning to an attribute changes the element that is there.
             # A deep copy of plain values would take half a second for 400 slices.
-            made[tag] = deepcopy(element) if element.VR == "SQ" else copy(element)
+            made[tag] = deepcopy(element) if element.VR == "SQ" else _own(element)
     if is_multiframe(made):
         made.NumberOfFrames = int(made.NumberOfFrames)
     made.file_meta = FileMetaDataset()
     made.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    return made
+
+
+def _own(element: DataElement) -> DataElement:
+    """Copy an element, not its value: as `copy.copy` does it, at a fifth of its price."""
+    made = object.__new__(type(element))
+    made.__dict__.update(element.__dict__)
     return made
 
 
@@ -142,8 +150,8 @@ def evidence(sources: Sequence[Dataset]) -> list[Dataset]:
             continue
         seen.add(str(source.SOPInstanceUID))
         item = Dataset()
-        item.ReferencedSOPClassUID = source.SOPClassUID
-        item.ReferencedSOPInstanceUID = source.SOPInstanceUID
+        for tag, value in zip(_REFERENCED, (source.SOPClassUID, source.SOPInstanceUID), strict=True):
+            item[tag] = DataElement(tag, "UI", value)
         series.setdefault((str(source.StudyInstanceUID), str(source.SeriesInstanceUID)), []).append(item)
     return _by_study(series)
 

@@ -51,18 +51,26 @@ def outlines(mask: BoolArray, *, points_max: int, islands_max: int) -> list[Doub
         points_max: most points of one outline.
         islands_max: most outlines; smaller islands are left out.
     """
-    labels, islands = ndimage.label(mask)
-    assert islands, "the mask holds something"
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    assert rows.size, "the mask holds something"
+    # What lies around the islands needs no labels: most masks are small in their slice.
+    top, left = int(rows[0]), int(columns[0])
+    labels, _ = ndimage.label(mask[top : rows[-1] + 1, left : columns[-1] + 1])
     sizes = np.bincount(labels.ravel())[1:]
     # A stable sort of the negated sizes: of two equal islands the upper one comes first.
     largest = np.argsort(-sizes, kind="stable")[:islands_max]
     boxes = ndimage.find_objects(labels)
-    return [_outline(labels[boxes[i]] == i + 1, boxes[i], points_max) for i in largest]
+    return [_outline(labels[boxes[i]] == i + 1, _corner(boxes[i], top, left), points_max) for i in largest]
 
 
-def _outline(island: BoolArray, place: tuple[slice, slice], points_max: int) -> DoubleArray:
+def _corner(place: tuple[slice, slice], top: int, left: int) -> DoubleArray:
+    """Give the upper left corner of a box inside a part of a mask, (column, row) in the mask."""
+    return np.array([left + place[1].start, top + place[0].start], dtype=np.float64)
+
+
+def _outline(island: BoolArray, corner: DoubleArray, points_max: int) -> DoubleArray:
     """Trace one 4-connected island, whose outline never touches itself along an edge, and thin the line."""
-    points = _trace(island) + np.array([place[1].start, place[0].start], dtype=np.float64)
+    points = _trace(island) + corner
     tolerance = _TOLERANCE_PIXELS
     thinned = _thin(points, tolerance)
     while len(thinned) > points_max:

@@ -86,9 +86,12 @@ def words_only(lines: Sequence[Line], *, size: int = DEFAULT.picture_pixels_min)
 
 
 def png(picture: RgbArray) -> bytes:
-    """Encode a picture as PNG, the same bytes for the same picture."""
+    """Encode a picture as PNG, the same bytes for the same picture.
+
+    The least effort: it is looked at on this box, and the next levels take four times as long for little.
+    """
     buffer = BytesIO()
-    Image.fromarray(picture).save(buffer, format="PNG", optimize=False)
+    Image.fromarray(picture).save(buffer, format="PNG", compress_level=1)
     return buffer.getvalue()
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from appliance.results.limits import DEFAULT, Limits
 from appliance.results.marks import colour_of
 from appliance.results.picture import Rgb
-from appliance.results.subjects import Kind, largest_slice, written_segments
+from appliance.results.subjects import Kind, areas, largest_slice, written_segments
 from appliance.results.wording import plain
 from models.findings import Findings, Lesion, Segment
 from models.tensors import BoolArray, Volume
@@ -88,7 +88,7 @@ def _segment(segment: Segment) -> Region:
         number=plain(segment.label),
         layer=segment.label,
         colour=segment.colour_rgb,
-        slices=np.flatnonzero(segment.mask.any(axis=(1, 2))).tolist(),
+        slices=np.flatnonzero(areas(segment)).tolist(),
         best=largest_slice(segment),
         plane=lambda index: segment.mask[index],
     )
