@@ -260,6 +260,13 @@ def boxes(index: int = 0) -> Findings:
     )
 
 
+def points(index: int = 0) -> Findings:
+    """Make findings as a detection model does that only says where: one point."""
+    found = boxes(index)
+    first = replace(found.detections[0], box=(10.25, 20.5, 10.25, 20.5))
+    return replace(found, statement="1 nodule was marked.", detections=(first,))
+
+
 def answers() -> Findings:
     """Make findings as a classification model does: one label present, one absent, one undecided."""
     said = [

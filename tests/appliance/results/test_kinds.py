@@ -29,6 +29,7 @@ from tests.appliance.results.given import (
     nothing,
     number,
     only,
+    points,
     radiograph,
     read,
     series,
@@ -47,12 +48,6 @@ class Kind:
     expected: Read = field(default_factory=dict)
     outputs: frozenset[str] = frozenset({"sr"})
     hydrates: bool = True
-
-
-def point(found: Findings, place: tuple[float, float] = (10.25, 20.5)) -> Findings:
-    """Turn the first box into a point: (row, column)."""
-    first, *_ = found.detections
-    return replace(found, detections=(replace(first, box=(*place, *place)),))
 
 
 def per_study(made: Series) -> Findings:
@@ -111,9 +106,9 @@ KINDS = {
         make=lambda made: boxes(index=2),
         expected={"nodule 1": [("122157", 0.91, "1")], "nodule 2": [("122157", 0.62, "1")]},
     ),
-    "point": Kind(make=lambda made: point(boxes(index=2)), expected={"nodule 1": [("122157", 0.91, "1")]}),
+    "point": Kind(make=lambda made: points(index=2), expected={"nodule 1": [("122157", 0.91, "1")]}),
     "point on a radiograph": Kind(
-        make=lambda made: point(boxes()), series=radiograph, expected={"nodule 1": [("122157", 0.91, "1")]}
+        make=lambda made: points(), series=radiograph, expected={"nodule 1": [("122157", 0.91, "1")]}
     ),
     "abstained with regions": Kind(make=abstained_with_regions, expected=LESIONS),
 }
@@ -197,13 +192,14 @@ def test_a_point_is_one_point_at_its_place_in_the_group_and_under_its_number() -
 
 def test_a_point_is_painted_as_a_cross_that_ends_at_the_border() -> None:
     made = series()
-    found = drawable(point(boxes(index=2)), made.volume.shape).lesions[0]
+    found = drawable(points(index=2), made.volume.shape).lesions[0]
     plane = found.plane(2, rows=48, columns=40)
     rows, columns = np.nonzero(plane)
     assert (plane[10].sum(), plane[:, 20].sum(), plane.sum()) == (5, 5, 9)
     assert (rows.mean(), columns.mean()) == (10, 20)
-    at_border = drawable(point(boxes(index=2), (0.0, 40.0)), made.volume.shape).lesions[0]
-    plane = at_border.plane(2, rows=48, columns=40)
+    corner = replace(points(index=2).detections[0], box=(0.0, 40.0, 0.0, 40.0))
+    at_border = replace(points(index=2), detections=(corner,))
+    plane = drawable(at_border, made.volume.shape).lesions[0].plane(2, rows=48, columns=40)
     assert plane[0, 39]
     assert plane.sum() == 5
 
