@@ -41,10 +41,7 @@ def test_a_series_description_fits_and_ends_with_the_caution(title, model, updat
 
 
 def test_the_notice_is_told_from_a_result_in_the_list_of_series():
-    titles = {
-        t: wording.series_description(t, context().provenance)
-        for t in (*OUTPUTS, "notice")
-    }
+    titles = {t: wording.series_description(t, context().provenance) for t in (*OUTPUTS, "notice")}
     assert len(set(titles.values())) == len(OUTPUTS) + 1
     assert titles["notice"].startswith("NOT ANALYSED")
 
