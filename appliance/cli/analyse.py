@@ -19,6 +19,7 @@ from appliance.core import log
 from appliance.core.config import Config
 from appliance.core.geometry import facts_for_routes
 from appliance.core.instance import Instance
+from appliance.core.outputs import OUTPUTS
 from appliance.core.words import Outcome
 from appliance.disk.durable import make_folder
 from appliance.inference.choose import MAKERS, open_engine
@@ -26,6 +27,7 @@ from appliance.inference.engine import Engine, InferenceError
 from appliance.inference.process import hosted
 from appliance.results.context import EncodedObject, Notice, NoticeKind, ResultContext
 from appliance.results.encode import encode, encode_notice
+from appliance.results.parametric import FROM_MAPS
 from appliance.routes.expression import compile_condition
 from appliance.routes.match import Candidate, Match, match
 from appliance.spool.record import as_file
@@ -36,7 +38,8 @@ from appliance.worker.summary import rows_of
 from models.analysis import check_geometry
 from models.package import Package
 
-_OUTPUTS = frozenset({"sr", "seg", "sc", "text-sr"})
+_OUTPUTS = ("sr", "seg", "sc", "text-sr")
+_UNLESS_SAID = ", ".join(_OUTPUTS)
 _EVERYTHING = compile_condition("true")
 _ROUTE = "analyse"
 # No box made these results: the same files give the same UIDs on every machine.
@@ -53,6 +56,7 @@ class Bench:
     stepped_down: str | None
     content: FolderContent
     target: Path
+    outputs: frozenset[str]
 
 
 def analyse(
@@ -60,6 +64,10 @@ def analyse(
     model: Annotated[str, typer.Option(help="The model's name, see `readside model list`.")],
     target: Annotated[Path, typer.Option("--out", help="Where the results go.")],
     config: Annotated[Path | None, typer.Option("--config", help="Also the packages of this site.")] = None,
+    outputs: Annotated[
+        list[str] | None,
+        typer.Option("--output", help=f"A kind of object to write; many times. Unless said: {_UNLESS_SAID}."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run a model on a folder of DICOM files and write its results as DICOM files."""
@@ -70,6 +78,8 @@ def analyse(
         no_model(model, packages, faults)
     if not folder.is_dir():
         fail(f"{folder} is not a folder", code=BAD_USE)
+    if unknown := set(outputs or ()) - set(OUTPUTS):
+        fail(f"{', '.join(sorted(unknown))}: no kind of object; there are {', '.join(OUTPUTS)}", code=BAD_USE)
     content = instances_from_folder(folder)
     for file in content.unreadable:
         err.print(f"{file.name}: passed over: {file.reason}", markup=False)
@@ -85,6 +95,7 @@ def analyse(
         stepped_down=stepped_down,
         content=content,
         target=make_folder(target),
+        outputs=frozenset(outputs or _OUTPUTS),
     )
     try:
         studies = sorted({instance.study_uid for instance in content.instances})
@@ -164,13 +175,14 @@ def _analysed(bench: Bench, instances: Sequence[Instance]) -> dict[str, Any]:
             progress=lambda stage, done, total: progress.update(
                 task, description=stage, completed=done, total=total
             ),
+            maps=not FROM_MAPS.isdisjoint(bench.outputs),
         )
     made = encode(
         _context(bench, instances, bench.engine.provenance().text),
         sources=analysis.sources,
         volume=analysis.volume,
         findings=analysis.findings,
-        outputs=_OUTPUTS,
+        outputs=bench.outputs,
     )
     return {
         "outcome": analysis.findings.outcome.value,
@@ -187,7 +199,7 @@ def _notice(bench: Bench, instances: Sequence[Instance], outcome: Outcome, reaso
         _context(bench, instances, _NO_ENGINE),
         sources=[read_header(instances[0], bench.content.reader)],
         notice=Notice(kind=kind, reason=reason, what_to_do="Read the study without this model."),
-        outputs=_OUTPUTS,
+        outputs=bench.outputs,
     )
     return {"outcome": outcome.value, "statement": reason, "files": _write(bench.target, made)}
 
