@@ -17,7 +17,8 @@ from pydicom import Dataset
 from appliance.results import wording
 from appliance.results.context import EncodedObject, Notice, ResultContext
 from appliance.results.finish import Label, common, finish
-from appliance.results.marks import header_of, key_slices, legend, shapes, signature, where
+from appliance.results.limits import DEFAULT
+from appliance.results.marks import header_of, key_slices, legend, pictured, shapes, signature, where
 from appliance.results.picture import Line, RgbArray, draw, png, words_only
 from appliance.results.slices import SlicePlace, is_placed, slice_places
 from appliance.results.windows import window_of
@@ -40,8 +41,13 @@ def findings_captures(
 ) -> list[EncodedObject]:
     """Encode the key slices of a result, one object each; the middle slice when nothing was marked."""
     made = []
-    for number, index in enumerate(key_slices(findings, volume), start=1):
-        picture = _picture(context, sources, volume, findings=findings, place=places[index], index=index)
+    wanted = key_slices(findings, volume)
+    drawn = wanted[: DEFAULT.pictures_max]
+    left = pictured(len(drawn), wanted=len(wanted))
+    for number, index in enumerate(drawn, start=1):
+        picture = _picture(
+            context, sources, volume, findings=findings, place=places[index], index=index, left=left
+        )
         made.append(
             _capture(
                 context,
@@ -84,6 +90,7 @@ def _picture(
     findings: Findings,
     place: SlicePlace,
     index: int,
+    left: Sequence[str] = (),
 ) -> RgbArray:
     return draw(
         volume.voxels[index],
@@ -94,6 +101,7 @@ def _picture(
             Line(text=wording.conclusion(findings), loud=True),
             *_standing(context),
             *legend(findings, volume, index=index),
+            *(Line(text=text) for text in left),
             Line(text=where(place, index=index, slices=len(volume.voxels))),
             *signature(context),
         ],

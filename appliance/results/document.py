@@ -21,7 +21,7 @@ from appliance.results.finish import Label, common, finish
 from appliance.results.headers import legible, local_time
 from appliance.results.lettering import written, written_name
 from appliance.results.limits import DEFAULT, Limits
-from appliance.results.marks import header_of, key_slices, shapes, where
+from appliance.results.marks import header_of, key_slices, pictured, shapes, where
 from appliance.results.picture import RgbArray, draw
 from appliance.results.report import predecessors
 from appliance.results.sheet import Sheet, row_height, text_height
@@ -39,10 +39,11 @@ _NOT_GIVEN = "not given"
 # In points: pictures, and what stands around them and around the words at the foot.
 _PICTURES_HEIGHT = 205.0
 _PICTURES_HEIGHT_MIN = 140.0
-_PICTURES_FRAME = 46.0
+_PICTURES_FRAME = 56.0
 _HEADING = 30.0
 _MAKER_SIZE = 7.5
 _NOTE = 14.0
+_NOTE_SIZE = 7.0
 _PICTURE_LIMITS = Limits(picture_pixels_min=512, picture_pixels_max=640)
 _COLUMNS = ("Of", "Measurement", "Value", "Unit")
 _WIDTHS = (0.26, 0.44, 0.16, 0.14)
@@ -59,7 +60,8 @@ def findings_document(
     context: ResultContext, *, sources: Sequence[Dataset], volume: Volume | None, findings: Findings
 ) -> EncodedObject:
     """Encode findings as a printed page; without a volume it has no pictures."""
-    pictures = [] if volume is None else _pictures(sources, volume, findings)
+    wanted = [] if volume is None else key_slices(findings, volume)
+    pictures = [] if volume is None else _pictures(sources, volume, findings, wanted)
     sheet = _begun(context, sources)
     sheet.heading("Result")
     sheet.text(wording.conclusion(findings), size=10, bold=True)
@@ -72,6 +74,8 @@ def findings_document(
     if pictures and height >= _PICTURES_HEIGHT_MIN:
         sheet.heading("Pictures")
         sheet.pictures(pictures, height=height)
+        for line in pictured(len(pictures), wanted=len(wanted)):
+            sheet.text(line, size=_NOTE_SIZE, faint=True)
     _write_maker(sheet, context)
     return _encapsulated(context, LABEL, sheet, sources=sources, name="Result")
 
@@ -189,11 +193,13 @@ def _write_table(sheet: Sheet, rows: Sequence[Row], *, below: float) -> None:
         last = row[0]
 
 
-def _pictures(sources: Sequence[Dataset], volume: Volume, findings: Findings) -> list[Picture]:
+def _pictures(
+    sources: Sequence[Dataset], volume: Volume, findings: Findings, wanted: Sequence[int]
+) -> list[Picture]:
     """Draw the first key slices, without burnt-in words: the page has them as text."""
     places = slice_places(sources, volume)
     made = []
-    for index in key_slices(findings, volume)[: DEFAULT.page_pictures_max]:
+    for index in wanted[: DEFAULT.page_pictures_max]:
         pixels = draw(
             volume.voxels[index],
             window=window_of(header_of(sources, volume, index=index), volume, index=index),

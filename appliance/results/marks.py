@@ -24,10 +24,20 @@ _LESION_RGB = (255, 60, 60)
 
 
 def key_slices(findings: Findings, volume: Volume) -> list[int]:
-    """Choose the slices to show: where lesions, then segments are largest; at least one, none twice."""
+    """Choose the slices to show: where lesions, then segments are largest; at least one, none twice.
+
+    All of them: how many become pictures is for whoever draws to say.
+    """
     wanted = [lesion.slice_index for lesion in findings.lesions]
     wanted += [largest_slice(segment) for segment in written_segments(findings)]
-    return list(dict.fromkeys(wanted))[: DEFAULT.pictures_max] or [len(volume.voxels) // 2]
+    return list(dict.fromkeys(wanted)) or [len(volume.voxels) // 2]
+
+
+def pictured(drawn: int, *, wanted: int) -> list[str]:
+    """Say how many key slices have no picture; nothing where all have one."""
+    if drawn >= wanted:
+        return []
+    return [f"Pictured are {drawn} of {wanted} key slices, those of the largest or likeliest first."]
 
 
 def shapes(findings: Findings, volume: Volume, *, index: int) -> list[Shape]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from io import BytesIO
 
 import numpy as np
@@ -11,7 +12,8 @@ from pydicom import Dataset
 
 from appliance.results.capture import notice_capture
 from appliance.results.encode import encode
-from appliance.results.marks import key_slices
+from appliance.results.limits import DEFAULT
+from appliance.results.marks import key_slices, pictured
 from models.findings import Findings
 from tests.appliance.results.given import (
     bands,
@@ -93,7 +95,25 @@ def test_the_number_of_pictures_is_bounded_and_lesions_come_first():
     made = series()
     findings = lesions(made.volume)
     assert key_slices(findings, made.volume) == [2, 4]
-    assert len(key_slices(findings, made.volume)) <= 6
+    assert pictured(2, wanted=2) == []
+
+
+def test_of_more_key_slices_than_pictures_the_number_is_said_in_each():
+    made = series(slices=12)
+    found = lesions(series().volume).lesions[0]
+    many = tuple(
+        replace(found, label=str(n), origin=(n, 9, 7), component=found.component[2:3], slice_index=n)
+        for n in range(10)
+    )
+    findings = replace(lesions(made.volume), lesions=many)
+    pictures = captures(findings, made)
+    few = captures(replace(findings, lesions=many[:4], segments=()), made)
+    assert len(pictures) == DEFAULT.pictures_max == 6
+    assert pictured(6, wanted=10) == [
+        "Pictured are 6 of 10 key slices, those of the largest or likeliest first."
+    ]
+    # The words are pixels: one line more is taller.
+    assert pictures[0].Rows > few[0].Rows
 
 
 def test_a_notice_is_a_page_of_words_with_the_same_warning():
