@@ -59,6 +59,15 @@ class Spares:
             self._taken_bytes += final.stat().st_size
         self._wake.set()
 
+    def admit(self, size: int) -> None:
+        """Reserve room for what a segment grows by.
+
+        Raises:
+            NoSpace: it would bring free space under the floor.
+        """
+        with self._lock:
+            self._floor.admit(size)
+
     def _make_now(self, final: Path, at_least: int) -> None:
         """Make a segment without zeros: slower to write to, and there at once."""
         size = max(self._size(), whole_blocks(at_least))

@@ -16,6 +16,7 @@ from appliance.services.stage import Stage, on_stage
 from appliance.services.wire import wire_peer
 from appliance.spool.intake import SpoolIntake
 from appliance.spool.keeper import RowWriter
+from appliance.spool.limits import SpoolLimits
 from appliance.spool.store import Spool
 from appliance.spool.sweep import sweep
 from dicom_node.limits import Limits as WireLimits
@@ -38,7 +39,9 @@ def _listen(stage: Stage, config: Config) -> int:
     bells = _Bells(config)
     rows = RowWriter(stage.ledger, spool, on_rows=bells.arrived, on_fault=stage.fault, limits=stage.limits)
     floor = Floor(config.storage.root, config.storage.floor_bytes, stage.limits.space_check_seconds)
-    intake = SpoolIntake(spool, floor, rows, on_fault=stage.fault)
+    # Each association holds one buffer at most; some more are still being digested.
+    staging = SpoolLimits(staging_buffers_max=wire.associations_max + SpoolLimits().digests_waiting_max + 2)
+    intake = SpoolIntake(spool, floor, rows, on_fault=stage.fault, limits=staging)
     listener = Listener(
         ae_title=config.dicom.ae_title,
         host=config.dicom.host,

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import mmap
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -69,9 +70,14 @@ class _Spilled:
         if self.length == 0:
             self.first[:] = piece[:BLOCK_BYTES]
         self.claim.extend(self.length + len(piece))
-        self.claim.write(self.length, piece, durable=False)
+        # Both release the interpreter, so the digest costs no time beside the disk.
+        hashing = threading.Thread(target=self.sha256.update, args=(piece[skip:used],), name="hashing")
+        hashing.start()
+        try:
+            self.claim.write(self.length, piece, durable=False)
+        finally:
+            hashing.join()
         self.sum64 = (self.sum64 + sum_of(piece[skip:used])) % 2**64
-        self.sha256.update(piece[skip:used])
         self.length += used
 
     def mapped(self) -> memoryview:

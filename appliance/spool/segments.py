@@ -69,8 +69,7 @@ class Claim:
     def extend(self, length: int) -> None:
         """Make a range that is alone in its segment at least so long, and the file too if it must be."""
         if self.at + length > self._owner.segment.file.size:
-            step = self._segments.limits.growth_bytes
-            self._owner.segment.file.grow(self.at + -(-length // step) * step)
+            self._segments.grow(self._owner.segment, self.at + length)
         self.length = self._owner.segment.file.size - self.at
 
     def location(self, length: int) -> Location:
@@ -138,6 +137,17 @@ class Segments:
         with self._lock:
             if self._current is None:
                 self._turn_over(self.limits.staging_bytes)
+
+    def grow(self, segment: Segment, needed: int) -> None:
+        """Make a segment longer, by steps and not below the floor.
+
+        Raises:
+            NoSpace, DiskFault: see `appliance.disk.durable`.
+        """
+        step = self.limits.growth_bytes
+        missing = whole_blocks(-(-(needed - segment.file.size) // step) * step)
+        self._spares.admit(missing)
+        segment.file.grow(segment.file.size + missing)
 
     def shorten(self, owner: _Open, claim: Claim, length: int) -> None:
         """End a lane: what is left of its segment may be used by others."""
