@@ -66,7 +66,9 @@ def masks_of(opened: Opened, stack: Stack, limits: Limits) -> Masks:
             continue
         frames.setdefault(at, []).append((_segment_of(group, shared), number))
     kind = str(header.get("SegmentationType", "BINARY"))
-    segments = [_segment(item) for item in header.get("SegmentSequence") or []]
+    # A label map may say what its zero is: the background is no region.
+    described = [_segment(item) for item in header.get("SegmentSequence") or []]
+    segments = [segment for segment in described if segment.number]
     return Masks(opened=opened, kind=kind, segments=segments, frames=frames, strays=strays)
 
 
@@ -84,7 +86,7 @@ def regions(masks: Masks, image: int, *, stored: Stored, decoder: Decoder) -> It
         cells = _cells(masks.opened, frame, stored, decoder)
         if masks.kind == "FRACTIONAL":
             most = int(masks.opened.header.get("MaximumFractionalValue", 255))
-            yield segment, cells * 2 >= most
+            yield segment, cells.astype(np.uint32) * 2 >= most
             continue
         yield from ((int(number), cells == number) for number in np.unique(cells) if number)
 

@@ -103,6 +103,8 @@ def _masks(
     except (Gone, Damaged, OSError):
         notes.append("The segmentation's stored bytes are gone or damaged: its outlines are not shown.")
         return None
+    if found.kind == "FRACTIONAL":
+        notes.append("The segmentation holds probabilities; its outlines run where they reach one half.")
     if found.strays:
         notes.append(f"{found.strays} frames of the segmentation lie on no image of this series.")
     return found

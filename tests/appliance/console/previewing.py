@@ -60,14 +60,16 @@ class Template:
     findings: Findings
 
 
-def analysed(folder: Path, analysis: Analysis, findings: Findings | None = None) -> Template:
+def analysed(
+    folder: Path, analysis: Analysis, findings: Findings | None = None, *, outputs: frozenset[str] = OUTPUTS
+) -> Template:
     """Encode an analysis of the images of a folder, or other findings on its volume."""
     made = encode(
         replace(context(), study_uid=instances_from_folder(folder).instances[0].study_uid),
         sources=analysis.sources,
         volume=analysis.volume,
         findings=findings or analysis.findings,
-        outputs=OUTPUTS,
+        outputs=outputs,
     )
     return Template(folder=folder, objects=made, findings=findings or analysis.findings)
 

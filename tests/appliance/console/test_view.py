@@ -20,9 +20,10 @@ from appliance.console.limits import DEFAULT
 from appliance.core.words import Outcome
 from appliance.demo.study import encoded
 from appliance.ledger import arrivals, custody, events
+from appliance.worker.run import Analysis
 from tests.appliance.console.filling import Console
 from tests.appliance.console.previewing import Previewed, Template, again, analysed, noticed, recorded
-from tests.appliance.results.given import nothing, read
+from tests.appliance.results.given import mapped, nothing, read
 from tests.appliance.worker.given import content, ct, enhanced, ramp
 from tests.geometry.boxed import analysed as run
 from tests.geometry.networks import COLOUR_RGB, package
@@ -421,6 +422,31 @@ class TestPage:
             address = f"https://viewer.example/?s={shown.instances[0].study_uid}&amp;a=A%2F1%202"
             assert f'href="{address}" target="_blank" rel="noopener noreferrer"' in text
         linked.app.state.room.desk.close()
+
+
+@pytest.mark.parametrize("output", ["seg-labelmap", "seg-fractional"])
+def test_segmentations_of_other_kinds_are_drawn_as_they_were_sent(console, tmp_path, output):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    written(replace(AXIAL, slices=8, apart_mm=9.0), folder)
+    analysis = run(package("labels", "CT", tmp_path), folder)
+    findings, outputs = mapped(analysis.findings), frozenset({"sr", output})
+    check_masks(recorded(console, analysed(folder, analysis, findings, outputs=outputs)), analysis)
+
+
+def check_masks(shown: Previewed, analysis: Analysis) -> None:
+    browser = shown.console.logged_in()
+    scene = browser.get(shown.api).json()
+    assert [segment["number"] for segment in scene["segments"]] == list(range(1, 9))
+    seen = 0
+    for number in range(1, 9):
+        regions = browser.get(f"{shown.api}/{number}/regions").json()["regions"]
+        drawn = {region["segment"]: mask_of(region, AXIAL.rows, AXIAL.columns) for region in regions}
+        there = {one.number: one.mask[number - 1] for one in analysis.findings.segments}
+        for segment, mask in there.items():
+            assert np.array_equal(drawn.get(segment, np.zeros_like(mask)), mask)
+            seen += int(mask.any())
+    assert seen > 8
 
 
 def test_a_report_of_five_hundred_lesions(console, template):
