@@ -207,6 +207,7 @@ def replaced(ledger):
     job = given.ended(ledger)
     with ledger.write() as tx:
         former = jobs.find(tx, job.id)
+        assert former is not None
         again = given.leased(tx, jobs.again(tx, former, at=given.NOW))
         assert results.end(tx, again, given.ending(again.id, outputs=("sr", "sc", "iocm")), at=given.NOW)
     return job.id, again.id
