@@ -13,6 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from appliance.core.words import DeliveryState, InstanceState, JobState, Outcome, StudyState
+from appliance.ledger import returned
 from appliance.ledger import studies as study_verbs
 from appliance.ledger.engine import Tx
 from appliance.ledger.events import Event
@@ -156,6 +157,7 @@ def _heads(tx: Tx, uids: Sequence[str]) -> Mapping[str, list[Mapping[str, Any]]]
     first = (
         sa.select(sa.func.min(instances.c.id))
         .where(instances.c.study_uid.in_(uids), instances.c.current)
+        .where(~returned.came_home(instances.c.sop_instance_uid))
         .group_by(instances.c.study_uid, instances.c.series_uid)
     )
     heads: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
@@ -172,6 +174,8 @@ def _instance_counts(tx: Tx, uids: Sequence[str]) -> Mapping[str, dict[str, int]
         .where(
             instances.c.study_uid.in_(uids),
             sa.or_(instances.c.current, instances.c.state != InstanceState.STUDY),
+            # What the box made and got back is no image that came for the study.
+            ~returned.came_home(instances.c.sop_instance_uid),
         )
         .group_by(instances.c.study_uid, instances.c.state)
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from datetime import UTC, datetime
+from functools import cache
 
 from highdicom.ko import KeyObjectSelection, KeyObjectSelectionDocument
 from highdicom.sr import Comprehensive3DSR
@@ -38,6 +39,12 @@ def our_result(
         findings=findings(made.volume),
         outputs=frozenset(outputs),
     )
+
+
+@cache
+def two_lesions() -> tuple[EncodedObject, ...]:
+    """Encode the result that most tests start from, once."""
+    return tuple(our_result())
 
 
 def report_of(made: Sequence[EncodedObject]) -> Dataset:

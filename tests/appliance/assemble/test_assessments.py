@@ -34,7 +34,7 @@ class Bench:
         self.ledger, self.clock, self.root = ledger, clock, root
         self.kept, self.results = Spool(root), Spool(root, "results")
         self.assessor = Assessor(ledger, self.kept)
-        made = papers.our_result()
+        made = papers.two_lesions()
         self.report = papers.report_of(made)
         self.study_uid = str(self.report.StudyInstanceUID)
         with ledger.write() as tx:

@@ -21,7 +21,7 @@ ACCEPTED, MODIFIED, REJECTED = Judgement.ACCEPTED, Judgement.MODIFIED, Judgement
 
 @pytest.fixture(scope="module")
 def made():
-    return papers.our_result()
+    return papers.two_lesions()
 
 
 @pytest.fixture

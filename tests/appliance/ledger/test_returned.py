@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from appliance.core.words import StudyState
-from appliance.ledger import arrivals, counts, custody, events, results, returned, studies
+from appliance.ledger import arrivals, counts, custody, events, reading, results, returned, studies
 from appliance.ledger.arrivals import Arrived
 from tests.appliance.ledger import given
 
@@ -54,6 +54,16 @@ def test_own_results_that_come_back_are_kept_and_change_nothing_but_one_line(led
         assert (now.jobs, now.decisions, now.results) == (was.jobs, was.decisions, was.results)
         assert [series.series_uid for series in studies.series_of(tx, given.STUDY)] == [given.SERIES]
     assert words(ledger)[said:] == ["result.returned"]
+
+
+def test_own_results_that_came_back_are_no_images_of_the_study_in_a_list(ledger):
+    items = ended(ledger)
+    with ledger.read() as tx:
+        before = reading.line(tx, given.STUDY)
+    for item in items:
+        add(ledger, sent_back(item))
+    with ledger.read() as tx:
+        assert reading.line(tx, given.STUDY) == before
 
 
 def test_an_own_result_that_comes_back_twice_is_counted_as_a_copy(ledger):
