@@ -1,4 +1,4 @@
-"""Measure the whole box: receiving, the wait after the last image, raw inference of the same input, memory.
+"""Measure the whole box: receiving, the wait after the last image, raw inference, encoding, memory.
 
 One run, one machine, peers beside us in the same run; the table says what was measured and by which command.
 Loads are bounded: each study is sent once to each receiver, and everything stops by itself.
@@ -22,6 +22,7 @@ from pathlib import Path
 import pydicom
 
 from appliance.core import log
+from appliance.demo import encoding
 from appliance.demo.box import BOX_AE, Box, SiteShape, free_ports
 from appliance.demo.pacs import StandInPacs
 from appliance.demo.study import MadeStudy
@@ -70,7 +71,7 @@ class Figures:
 def generated(folder: Path, slices: int) -> Load:
     """Make a CT study of 512 x 512 slices and write it as files."""
     spacing_mm = (0.5, 0.5, 0.5) if slices > 100 else (3.0, 0.5, 0.5)
-    hu, _ = phantom.volume(3, shape=(slices, 512, 512), spacing_mm=spacing_mm, lesions=2)
+    hu, _ = phantom.volume(3, shape=(slices, 512, 512), spacing_mm=spacing_mm, lesions=3)
     study = MadeStudy(hu=hu, spacing_mm=spacing_mm, number=int(time.time() * 1000))
     folder.mkdir(parents=True)
     size = sum(_write(folder / f"{n:04d}.dcm", item) for n, item in enumerate(study.instances()))
@@ -236,18 +237,23 @@ def bench(arguments: Sequence[str] | None = None) -> int:
     """Measure a generated study and real ones, with DCMTK's storescp and Orthanc as receivers beside us."""
     parser = argparse.ArgumentParser(prog="scripts/bench", description=bench.__doc__)
     parser.add_argument("--slices", type=int, default=400, help="slices of the generated study")
+    parser.add_argument("--only", choices=("box", "encoding"), help="one part; both without it")
     parser.add_argument("--study", type=Path, action="append", default=[], help="a folder of real files")
     asked = parser.parse_args(arguments)
     log.silence()
-    if shutil.which("storescu") is None:
+    if asked.only != "encoding" and shutil.which("storescu") is None:
         parser.error("storescu is needed as the sender: install Debian's dcmtk")
     with tempfile.TemporaryDirectory(prefix="readside-bench-") as folder:
-        print(_measured(Path(folder), asked.slices, asked.study))
+        made = generated(Path(folder) / "generated", asked.slices)
+        if asked.only != "box":
+            print("measuring: encoding", file=sys.stderr)
+            print(encoding.table(encoding.measure_encoding(made.folder, made.name)))
+        if asked.only != "encoding":
+            print(_measured(Path(folder), [made, *(real(path) for path in asked.study)]))
     return 0
 
 
-def _measured(folder: Path, slices: int, studies: Sequence[Path]) -> str:
-    loads = [generated(folder / "generated", slices), *(real(path) for path in studies)]
+def _measured(folder: Path, loads: Sequence[Load]) -> str:
     figures: list[Figures] = []
     peers: dict[str, dict[str, float]] = {}
     for number, load in enumerate(loads):

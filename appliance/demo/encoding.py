@@ -1,0 +1,148 @@
+"""Measure what encoding costs: every object of one result, beside the raw inference that it came from.
+
+One process and the same images: the engine's own seconds and the encoder's are wall time of one run.
+Never: measures reading, sending or the disk; `appliance.demo.bench` does.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections import Counter
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from appliance.assemble.gather import digest_of
+from appliance.core.outputs import OUTPUTS
+from appliance.inference.choose import open_engine
+from appliance.results.context import EncodedObject, Reference, ResultContext
+from appliance.results.encode import encode
+from appliance.worker.folder import instances_from_folder
+from appliance.worker.provenance import Maker, provenance_for
+from appliance.worker.run import Analysis, analyse_series
+from models.catalogue import find
+from models.package import Package, open_package
+
+MODEL = "ct-phantom-lesion"
+# What a destination gets that chose nothing.
+ORDINARY = frozenset({"sr", "seg", "sc", "text-sr"})
+_RUNS = 3
+_NO_BOX = "2.25.0"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """What one set of outputs took: median seconds of the runs, the outputs made, their bytes together."""
+
+    name: str
+    seconds: float
+    objects: tuple[str, ...]
+    bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoding:
+    """What encoding one result took, output by output, and what the network itself took for it."""
+
+    name: str
+    slices: int
+    lesions: int
+    inference_seconds: float
+    rows: tuple[Row, ...]
+
+
+def measure_encoding(folder: Path, name: str) -> Encoding:
+    """Analyse the one series of a folder, then encode its result: each output alone, the ordinary, all."""
+    place = find(MODEL)
+    assert place is not None, f"{MODEL} ships with the product"
+    package = open_package(place)
+    context, analysis = _analysed(package, folder)
+    return Encoding(
+        name=name,
+        slices=len(analysis.volume.voxels),
+        lesions=len(analysis.findings.lesions),
+        inference_seconds=analysis.seconds["inference"],
+        rows=tuple(_row(title, context, analysis, outputs=outputs) for title, outputs in _sets()),
+    )
+
+
+def _sets() -> Iterator[tuple[str, frozenset[str]]]:
+    for output in OUTPUTS:
+        yield output, frozenset({output})
+    yield "all ordinary outputs", ORDINARY
+    yield "all outputs", frozenset(OUTPUTS)
+
+
+def _analysed(package: Package, folder: Path) -> tuple[ResultContext, Analysis]:
+    found = instances_from_folder(folder)
+    engine, stepped_down = open_engine(package, ["cpu"])
+    try:
+        analysis = analyse_series(package, engine, found.instances, found.reader, maps=True)
+        text = engine.provenance().text
+    finally:
+        engine.unload()
+    maker = Maker(engine=text, stepped_down=stepped_down, device_uid=_NO_BOX, site_name="Bench")
+    study_uid, digest = found.instances[0].study_uid, digest_of(found.instances)
+    return _context(package, maker, study_uid=study_uid, digest=digest), analysis
+
+
+def _context(package: Package, maker: Maker, *, study_uid: str, digest: str) -> ResultContext:
+    """Make the context of a result that replaces another, so that a rejection note has something to name."""
+    before = Reference(
+        sop_class_uid="1.2.840.10008.5.1.4.1.1.88.34",
+        sop_instance_uid="2.25.10",
+        series_uid="2.25.11",
+        study_uid=study_uid,
+    )
+    return ResultContext(
+        provenance=provenance_for(package, maker),
+        route="bench",
+        study_uid=study_uid,
+        content_digest=digest,
+        run=2,
+        at=datetime.now(UTC),
+        supersedes=(before,),
+    )
+
+
+def _row(title: str, context: ResultContext, analysis: Analysis, *, outputs: frozenset[str]) -> Row:
+    runs = [_timed(context, analysis, outputs) for _ in range(_RUNS)]
+    made = runs[0][1]
+    return Row(
+        name=title,
+        seconds=statistics.median(seconds for seconds, _ in runs),
+        objects=tuple(item.output for item in made),
+        bytes=sum(len(item.data) for item in made),
+    )
+
+
+def _timed(
+    context: ResultContext, analysis: Analysis, outputs: frozenset[str]
+) -> tuple[float, list[EncodedObject]]:
+    # Headers are decoded as they are read: each run gets them as they came from the files.
+    sources = deepcopy(analysis.sources)
+    started = time.perf_counter()
+    made = encode(
+        context, sources=sources, volume=analysis.volume, findings=analysis.findings, outputs=outputs
+    )
+    return time.perf_counter() - started, made
+
+
+def table(measured: Encoding) -> str:
+    """Return the figures as Markdown."""
+    raw = measured.inference_seconds
+    lines = [
+        f"Objects of {measured.name}, {measured.lesions} lesions; raw inference of {MODEL}: {raw:.2f} s.",
+        "",
+        "| outputs | objects | kB | seconds | share of raw inference |",
+        "|---|---|---|---|---|",
+    ]
+    for row in measured.rows:
+        made = ", ".join(f"{count} {output}" for output, count in Counter(row.objects).items())
+        lines.append(
+            f"| {row.name} | {made} | {row.bytes / 1000:.0f} | {row.seconds:.3f} | {row.seconds / raw:.1%} |"
+        )
+    return "\n".join(lines)
