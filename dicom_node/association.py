@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from pynetdicom import AE
 from pynetdicom.association import Association
@@ -34,6 +34,13 @@ class Ground:
 
     reception: Reception
     peer: Callable[[str], Peer | None]
+
+
+class Warn(Protocol):
+    """Logs a word about a connection, once in a while."""
+
+    def __call__(self, word: str, **values: object) -> None:
+        """Log `word`, or keep it back."""
 
 
 class Checkpoint(threading.Event):
@@ -68,11 +75,11 @@ class GuardedAssociation(Association):
 
     dul: StreamingUpperLayer
 
-    def __init__(self, entity: AE, ground: Ground, *, address: str, on_end: Callable[[], None]) -> None:
+    def __init__(self, entity: AE, ground: Ground, *, warn: Warn, on_end: Callable[[], None]) -> None:
         """Put our upper layer in place of the library's; `on_end` is called on the association's thread."""
         super().__init__(entity, "acceptor")
         self.reception = ground.reception
-        self.address = address
+        self.warn = warn
         self.judge = Judge(ground.reception.limits)
         self.partial_bytes = 0
         self.seated = False
@@ -86,9 +93,13 @@ class GuardedAssociation(Association):
 
     def run_reactor(self) -> None:
         """Run to the end and say so."""
+        began = time.monotonic()
         try:
             super().run_reactor()
         finally:
+            waited = time.monotonic() - began
+            if self.requestor.primitive is None and self.acse_timeout and waited >= self.acse_timeout:
+                self.warn("gate.artim", seconds=self.acse_timeout)
             self._on_end()
 
     def settled(self) -> bool:

@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import structlog
@@ -57,7 +58,7 @@ class Turnstile:
             if not self._counts[address]:
                 del self._counts[address]
 
-    def warn(self, word: str, address: str) -> None:
+    def warn(self, word: str, address: str, **values: object) -> None:
         """Log a word once in a while for each address, with how often it was kept back."""
         now, key = time.monotonic(), (word, address)
         with self._lock:
@@ -67,7 +68,7 @@ class Turnstile:
                 self._said.clear()
             self._said[key] = (at, kept_back + 1) if quiet else (now, 0)
         if not quiet:
-            log.warning(word, address=address, kept_back=kept_back)
+            log.warning(word, address=address, kept_back=kept_back, **values)
 
 
 class GuardedHandler(RequestHandler):
@@ -92,7 +93,8 @@ class GuardedHandler(RequestHandler):
             raise
 
     def _associate(self, address: str, leave: Callable[[], None]) -> None:
-        association = GuardedAssociation(self.ae, self.server.ground, address=address, on_end=leave)
+        warn = partial(self.server.turnstile.warn, address=address)
+        association = GuardedAssociation(self.ae, self.server.ground, warn=warn, on_end=leave)
         association._server = self.server
         # The library finds a server's associations by this name.
         association.name = f"AcceptorThread@{datetime.now():%Y%m%d%H%M%S}"

@@ -113,10 +113,7 @@ class StreamingUpperLayer(DULServiceProvider):
             return False
         if self.state_machine.current_state == "Sta13":
             return self._wind_down(reader)
-        if self.artim_timer.expired:
-            log.warning("gate.artim", address=self.assoc.address)
-            return False
-        if not reader.waiting(self._patience()):
+        if self.artim_timer.expired or not reader.waiting(self._patience()):
             return False
         self._take(reader)
         # What was streamed leaves nothing for the state machine, so the next PDU is waited for right here.
@@ -199,10 +196,10 @@ class StreamingUpperLayer(DULServiceProvider):
         except Cut:
             self.event_queue.put("Evt17")
         except Late:
-            log.warning("gate.pdu_deadline", address=self.assoc.address, seconds=self._limits.pdu_seconds_max)
+            self.assoc.warn("gate.pdu_deadline", seconds=self._limits.pdu_seconds_max)
             self._give_up()
         except _Broken as broken:
-            log.warning(broken.word, address=self.assoc.address, **broken.values)
+            self.assoc.warn(broken.word, **broken.values)
             self._give_up()
 
     def _give_up(self) -> None:
@@ -238,7 +235,7 @@ class StreamingUpperLayer(DULServiceProvider):
             decoded, event = self._decode_pdu(bytearray(pdu))
         # Whatever the library's decoder stumbles over is the peer's doing (PS3.8 9.2.3, Evt19).
         except Exception as fault:  # noqa: BLE001 - the loop of an association
-            log.warning("node.protocol_error", error=type(fault).__name__, digest=_digest(pdu))
+            self.assoc.warn("node.protocol_error", error=type(fault).__name__, digest=_digest(pdu))
             self.event_queue.put("Evt19")
             return
         self._recv_pdu.put(decoded)
