@@ -1,6 +1,6 @@
 """The report as it was sent: its measurement groups with their shapes, numbers and names (PS3.16 TID 1500).
 
-A shape is repeated under each number of its group for the viewers' sake; here it is listed once.
+A shape stands in its group, or under each of its numbers, for the viewers' sake; here it is listed once.
 """
 
 from __future__ import annotations
@@ -10,12 +10,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pydicom import Dataset
+from pydicom.tag import Tag
 
 from appliance.console.limits import Limits
 from appliance.console.preview.stack import Stack
 from appliance.console.text import number, one_line, unit
 
 _MEASUREMENTS, _GROUP, _TRACKING, _FINDING = "126010", "125007", "112039", "121071"
+_TAGS = {
+    keyword: Tag(keyword) for keyword in ("ValueType", "CodeValue", "GraphicType", "ReferencedSOPInstanceUID")
+}
 CLASSES = frozenset({"1.2.840.10008.5.1.4.1.1.88.33", "1.2.840.10008.5.1.4.1.1.88.34"})
 
 
@@ -69,13 +73,13 @@ def _mark(group: Dataset, stack: Stack) -> Mark:
     mark = Mark()
     for item in _children(group):
         _take(mark, item)
-    mark.shapes = list(dict.fromkeys(_shapes(group, stack)))
+    mark.shapes = _shapes(group, stack)
     return mark
 
 
 def _take(mark: Mark, item: Dataset) -> None:
     """Read one item of a group."""
-    kind, name = str(item.get("ValueType", "")), _name(item)
+    kind, name = _ascii(item, "ValueType"), _name(item)
     if kind == "TEXT" and name == _TRACKING:
         mark.label = one_line(item.get("TextValue"), chars_max=200)
     elif kind == "CODE" and name == _FINDING:
@@ -99,20 +103,32 @@ def _number(item: Dataset) -> dict[str, str]:
     }
 
 
-def _shapes(item: Dataset, stack: Stack) -> Iterator[Shape]:
-    """Yield every drawing below an item that lies on an image of ours."""
-    if item.get("ValueType") == "SCOORD":
-        points = tuple(float(value) for value in item.get("GraphicData") or ())
-        for image in _images(item, stack):
-            yield Shape(image=image, kind=str(item.get("GraphicType", "")), points=points)
+def _shapes(group: Dataset, stack: Stack) -> list[Shape]:
+    """Return the drawings of a group, else those of the first of its numbers that has any."""
+    items = _children(group)
+    own = [shape for item in items for shape in _drawn(item, stack)]
+    below = (list(_below(item, stack)) for item in items if not own and _ascii(item, "ValueType") == "NUM")
+    return own or next((shapes for shapes in below if shapes), [])
+
+
+def _below(item: Dataset, stack: Stack) -> Iterator[Shape]:
     for child in _children(item):
-        yield from _shapes(child, stack)
+        yield from _drawn(child, stack)
+
+
+def _drawn(item: Dataset, stack: Stack) -> Iterator[Shape]:
+    """Yield the drawing of one item for each image of ours that it lies on."""
+    if _ascii(item, "ValueType") != "SCOORD":
+        return
+    points = tuple(float(value) for value in item.get("GraphicData") or ())
+    for image in _images(item, stack):
+        yield Shape(image=image, kind=_ascii(item, "GraphicType"), points=points)
 
 
 def _images(scoord: Dataset, stack: Stack) -> Iterator[int]:
     for child in _children(scoord):
         for reference in child.get("ReferencedSOPSequence") or ():
-            uid = str(reference.get("ReferencedSOPInstanceUID", ""))
+            uid = _ascii(reference, "ReferencedSOPInstanceUID")
             for frame in _frames(reference.get("ReferencedFrameNumber")):
                 at = stack.find(uid, frame)
                 if at is not None:
@@ -139,7 +155,15 @@ def _children(item: Dataset) -> Sequence[Dataset]:
 
 def _name(item: Dataset) -> str:
     names = item.get("ConceptNameCodeSequence")
-    return str(names[0].get("CodeValue", "")) if names else ""
+    return _ascii(names[0], "CodeValue") if names else ""
+
+
+def _ascii(item: Dataset, keyword: str) -> str:
+    """Read a code or a UID; hundreds of groups hold ten thousands, so nothing is converted for them."""
+    tag = _TAGS[keyword]
+    found = item.get_item(tag) if tag in item else None
+    value = None if found is None else found.value
+    return value.decode("ascii", "replace").strip(" \0") if isinstance(value, bytes) else str(value or "")
 
 
 def _meaning(codes: Any) -> str:
