@@ -174,10 +174,15 @@ def _layers(found: Sequence[Region]) -> dict[str, GraphicLayer]:
 def _outlined(
     context: ResultContext, image: _Image, *, found: Sequence[Region], layers: Mapping[str, GraphicLayer]
 ) -> list[GraphicAnnotation]:
-    """Draw every region of one image, its tag beside its largest island."""
-    made = []
+    """Draw every region of one image, its tag beside its largest island; one annotation for each layer.
+
+    The encoder looks the image up anew for each annotation, which for hundreds of lesions takes longer than
+    all the rest.
+    """
     here = [region for region in found if image.index in region.slices]
     crowded = len(here) > DEFAULT.tagged_regions_max
+    graphics: dict[str, list[GraphicObject]] = {}
+    texts: dict[str, list[TextObject]] = {}
     for region in here:
         lines = outlines(
             region.plane(image.index),
@@ -185,11 +190,9 @@ def _outlined(
             islands_max=DEFAULT.presentation_islands_max,
         )
         uid = tracking_uid(context, region.kind, region.name)
-        graphics = [_polyline(line, region, uid) for line in lines]
-        made.append(
-            _on(image, layers[region.layer], graphics=graphics, texts=[_tag(lines[0], region, short=crowded)])
-        )
-    return made
+        graphics.setdefault(region.layer, []).extend(_polyline(line, region, uid) for line in lines)
+        texts.setdefault(region.layer, []).append(_tag(lines[0], region, short=crowded))
+    return [_on(image, layers[name], graphics=drawn, texts=texts[name]) for name, drawn in graphics.items()]
 
 
 def _polyline(line: DoubleArray, region: Region, uid: str) -> GraphicObject:

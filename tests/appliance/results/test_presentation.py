@@ -130,9 +130,10 @@ def test_every_image_that_is_drawn_on_says_the_answer_the_numbers_who_and_the_ca
     assert "Lesion 1: Volume: 0.406 mL; Long Axis: 11.50 mm; Probability: 0.875" in words[2]
     assert "Lesion 2" not in words[1]
     tags = [
-        item.TextObjectSequence[0].UnformattedTextValue
+        text.UnformattedTextValue
         for item in state.GraphicAnnotationSequence
         if item.GraphicLayer == "REGION 1" and slice_of(item) == 4
+        for text in item.TextObjectSequence
     ]
     assert tags == ["Lesion 1", "Lesion 2"]
 

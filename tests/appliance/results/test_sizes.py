@@ -51,6 +51,8 @@ def scattered(count: int) -> tuple[list[EncodedObject], Findings]:
     return objects, findings
 
 
+# The last takes a busy machine minutes: eleven thousand items of a report are written and read.
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("count", [1, 50, 500])
 def test_every_lesion_is_a_group_of_the_report_and_in_the_segmentation(count):
     objects, findings = scattered(count)
