@@ -51,7 +51,7 @@ def scattered(count: int) -> tuple[list[EncodedObject], Findings]:
     return objects, findings
 
 
-# The last takes a busy machine minutes: eleven thousand items of a report are written and read.
+# The last takes a busy machine minutes: the thousands of items of its report are written and read.
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("count", [1, 50, 500])
 def test_every_lesion_is_a_group_of_the_report_and_in_the_segmentation(count):
