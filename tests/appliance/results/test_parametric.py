@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 
 import highdicom
@@ -13,7 +14,8 @@ from appliance.results.context import EncodedObject
 from appliance.results.encode import encode
 from appliance.results.limits import Limits
 from appliance.results.parametric import parametric_maps, too_large
-from models.findings import LEVELS, Findings
+from appliance.results.segmentation import seg_forms, segmentation
+from models.findings import LEVELS, Findings, Outcome
 from tests.appliance.results.given import (
     PRIVATE,
     Series,
@@ -167,3 +169,34 @@ def test_a_map_that_is_too_large_is_left_out_in_words():
     assert [item.sop_instance_uid for item in with_small] == [
         item.sop_instance_uid for item in only(encoded(findings, made), "pmap")[1:]
     ]
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("output", ["pmap", "seg-fractional"])
+def test_a_full_map_of_600_slices_costs_a_few_times_its_bytes(output):
+    made = series(slices=600, rows=512, columns=512)
+    levels = np.full(made.volume.shape, 77, dtype=np.uint8)
+    mask = np.zeros(made.volume.shape, dtype=np.bool_)
+    mask[:, 200:210] = True
+    (whole, *_), (one, *_) = bands(series().volume).segments, mapped(bands(series().volume)).maps
+    findings = Findings(
+        outcome=Outcome.MEASURED,
+        statement="Outlined.",
+        segments=(replace(whole, mask=mask),),
+        maps=(replace(one, origin=(0, 0, 0), levels=levels),),
+    )
+    tracemalloc.start()
+    try:
+        if output == "pmap":
+            (item,) = parametric_maps(context(), sources=made.sources, volume=made.volume, findings=findings)
+        else:
+            (form,) = seg_forms(findings, made.volume, source=made.sources[0], outputs={output})
+            item = segmentation(context(), form, sources=made.sources, volume=made.volume)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    pixels = 600 * 512 * 512 * (2 if output == "pmap" else 1)
+    assert pixels < len(item.data) < pixels + (2 << 20)
+    # The pixels, what the writer holds of them, and the encoded object; no floating point numbers.
+    assert peak_bytes < 4.5 * pixels + (64 << 20)

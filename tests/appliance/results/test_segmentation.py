@@ -342,6 +342,7 @@ def test_forms_of_one_result_are_objects_of_their_own_and_always_the_same_bytes(
 
 
 @pytest.mark.long
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("overlap", [False, True])
 def test_600_full_slices_of_three_segments_cost_little_more_than_their_bytes(overlap):
     made = series(slices=600, rows=512, columns=512)
