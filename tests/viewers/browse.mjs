@@ -14,9 +14,9 @@ const plan = JSON.parse(readFileSync(process.argv[2], "utf8"));
 const { chromium } = createRequire(import.meta.url)(plan.playwright);
 
 const LOAD_MS_MAX = 120_000;
-const APPEAR_MS_MAX = 45_000;
+const APPEAR_MS_MAX = 60_000;
 const TOUCH_AFTER_MS = 6_000;
-const CLICK_MS_MAX = 30_000;
+const CLICK_MS_MAX = 60_000;
 const LOOK_EVERY_MS = 250;
 const CALM_LOOKS = 4;
 
@@ -121,13 +121,16 @@ const HOPES = {
   image: () => (seen) => seen.image !== null,
   prompt: () => (seen) => seen.asked,
   document: () => (seen) => seen.document !== null,
+  refused: () => () => false,
   warned: (step) => (seen) => (seen.warned[step.series_uid] ?? []).length > 0,
 };
 
-async function walk(page, step) {
+async function walk(page, step, said) {
   await open(page, step);
   const wanted = HOPES[step.hope](step);
-  const hoped = (seen) => wanted(seen) && (step.hope === "warned" || seen.series.includes(step.series_uid));
+  const refused = () => said.some((line) => line.includes(step.words));
+  const shown = (seen) => wanted(seen) && (step.hope === "warned" || seen.series.includes(step.series_uid));
+  const hoped = step.hope === "refused" ? refused : shown;
   const seen = { touched: step.hope === "shapes" && (await touchIfBare(page, hoped)) };
   seen.open = await lookUntil(page, hoped);
   await keep(page, step.name, seen.open);
@@ -169,7 +172,7 @@ for (const group of plan.groups) {
       if (!loaded) await load(page, step.study_uid);
       loaded = true;
       seen.ready = (Date.now() - start) / 1000;
-      seen = { ...seen, ...(await walk(page, step)) };
+      seen = { ...seen, ...(await walk(page, step, said)) };
     } catch (error) {
       seen.fault = error.message;
       loaded = false;

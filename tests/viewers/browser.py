@@ -33,7 +33,8 @@ class Step:
     Attributes:
         name: what the pictures and notes are called.
         hope: what to wait for, once the series is in the viewport: "shapes", "page" (with `words`), "image",
-            "prompt" or "document"; "warned" is a series that the viewer says it cannot show.
+            "prompt" or "document"; "warned" is a series that the viewer's list says it cannot show, "refused"
+            one that it tries to read and gives up, with `words` in its log.
         panel: press the viewer's Yes afterwards and open this side panel; None presses nothing.
     """
 
@@ -101,11 +102,16 @@ class Look:
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """What one step showed: after opening, and after the viewer's Yes when there was one."""
+    """What one step showed: after opening, and after the viewer's Yes when there was one.
+
+    Attributes:
+        said: errors in the viewer's own log; `fault` is what kept the walk from going on.
+    """
 
     name: str
     hope: str
     fault: str
+    said: tuple[str, ...]
     open: Look
     loaded: Look | None
 
@@ -156,7 +162,8 @@ def _grouped(steps: Sequence[Step]) -> list[list[Step]]:
     """
     shared: dict[str, list[Step]] = {}
     for step in sorted(steps, key=lambda step: step.hope == "warned"):
-        shared.setdefault(step.name if step.panel else step.study_uid, []).append(step)
+        alone = step.panel is not None or step.hope == "refused"
+        shared.setdefault(step.name if alone else step.study_uid, []).append(step)
     return list(shared.values())
 
 
@@ -166,6 +173,7 @@ def _read(step: Step, folder: Path) -> Seen:
         name=step.name,
         hope=step.hope,
         fault=notes.get("fault", ""),
+        said=tuple(notes.get("said") or ()),
         open=_look(notes.get("open") or {}, step, folder / f"{step.name}.png"),
         loaded=_look(notes["loaded"], step, folder / f"{step.name}-loaded.png")
         if "loaded" in notes

@@ -28,27 +28,31 @@ _HOPES = {
     "sr": "shapes",
     "sr-cornerstone": "shapes",
     "seg": "prompt",
-    "seg-fractional": "prompt",
+    "seg-fractional": "refused",
     "seg-labelmap": "prompt",
     "gsps": "warned",
     "sc": "image",
     "text-sr": "page",
     "pdf": "document",
-    "pmap": "image",
+    "pmap": "refused",
     "kos": "warned",
     "iocm": "warned",
 }
+# What this viewer's log says of what it begins to read and cannot; a version that can makes a test fail.
+REFUSALS = {
+    "seg-fractional": "Fractional segmentations are not yet supported",
+    "pmap": "Only works with 32 bit data, not 16",
+}
 # The viewer can take over what is a rectangle, and every segmentation.
-_MEASUREMENTS, _SEGMENTS = "trackedMeasurements", "panelSegmentation"
+MEASUREMENTS, SEGMENTS = "trackedMeasurements", "panelSegmentation"
 _PANELS = {
-    f"found {LESION} sr": _MEASUREMENTS,
-    f"found {LESION} sr-cornerstone": _MEASUREMENTS,
-    f"found {LESION} seg": _SEGMENTS,
-    f"found {LESION} seg-fractional": _SEGMENTS,
-    f"found {LESION} seg-labelmap": _SEGMENTS,
-    f"found {BANDS} seg": _SEGMENTS,
-    f"chest {scans.NODULE} sr": _MEASUREMENTS,
-    "frames MR geometry-regions seg": _SEGMENTS,
+    f"found {LESION} sr": MEASUREMENTS,
+    f"found {LESION} sr-cornerstone": MEASUREMENTS,
+    f"found {LESION} seg": SEGMENTS,
+    f"found {LESION} seg-labelmap": SEGMENTS,
+    f"found {BANDS} seg": SEGMENTS,
+    f"chest {scans.NODULE} sr": MEASUREMENTS,
+    "frames MR geometry-regions seg": SEGMENTS,
 }
 
 
@@ -65,7 +69,9 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Walk:
     """Make up studies, store them in Orthanc, open every series of results in OHIF."""
     require_viewer()
     examples = everyday(tmp_path_factory.mktemp("viewers"))
-    return Walk(examples=examples, seen=seen_in(examples, tmp_path_factory.mktemp("pacs"), SHOTS))
+    return Walk(
+        examples=examples, seen=seen_in(examples, tmp_path_factory.mktemp("pacs"), SHOTS, panels=_PANELS)
+    )
 
 
 def require_viewer() -> None:
@@ -76,8 +82,13 @@ def require_viewer() -> None:
     browser.viewer()
 
 
-def seen_in(examples: Mapping[str, Study], folder: Path, shots: Path) -> dict[str, Seen]:
-    """Store studies in an archive and open every series of results in the viewer."""
+def seen_in(
+    examples: Mapping[str, Study], folder: Path, shots: Path, *, panels: Mapping[str, str]
+) -> dict[str, Seen]:
+    """Store studies in an archive and open every series of results in the viewer.
+
+    `panels` names the side panel to look into for a step whose result is taken over by the viewer.
+    """
     shutil.rmtree(shots, ignore_errors=True)
     shots.mkdir(parents=True)
     site = Site(browser.viewer())
@@ -85,7 +96,7 @@ def seen_in(examples: Mapping[str, Study], folder: Path, shots: Path) -> dict[st
         for example in examples.values():
             for path in sorted(example.folder.rglob("*.dcm")):
                 pacs.upload(path)
-        seen = browser.browse(address, steps(examples), shots)
+        seen = browser.browse(address, steps(examples, panels), shots)
     contact_sheet(shots, list(seen))
     return seen
 
@@ -111,7 +122,9 @@ def everyday(folder: Path) -> dict[str, Study]:
         "unsure": studies.make(folder / "unsure", number=4, lesions=0),
         "failed": studies.make(folder / "failed", number=5, lesions=0),
         "not run": studies.make(folder / "not run", number=6, lesions=0),
+        "replaced": studies.make(folder / "replaced", number=7, lesions=1),
     }
+    studies.replace_result(made["replaced"], LESION, outputs=frozenset({"sr", "text-sr"}))
     studies.abstain(made["unsure"])
     for kind in ("failed", "not run"):
         told = Notice(kind=kind, reason=f"It is {kind}.", what_to_do="Read it yourself.")
@@ -124,31 +137,32 @@ def everyday(folder: Path) -> dict[str, Study]:
     }
 
 
-def steps(examples: Mapping[str, Study]) -> list[Step]:
+def steps(examples: Mapping[str, Study], panels: Mapping[str, str]) -> list[Step]:
     """List every series of results; what to wait for follows from its kind."""
     return [
-        _step(example.study_uid, f"{name} {result}", header)
+        _step(example.study_uid, f"{name} {result}", header, panel=panels.get(f"{name} {result}"))
         for name, example in examples.items()
         for result, header in _series(example)
     ]
 
 
-def _step(study_uid: str, name: str, header: Dataset) -> Step:
+def _step(study_uid: str, name: str, header: Dataset, *, panel: str | None) -> Step:
+    kind = name.split()[-1]
     return Step(
         name=name,
         study_uid=study_uid,
         series_uid=str(header.SeriesInstanceUID),
         series=header.SeriesDescription,
         series_number=int(header.SeriesNumber),
-        hope=_HOPES[name.split()[-1]],
-        words=CAUTION,
-        panel=_PANELS.get(name),
+        hope=_HOPES[kind],
+        words=REFUSALS.get(kind, CAUTION),
+        panel=panel,
     )
 
 
 def _series(example: Study) -> Iterator[tuple[str, Dataset]]:
     """Give one header of each series of results, with its result's name and its kind."""
-    told = set()
+    told: set[str] = set()
     for path in _results(example):
         header = pydicom.dcmread(path, stop_before_pixels=True)
         if header.SeriesInstanceUID not in told:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -16,16 +17,18 @@ from pydicom.dataset import Dataset
 
 from appliance.core.outputs import OUTPUTS
 from appliance.demo.study import MadeStudy
-from appliance.results.context import EncodedObject, Notice, ResultContext
+from appliance.inference.cpu import OnnxRuntimeCpu
+from appliance.results.context import EncodedObject, Notice, Reference, ResultContext
 from appliance.results.encode import encode, encode_notice
-from appliance.worker.run import NotEligible
+from appliance.results.parametric import FROM_MAPS
+from appliance.worker.folder import instances_from_folder
+from appliance.worker.run import Analysis, NotEligible, analyse_series
 from dicom_node.send import Outgoing
 from models import phantom
 from models.catalogue import shipped
 from models.findings import Findings, Outcome
 from models.package import Package, open_package
 from tests.appliance.results import given
-from tests.geometry.boxed import analysed
 from tests.system.images import decoded, outgoing, part10
 
 LESION, BANDS = "ct-phantom-lesion", "ct-tissue-bands"
@@ -98,19 +101,53 @@ def package(model: str) -> Package:
 def analyse(study: Study, model: str | Package, *, outputs: frozenset[str] = ORDINARY) -> None:
     """Run a model on the study's images and add its result, or the notice that it takes none of them."""
     opened = package(model) if isinstance(model, str) else model
-    context = context_of(study, opened.manifest.name)
+    name = opened.manifest.name
+    context = context_of(study, name)
     try:
-        made = analysed(opened, study.folder / "images")
+        made = _analysed(opened, study.folder / "images", maps=not FROM_MAPS.isdisjoint(outputs))
     except NotEligible as refusal:
-        notice = Notice(
+        told = Notice(
             kind="not eligible", reason=" ".join(refusal.reasons), what_to_do="Read it without this model."
         )
-        add(study, opened.manifest.name, notice_objects(study, context, notice, outputs=outputs))
+        add(study, name, encode_notice(context, sources=headers(study), notice=told, outputs=outputs))
         return
-    objects = encode(
-        context, sources=made.sources, volume=made.volume, findings=made.findings, outputs=outputs
+    add(study, name, _encoded(context, made, outputs))
+
+
+def replace_result(study: Study, model: str, *, outputs: frozenset[str]) -> None:
+    """Add two results of a model, of which the later replaces the earlier."""
+    made = _analysed(package(model), study.folder / "images", maps=False)
+    context = context_of(study, model)
+    first = _encoded(context, made, outputs)
+    old = [
+        Reference(
+            sop_class_uid=item.sop_class_uid,
+            sop_instance_uid=item.sop_instance_uid,
+            series_uid=item.series_uid,
+            study_uid=study.study_uid,
+            output=item.output,
+        )
+        for item in first
+    ]
+    later = replace(
+        context, run=2, at=context.at + timedelta(hours=1), supersedes=old, superseded_at=context.at
     )
-    add(study, opened.manifest.name, objects)
+    add(study, "earlier", first)
+    add(study, "later", _encoded(later, made, outputs | {"iocm"}))
+
+
+def _analysed(opened: Package, folder: Path, *, maps: bool) -> Analysis:
+    found = instances_from_folder(folder)
+    engine = OnnxRuntimeCpu()
+    engine.load(engine.plan(opened))
+    try:
+        return analyse_series(opened, engine, found.instances, found.reader, maps=maps)
+    finally:
+        engine.unload()
+
+
+def _encoded(context: ResultContext, made: Analysis, outputs: frozenset[str]) -> list[EncodedObject]:
+    return encode(context, sources=made.sources, volume=made.volume, findings=made.findings, outputs=outputs)
 
 
 def context_of(study: Study, model: str) -> ResultContext:
@@ -130,14 +167,9 @@ def abstain(example: Example) -> None:
 def notify(example: Example, notice: Notice, *, outputs: frozenset[str] = ORDINARY) -> None:
     """Add a notice that there is no result."""
     context = given.context(study_uid=example.study_uid)
-    add(example, notice.kind, notice_objects(example, context, notice, outputs=outputs))
-
-
-def notice_objects(
-    study: Study, context: ResultContext, notice: Notice, *, outputs: frozenset[str]
-) -> list[EncodedObject]:
-    """Encode a notice about a study."""
-    return encode_notice(context, sources=headers(study), notice=notice, outputs=outputs)
+    add(
+        example, notice.kind, encode_notice(context, sources=headers(example), notice=notice, outputs=outputs)
+    )
 
 
 def headers(study: Study) -> list[Dataset]:

@@ -10,10 +10,11 @@ import numpy.typing as npt
 import pytest
 from scipy import ndimage
 
+from appliance.core.outputs import OUTPUTS
 from tests.viewers.browser import Look, Shape, pixels
-from tests.viewers.conftest import Walk
+from tests.viewers.conftest import REFUSALS, Walk
 from tests.viewers.scans import NODULE, Chest, Frames
-from tests.viewers.studies import BANDS, LESION, Example
+from tests.viewers.studies import BANDS, LESION, ORDINARY, Example
 
 # The walk is one fixture: some minutes of a software-drawn browser, more on a busy machine.
 pytestmark = pytest.mark.timeout(1500)
@@ -27,8 +28,6 @@ BAND_PIXELS = 0.75
 NODULE_PIXELS = 4.0
 LESION_RGB = (255, 80, 60)
 REGIONS = "geometry-regions"
-# What this viewer lists and says that it cannot show: other viewers do.
-NOT_SHOWN = {"gsps", "kos", "iocm"}
 
 Box = npt.NDArray[np.float64]
 
@@ -66,8 +65,8 @@ def off_by(drawn: Box, mask: npt.NDArray[np.bool_]) -> float:
     return min(float(np.abs(drawn - expected).max()) for expected in boxes(mask))
 
 
-def coloured(example: Example, look: Look) -> npt.NDArray[np.bool_]:
-    """Say of each pixel of the image, bool (row, column), whether the viewer shows its middle in colour."""
+def shown(example: Example, look: Look) -> npt.NDArray[np.int64]:
+    """Give what the viewer shows at the middle of each pixel of the image: (row, column, rgb)."""
     assert look.canvas is not None
     _, rows, columns = example.study.hu.shape
     z, y, x = example.study.spacing_mm
@@ -79,8 +78,13 @@ def coloured(example: Example, look: Look) -> npt.NDArray[np.bool_]:
     height, width = look.canvas.shape[:2]
     assert (at >= 0).all(), "the whole image is in view"
     assert (at < (width, height)).all(), "the whole image is in view"
-    shown = look.canvas[at[:, 1], at[:, 0]].astype(int)
-    return np.asarray(shown.max(axis=-1) - shown.min(axis=-1) > 4).reshape(row.shape)
+    return np.asarray(look.canvas[at[:, 1], at[:, 0]].astype(np.int64).reshape(rows, columns, 3))
+
+
+def coloured(example: Example, look: Look) -> npt.NDArray[np.bool_]:
+    """Say of each pixel of the image, bool (row, column), whether the viewer shows its middle in colour."""
+    pixel = shown(example, look)
+    return np.asarray(pixel.max(axis=-1) - pixel.min(axis=-1) > 4)
 
 
 def dice(one: npt.NDArray[np.bool_], other: npt.NDArray[np.bool_]) -> float:
@@ -95,22 +99,42 @@ def outline(look: Look, kind: str) -> Shape:
     return found.pop()
 
 
+def kind(name: str) -> str:
+    """Give the kind of output of a step."""
+    return name.split()[-1]
+
+
+def test_every_kind_of_output_was_brought_to_the_viewer(walk: Walk):
+    assert {kind(name) for name in walk.seen} == set(OUTPUTS)
+
+
 def test_every_series_opens_and_none_as_an_empty_viewport(walk: Walk):
-    assert len(walk.seen) >= 28
     for name, seen in walk.seen.items():
         assert not seen.fault, f"{name}: {seen.fault}"
         for look in [seen.open, *([seen.loaded] if seen.loaded else [])]:
-            assert "Something went wrong" not in look.text, name
             if seen.hope != "document":
                 assert look.image or "NOT FOR PRIMARY DIAGNOSIS" in look.page, f"{name} shows nothing"
             assert not look.image or (look.canvas is not None and look.canvas.max() > 100), f"{name} is black"
 
 
-def test_what_the_viewer_can_show_brings_no_message_and_the_rest_is_marked_in_its_list(walk: Walk):
+def test_nothing_that_is_sent_by_default_brings_an_error(walk: Walk):
     for name, seen in walk.seen.items():
-        cannot = name.split()[-1] in NOT_SHOWN
-        assert seen.open.warned == cannot, name
-        assert bool(seen.open.toasts) == cannot, f"{name}: {seen.open.toasts}"
+        if kind(name) in ORDINARY | {"sr-cornerstone", "seg-labelmap", "pdf"}:
+            assert not seen.open.toasts, f"{name}: {seen.open.toasts}"
+            assert "Something went wrong" not in seen.open.text, name
+            assert not seen.open.warned, name
+
+
+def test_what_the_viewer_cannot_show_is_marked_in_its_list(walk: Walk):
+    cannot = {name for name, seen in walk.seen.items() if seen.open.warned}
+    assert cannot == {name for name in walk.seen if kind(name) in ("gsps", "kos", "iocm")}
+
+
+@pytest.mark.parametrize("output", list(REFUSALS))
+def test_what_the_viewer_gives_up_on_is_known_and_leaves_the_images_in_view(walk: Walk, output: str):
+    seen = walk.seen[f"found {LESION} {output}"]
+    assert any(REFUSALS[output] in line for line in seen.said), seen.said
+    assert seen.open.image
 
 
 def test_a_lesion_is_framed_where_it_lies(walk: Walk):
@@ -159,6 +183,15 @@ def test_a_lesions_overlay_lies_on_it_and_is_listed(walk: Walk):
     assert look.text.rstrip().endswith("lesion"), "the segment is in the list"
 
 
+def test_a_label_map_is_drawn_on_the_lesion_and_is_listed(walk: Walk):
+    example, look = head(walk, "found"), walk.seen[f"found {LESION} seg-labelmap"].loaded
+    assert look is not None
+    # The viewer gives a label map no colour, and lists what is in no segment as one.
+    dark = shown(example, look).max(axis=-1) < 20
+    assert dark[example.truth[slice_shown(example, look)]].any()
+    assert look.segments == ("Background", "lesion")
+
+
 def test_the_overlay_of_bands_lies_on_them_and_is_listed(walk: Walk):
     example, look = head(walk, "found"), walk.seen[f"found {BANDS} seg"].loaded
     assert look is not None
@@ -168,9 +201,26 @@ def test_the_overlay_of_bands_lies_on_them_and_is_listed(walk: Walk):
     assert "dense-soft" in look.text.split("Segmentations")[1]
 
 
-@pytest.mark.parametrize("kind", ["CT", "MR"])
-def test_on_a_multi_frame_image_marks_are_framed_on_the_frame_they_lie_on(walk: Walk, kind: str):
-    study, look = walk.examples[f"frames {kind}"], walk.seen[f"frames {kind} {REGIONS} sr"].open
+def test_contours_become_measurements_of_the_viewer_in_their_place(walk: Walk):
+    example, look = head(walk, "found"), walk.seen[f"found {LESION} sr-cornerstone"].loaded
+    assert look is not None
+    assert look.measured == 2
+    truth = example.truth[slice_shown(example, look)]
+    closed = [
+        shape for shape in look.shapes if shape.kind in ("path", "polyline") and shape.right - shape.left > 5
+    ]
+    assert min(off_by(box_of(example, look, shape), truth) for shape in closed) <= LESION_PIXELS
+
+
+def test_of_two_results_the_later_says_that_it_replaces_the_earlier(walk: Walk):
+    earlier, later = (walk.seen[f"replaced {name} text-sr"].open.page for name in ("earlier", "later"))
+    assert "replaces" in later
+    assert "replaces" not in earlier
+
+
+@pytest.mark.parametrize("modality", ["CT", "MR"])
+def test_on_a_multi_frame_image_marks_are_framed_on_the_frame_they_lie_on(walk: Walk, modality: str):
+    study, look = walk.examples[f"frames {modality}"], walk.seen[f"frames {modality} {REGIONS} sr"].open
     assert isinstance(study, Frames)
     frame = study.frame_at(look.world_mm([[0.0, 0.0]])[0])
     shapes = {shape for shape in look.shapes if shape.kind == "polyline"}
