@@ -50,6 +50,9 @@ class Server(ThreadedAssociationServer):
         prepare(connection, seconds_max=self._socket_seconds_max)
         return connection, address
 
+    def service_actions(self) -> None:
+        """Do nothing: the library's own collects garbage every few seconds while all associations wait."""
+
     def shutdown(self) -> None:
         """Stop accepting and close the port; the library's own also forgets a list we are not on."""
         socketserver.BaseServer.shutdown(self)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 
 from appliance.core import log
@@ -51,6 +52,8 @@ def _listen(stage: Stage, config: Config) -> int:
         limits=wire,
         on_refused=_Refusals(stage).note,
     )
+    # What is loaded by now stays: without this every full collection walks it while all senders wait.
+    gc.freeze()
     rows.start()
     intake.start()
     port = listener.start()
