@@ -183,8 +183,9 @@ class SegmentIncoming:
             spilled.first[:HEAD_BYTES] = head
             claim.write(0, spilled.first, durable=True)
         crash_here("kept-record")
-        claim.shorten(spilled.length)
+        # From here on the bytes are kept, whatever happens.
         self._spilled = None
+        claim.shorten(spilled.length)
         self._release()
         content = _Content(length=length, digest=f"sha256:{spilled.sha256.hexdigest()}")
         self._hand_over(claim, arrival, at, content)

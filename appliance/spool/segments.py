@@ -81,8 +81,13 @@ class Claim:
         self._segments.shorten(self._owner, self, length)
 
     def settled(self) -> None:
-        """Say that the ledger knows what became of the range, or that nothing was promised about it."""
+        """Say that the ledger knows what became of the range; it may have been the last of its segment.
+
+        Raises:
+            DiskFault: a segment that was done could not be sealed.
+        """
         self._segments.settled(self._owner)
+        self._segments.seal_done()
 
     def abandon(self) -> None:
         """Give the range back; nothing of it was kept."""
@@ -101,6 +106,7 @@ class Segments:
         self._lock = threading.Lock()
         self._current: _Open | None = None
         self._lanes: list[_Open] = []
+        self._done: list[_Open] = []
 
     def claim(self, length: int) -> Claim:
         """Take room for a frame of some bytes in the segment that all share.
@@ -165,11 +171,20 @@ class Segments:
         self.settled(owner)
 
     def settled(self, owner: _Open) -> None:
-        """Count down; seal the segment when it is full and the ledger knows it all."""
+        """Count down; a segment that is full and of which the ledger knows everything is done."""
         with self._lock:
             owner.pending -= 1
-            done = owner.retired and owner.pending == 0
-        if done:
+            self._note_done(owner)
+
+    def seal_done(self) -> None:
+        """End the segments that are done; apart from the rest, for no arrival need wait for it.
+
+        Raises:
+            DiskFault: the disk failed.
+        """
+        with self._lock:
+            done, self._done = self._done, []
+        for owner in done:
             self._seal(owner)
 
     def close(self) -> None:
@@ -178,10 +193,8 @@ class Segments:
             left = [*self._lanes, *([self._current] if self._current is not None else [])]
             self._lanes, self._current = [], None
             for owner in left:
-                owner.retired = True
-            done = [owner for owner in left if owner.pending == 0]
-        for owner in done:
-            self._seal(owner)
+                self._retire(owner)
+        self.seal_done()
 
     def _claimed(self, owner: _Open, length: int) -> Claim:
         owner.pending += 1
@@ -226,8 +239,11 @@ class Segments:
 
     def _retire(self, owner: _Open) -> None:
         owner.retired = True
-        if owner.pending == 0:
-            self._seal(owner)
+        self._note_done(owner)
+
+    def _note_done(self, owner: _Open) -> None:
+        if owner.retired and owner.pending == 0:
+            self._done.append(owner)
 
     def _seal(self, owner: _Open) -> None:
         """End a segment: give back its unused room, and note how many rows name it."""
