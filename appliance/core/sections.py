@@ -1,0 +1,205 @@
+"""The tables of the configuration, one class for each: what may stand in them, and in which shape.
+
+Promises: frozen, and closed to keys they do not know; a default is what a small box needs.
+Never: opens a file, or looks at another table; `appliance.core.config` does both.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+
+from appliance.core import viewerlink
+from appliance.core.outputs import Output
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+AeTitleText = Annotated[
+    str, StringConstraints(pattern=r"^[\x20-\x5b\x5d-\x7e]{1,16}$", strip_whitespace=True)
+]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Seconds = Annotated[float, Field(gt=0, le=7 * 86400)]
+Right = Literal["store", "query"]
+EngineName = Literal["tensorrt", "cuda", "openvino", "cpu", "kserve"]
+Server = Annotated[str, StringConstraints(pattern=r"^(http|grpc)://[^/\s:]+:\d{1,5}$")]
+# More than one device is one box each for now: the key stays a list, and one entry is taken.
+Devices = Annotated[tuple[Annotated[int, Field(ge=0, le=63)], ...], Field(min_length=1, max_length=1)]
+
+# A socket's address holds 107 bytes on Linux; the box's sockets lie in `run/` under the storage root.
+ROOT_BYTES_MAX = 90
+
+
+class Section(BaseModel):
+    """One table of the file: frozen, and closed to keys it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Site(Section):
+    """[site]: who runs this box."""
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=64)]
+
+
+class Dicom(Section):
+    """[dicom]: the box's own application entity."""
+
+    ae_title: AeTitleText = "READSIDE"
+    host: str = "0.0.0.0"
+    port: Annotated[int, Field(ge=0, le=65535)] = 11112
+    max_associations: Annotated[int, Field(ge=1, le=512)] = 16
+
+
+class Peer(Section):
+    """[[peers]]: one application entity that may talk to the box, receive from it, or both."""
+
+    name: Name
+    ae_title: AeTitleText
+    host: str = ""
+    port: Port | None = None
+    may: tuple[Right, ...] = ("store",)
+    outputs: tuple[Output, ...] = ("sr", "seg", "sc", "text-sr")
+
+    @property
+    def reachable(self) -> bool:
+        """Say whether the box has an address to open an association to."""
+        return bool(self.host) and self.port is not None
+
+
+class Storage(Section):
+    """[storage]: where everything lies, how much room stays free, how long images are kept."""
+
+    root: Path
+    floor_gib: Annotated[float, Field(ge=0)] = 5.0
+    retain_days: Annotated[float, Field(gt=0)] = 7.0
+
+    @field_validator("root")
+    @classmethod
+    def _root_fits(cls, root: Path) -> Path:
+        if not root.is_absolute():
+            raise ValueError("storage.root: must be an absolute path")
+        length = len(os.fsencode(root))
+        if length > ROOT_BYTES_MAX:
+            raise ValueError(
+                f"storage.root: is {length} bytes long, at most {ROOT_BYTES_MAX} leave room for sockets"
+            )
+        return root
+
+    @property
+    def floor_bytes(self) -> int:
+        """Return the free space that receiving never eats into, in bytes."""
+        return int(self.floor_gib * 2**30)
+
+
+class LedgerSection(Section):
+    """[ledger]: the database; empty means SQLite under the storage root."""
+
+    url: str = ""
+
+
+class Assembly(Section):
+    """[assembly]: when a study counts as complete."""
+
+    quiet_seconds: Seconds = 60.0
+    series_quiet_seconds: Seconds = 30.0
+    deadline_seconds: Seconds = 3600.0
+    confirm_with: Name | None = None
+    confirm_every_seconds: Seconds = 10.0
+    confirm_settle_seconds: Seconds = 5.0
+
+
+class Inference(Section):
+    """[inference]: which engines to try, best first, on which device, and how much they may take.
+
+    Attributes:
+        threads: of one call on the processor; 0 takes every core.
+        devices: CUDA ordinals.
+        memory_gib: of all loaded models together; none: what there is.
+        pinned: models that stay loaded whatever else is asked for.
+        jobs_at_once: series that are worked on side by side; more than one lets a GPU batch across studies.
+        batch_wait_ms: how long a call may wait for others to join it.
+        kserve: servers of the Open Inference Protocol, http://host:port or grpc://host:port.
+    """
+
+    engines: tuple[EngineName, ...] = ("cpu",)
+    threads: Annotated[int, Field(ge=0, le=1024)] = 0
+    devices: Devices = (0,)
+    memory_gib: Annotated[float, Field(gt=0)] | None = None
+    pinned: tuple[Name, ...] = ()
+    jobs_at_once: Annotated[int, Field(ge=1, le=16)] = 1
+    batch_wait_ms: Annotated[float, Field(ge=0, le=1000)] = 5.0
+    kserve: tuple[Server, ...] = ()
+
+
+class Models(Section):
+    """[models]: folders whose sub-folders are packages; those that ship with Readside are always there."""
+
+    folders: tuple[Path, ...] = ()
+
+
+class Route(Section):
+    """[[routes]]: which series of a study goes to which model, and who gets the result."""
+
+    name: Name
+    when: Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+    model: Name
+    send_to: tuple[Name, ...] = ()
+    mode: Literal["release", "shadow"] = "release"
+    priority: Annotated[int, Field(ge=0, le=9)] = 5
+
+
+class User(Section):
+    """[[console.users]]: a person who may see patient data in the console."""
+
+    name: Name
+    password_hash: Annotated[str, StringConstraints(pattern=r"^\$argon2id\$")]
+
+
+class Console(Section):
+    """[console]: the pages for people.
+
+    Attributes:
+        viewer_link: address of a study in the site's own viewer; `{study_uid}` and `{accession_number}` stand
+            for what it is asked by. Empty: no such link is shown.
+    """
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8042
+    users: tuple[User, ...] = ()
+    viewer_link: Annotated[str, StringConstraints(max_length=2048)] = ""
+
+    @field_validator("viewer_link")
+    @classmethod
+    def _link_opens_a_study(cls, link: str) -> str:
+        if link and (fault := viewerlink.fault_of(link)):
+            raise ValueError(f"console.viewer_link: {fault}")
+        return link
+
+
+class Audit(Section):
+    """[audit]: where the audit trail goes besides the ledger: a repository that takes syslog over TLS.
+
+    Attributes:
+        host: of the repository; empty: the trail stays on this box.
+        ca: PEM file with the certificates that the repository's is checked against.
+        certificate: PEM file of this box's own, where the repository asks for one.
+        key: its private key.
+    """
+
+    host: str = ""
+    port: Port = 6514
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+
+    @model_validator(mode="after")
+    def _files_fit(self) -> Self:
+        if self.host and self.ca is None:
+            raise ValueError(
+                "audit.ca: must be given with audit.host: nothing is sent to who cannot prove itself"
+            )
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("audit.certificate: is given together with audit.key, or neither is")
+        return self
