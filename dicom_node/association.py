@@ -6,16 +6,16 @@ Never: decides who may associate.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from pynetdicom import AE
 from pynetdicom.association import Association
 
+from dicom_node.checkpoint import Checkpoint, Warn
 from dicom_node.command import StoreCommand
 from dicom_node.familiar import Judge
 from dicom_node.receive import Reception, Request
@@ -23,7 +23,6 @@ from dicom_node.storage_classes import STORAGE_CLASSES
 from dicom_node.stream import StreamingUpperLayer
 from dicom_node.values import Peer
 
-_LOOK_SECONDS: Final = 0.25
 _SETTLE_SECONDS: Final = 1.0
 _ANSWER_BYTES_MIN: Final = 1024
 
@@ -34,40 +33,6 @@ class Ground:
 
     reception: Reception
     peer: Callable[[str], Peer | None]
-
-
-class Warn(Protocol):
-    """Logs a word about a connection, once in a while."""
-
-    def __call__(self, word: str, **values: object) -> None:
-        """Log `word`, or keep it back."""
-
-
-class Checkpoint(threading.Event):
-    """The event at which the association's loop may be held; here it also waits until something came."""
-
-    def __init__(self, idle: Callable[[], bool]) -> None:
-        """Be set, and wait while `idle`."""
-        super().__init__()
-        self._idle = idle
-        self._rung = threading.Event()
-        self.set()
-
-    def ring(self) -> None:
-        """Wake the loop."""
-        self._rung.set()
-
-    def set(self) -> None:
-        """Let the loop run on, and wake it."""
-        super().set()
-        self._rung.set()
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait for something to do, for a moment at most, then until the loop may run."""
-        if self._idle():
-            self._rung.wait(_LOOK_SECONDS)
-        self._rung.clear()
-        return super().wait(timeout)
 
 
 class GuardedAssociation(Association):

@@ -13,30 +13,31 @@ from __future__ import annotations
 import hashlib
 import time
 from struct import Struct
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 import structlog
 from pynetdicom.dul import DULServiceProvider
 from pynetdicom.pdu_primitives import A_ABORT, A_P_ABORT
 
+from dicom_node.checkpoint import Checkpoint, Warn
 from dicom_node.command import StoreCommand, read_store, store_response
+from dicom_node.familiar import Judge
 from dicom_node.limits import Limits
 from dicom_node.reader import Bell, Called, Cut, Late, Reader
-from dicom_node.receive import Receiving
+from dicom_node.receive import Receiving, Reception, Request
 
 if TYPE_CHECKING:
-    from dicom_node.association import GuardedAssociation
+    from pynetdicom.association import Association
 
 log = structlog.get_logger(__name__)
 
-# The private names of pynetdicom 3.0.4 that this module and `association` override or read.
+# The private names of pynetdicom 3.0.4 that this module, `association` and `gate` override or read.
 INSIDE: Final = {
     "dul.DULServiceProvider": (
         *("_decode_pdu", "_idle_timer", "_is_transport_event", "_kill_thread", "_recv_pdu"),
         "_run_loop_delay",
     ),
     "association.Association": ("_accepted_cx", "_reactor_checkpoint", "_serve_request", "_server"),
-    "transport.RequestHandler": ("_create_association",),
 }
 
 _LOOK_SECONDS: Final = 0.5
@@ -59,14 +60,33 @@ class _Other(Exception):
     """Another PDU than P-DATA came in the middle of a message."""
 
 
+class Host(Protocol):
+    """What an upper layer asks of its association."""
+
+    reception: Reception
+    judge: Judge
+    checkpoint: Checkpoint
+    warn: Warn
+    partial_bytes: int
+    is_established: bool
+
+    def settled(self) -> bool:
+        """Tell whether the association stands."""
+
+    def may_stream(self, command: StoreCommand, context_id: int) -> bool:
+        """Tell whether a request is plainly a store under an accepted context of its own class."""
+
+    def announced(self, command: StoreCommand, context_id: int) -> Request:
+        """Return what `command` asks for, and for whom."""
+
+
 class StreamingUpperLayer(DULServiceProvider):
     """The upper layer of one accepted association, on a thread of its own."""
 
-    assoc: GuardedAssociation
-
-    def __init__(self, association: GuardedAssociation, limits: Limits) -> None:
+    def __init__(self, host: Host, limits: Limits) -> None:
         """Make the bell; the socket comes later."""
-        super().__init__(association)
+        super().__init__(cast("Association", host))
+        self._host = host
         # The wait is in poll(), where it ends with the first byte.
         self._run_loop_delay = 0.0
         self.daemon = True
@@ -89,7 +109,7 @@ class StreamingUpperLayer(DULServiceProvider):
             self._close()
         finally:
             self._bell.close()
-            self.assoc.checkpoint.ring()
+            self._host.checkpoint.ring()
 
     def send_pdu(self, primitive: Any) -> None:
         """Queue a primitive and wake the reactor."""
@@ -107,7 +127,7 @@ class StreamingUpperLayer(DULServiceProvider):
 
     def _is_transport_event(self) -> bool:
         """Wait for the peer, for this side or for a timer, and take one PDU."""
-        self.assoc.checkpoint.ring()
+        self._host.checkpoint.ring()
         reader = self._opened()
         if reader is None or not self.event_queue.empty() or self._kill_thread:
             return False
@@ -196,10 +216,10 @@ class StreamingUpperLayer(DULServiceProvider):
         except Cut:
             self.event_queue.put("Evt17")
         except Late:
-            self.assoc.warn("gate.pdu_deadline", seconds=self._limits.pdu_seconds_max)
+            self._host.warn("gate.pdu_deadline", seconds=self._limits.pdu_seconds_max)
             self._give_up()
         except _Broken as broken:
-            self.assoc.warn(broken.word, **broken.values)
+            self._host.warn(broken.word, **broken.values)
             self._give_up()
 
     def _give_up(self) -> None:
@@ -235,7 +255,7 @@ class StreamingUpperLayer(DULServiceProvider):
             decoded, event = self._decode_pdu(bytearray(pdu))
         # Whatever the library's decoder stumbles over is the peer's doing (PS3.8 9.2.3, Evt19).
         except Exception as fault:  # noqa: BLE001 - the loop of an association
-            self.assoc.warn("node.protocol_error", error=type(fault).__name__, digest=_digest(pdu))
+            self._host.warn("node.protocol_error", error=type(fault).__name__, digest=_digest(pdu))
             self.event_queue.put("Evt19")
             return
         self._recv_pdu.put(decoded)
@@ -272,13 +292,12 @@ class StreamingUpperLayer(DULServiceProvider):
 
     def _owes_nothing(self) -> bool:
         """Tell whether the library is done with all that came before, so that answers keep their order."""
-        association = self.assoc
-        dimse = association.dimse
+        dimse = self.assoc.dimse
         return (
             dimse.message is None
             and not dimse.msg_queue.unfinished_tasks
             and not self.to_provider_queue.queue
-            and association.settled()
+            and self._host.settled()
         )
 
     def _store_command(self, context_id: int, control: int, data: bytes) -> StoreCommand | None:
@@ -286,14 +305,14 @@ class StreamingUpperLayer(DULServiceProvider):
         if control & (_COMMAND | _LAST) != _COMMAND | _LAST:
             return None
         command = read_store(data)
-        return command if command and self.assoc.may_stream(command, context_id) else None
+        return command if command and self._host.may_stream(command, context_id) else None
 
     # One instance.
 
     def _instance(self, reader: Reader, command: StoreCommand, *, context_id: int, left: int) -> int:
         """Take the data set of `command`, keep it and answer; return what is left of the last PDU."""
         receiving = Receiving(
-            self.assoc.reception, self.assoc.judge, self.assoc.announced(command, context_id)
+            self._host.reception, self._host.judge, self._host.announced(command, context_id)
         )
         try:
             left = self._fragments(reader, receiving, context_id=context_id, left=left)
@@ -309,14 +328,14 @@ class StreamingUpperLayer(DULServiceProvider):
         finally:
             self._idle_timer.restart()
             self._busy = False
-        self.assoc.partial_bytes = 0
-        if self.assoc.is_established and self.socket is not None:
+        self._host.partial_bytes = 0
+        if self._host.is_established and self.socket is not None:
             self.socket.send(store_response(command, context_id, answer))
         return left
 
     def _fragments(self, reader: Reader, receiving: Receiving, *, context_id: int, left: int) -> int:
         """Read fragments to the last one of a data set; return what is left of its PDU."""
-        association, bytes_max = self.assoc, self._limits.instance_bytes_max
+        association, bytes_max = self._host, self._limits.instance_bytes_max
         while True:
             while not left:
                 left = self._next_p_data(reader)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pynetdicom
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pynetdicom import AE, evt
+from pynetdicom.association import Association
+from pynetdicom.dul import DULServiceProvider
 
 from dicom_node.command import read_store
 from dicom_node.familiar import Judge
 from dicom_node.library import tame
-from dicom_node.limits import Limits
 from dicom_node.listener import Listener, supported_contexts
 from dicom_node.receive import Reception, Refused, handle_store
 from dicom_node.stream import INSIDE
@@ -37,6 +40,7 @@ from tests.dicom_node.samples import (
     serving,
 )
 
+LIBRARY = (Association, DULServiceProvider)
 CONTEXTS = ((CT, EXPLICIT), (CT, IMPLICIT), (CT, BIG), (MR, EXPLICIT), (raw.VERIFICATION, IMPLICIT))
 FAULTS: list[dict[str, str]] = [
     *({}, {}, {}),
@@ -265,12 +269,19 @@ def test_an_unusual_command_is_left_to_the_library(twist: Callable[[bytes], byte
 
 def test_what_is_touched_inside_the_library_is_there() -> None:
     assert pynetdicom.__version__ == "3.0.4", "read INSIDE again before another version is pinned"
-    made = {"dul.DULServiceProvider": ["_idle_timer", "_kill_thread", "_recv_pdu", "_run_loop_delay"]}
     for where, names in INSIDE.items():
         module, kind = where.split(".")
         found = getattr(importlib.import_module(f"pynetdicom.{module}"), kind)
-        source = found.__init__.__code__.co_names
         for name in names:
-            assert hasattr(found, name) or name in source, f"{where}.{name} is gone"
-    assert set(made["dul.DULServiceProvider"]) <= set(INSIDE["dul.DULServiceProvider"])
-    assert Limits().pdu_bytes_max > 0
+            assert hasattr(found, name) or name in found.__init__.__code__.co_names, f"{where}.{name}"
+
+
+@pytest.mark.parametrize("module", ["stream", "association", "gate"])
+def test_nothing_else_is_touched_inside_the_library(module: str) -> None:
+    made = importlib.import_module(f"dicom_node.{module}")
+    tree = ast.parse(Path(str(made.__file__)).read_text())
+    used = {one.attr for one in ast.walk(tree) if isinstance(one, ast.Attribute)}
+    library = {name for kind in LIBRARY for name in (*vars(kind), *kind.__init__.__code__.co_names)}
+    private = {name for name in used & library if name.startswith("_") and not name.startswith("__")}
+    named = {name for names in INSIDE.values() for name in names}
+    assert private <= named
