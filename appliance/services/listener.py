@@ -34,7 +34,7 @@ def run(config: Config) -> int:
 
 
 def _listen(stage: Stage, config: Config) -> int:
-    wire = WireLimits(associations_max=config.dicom.max_associations)
+    wire = _limits(config.dicom.max_associations)
     spool = Spool(config.storage.root)
     sweep(stage.ledger, spool, wire)
     bells = _Bells(config)
@@ -72,6 +72,16 @@ def _listen(stage: Stage, config: Config) -> int:
     rows.finish()
     intake.close()
     return stage.exit_code
+
+
+def _limits(associations_max: int) -> WireLimits:
+    """Return the wire's bounds; one PACS may use every association that the site allows."""
+    least = WireLimits()
+    return WireLimits(
+        associations_max=associations_max,
+        connections_per_address_max=max(least.connections_per_address_max, associations_max),
+        connections_max=max(least.connections_max, 4 * associations_max),
+    )
 
 
 class _Refusals:
