@@ -1,1 +1,1 @@
-"""The spool: encoded bytes, verbatim, once, in files that any DICOM tool can read."""
+"""The spool: encoded bytes, verbatim, once; each image a DICOM file, many of them in a segment (ADR 11)."""

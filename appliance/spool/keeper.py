@@ -1,7 +1,7 @@
-"""Keep an arrival: room, bytes, sync, record; then the row, in a batch with others (P1).
+"""The rows of what is kept: they follow the bytes within moments, in batches (P1).
 
-On return of `keep` the bytes and their record survive a power cut.
-The ledger row follows within moments; if the process dies first, the sweep at the next start makes it.
+Promises: a row is written for each instance that is handed over, or the service ends.
+Never: holds an answer up; if the process dies first, the sweep at the next start makes the rows.
 """
 
 from __future__ import annotations
