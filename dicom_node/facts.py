@@ -19,7 +19,7 @@ from pydicom.datadict import dictionary_VM, dictionary_VR, tag_for_keyword
 
 from dicom_node.framing import Span
 from dicom_node.limits import Limits
-from dicom_node.text import DEFAULT_ENCODINGS, decode, encodings_of
+from dicom_node.text import DEFAULT_ENCODINGS, decode, encodings_of, plain
 
 Json: TypeAlias = str | int | float | list[str] | list[int] | list[float]
 
@@ -84,6 +84,8 @@ _WORDS: Final = {
     False: {"US": Struct("<H"), "SS": Struct("<h")},
     True: {"US": Struct(">H"), "SS": Struct(">h")},
 }
+# PS3.5 6.1.2.3: Specific Character Set speaks of these alone; all others are in the default repertoire.
+_IN_CHARACTER_SET: Final = frozenset(("LO", "LT", "PN", "SH", "ST", "UC", "UT"))
 _PIXEL_REPRESENTATION: Final = 0x00280103
 _SPECIFIC_CHARACTER_SET: Final = 0x00080005
 
@@ -161,7 +163,11 @@ class FactReader:
     def text(self, tag: int, vr: str) -> str | None:
         """Return the text of `tag`, undivided, or None when it is absent or empty."""
         raw = self._raw(tag, vr)
-        return _clean(decode(raw, self._encodings or DEFAULT_ENCODINGS), vr) or None if raw else None
+        if vr == "UI":
+            return _uid_text(raw) or None
+        if vr in _IN_CHARACTER_SET:
+            return decode(raw, self._encodings or DEFAULT_ENCODINGS).strip(" ") or None
+        return plain(raw).strip(" ") or None
 
     def integer(self, tag: int) -> int | None:
         """Return the one IS value of `tag`, or None when it is absent or not a whole number."""
@@ -185,7 +191,7 @@ class FactReader:
         text = self.text(tag, vr)
         if text is None:
             return []
-        return [_clean(part, vr) for part in text.split("\\", self._limits.fact_values_max)]
+        return [part.strip(" ") for part in text.split("\\", self._limits.fact_values_max)]
 
     def _words(self, tag: int, vr: str) -> list[int]:
         """Return the values of a US or SS element."""
@@ -213,9 +219,13 @@ def _shape(values: Sequence[int | float | None], fact: _Fact) -> Json | None:
     return numbers[0] if len(numbers) == 1 else None
 
 
-def _clean(text: str, vr: str) -> str:
-    """Drop padding: leading spaces count only in LT, ST, UC and UT, which no fact has (PS3.5 6.2)."""
-    return text.strip(" \0") if vr != "UI" else text.rstrip(" \0")
+def _uid_text(raw: bytes) -> str:
+    """Return a UID without its padding (PS3.5 9.1).
+
+    What cannot be in one is replaced and never dropped: with an escape sequence or a NUL left out, bytes
+    that no other reader takes for a UID would become a good one.
+    """
+    return raw.rstrip(b" \0").decode("ascii", "replace").replace("\0", "\ufffd")
 
 
 def _integer(text: str) -> int | None:

@@ -53,6 +53,14 @@ def decode(value: bytes, encodings: Sequence[str]) -> str:
     return text.replace("\0", "")
 
 
+def plain(value: bytes) -> str:
+    """Decode text of the default repertoire, in which an escape sequence is no more than its bytes.
+
+    NUL characters are dropped as in `decode`.
+    """
+    return _plain(value, default_encoding).replace("\0", "")
+
+
 def _plain(value: bytes, encoding: str) -> str:
     """Decode bytes without code extensions."""
     return value.decode(encoding, "replace")

@@ -234,6 +234,21 @@ def test_missing_and_malformed_uids_of_the_data_set_are_refused(keyword: str, va
     assert (refusal.status, refusal.word) == (Status.UID_INVALID, "receive.bad_uid")
 
 
+@pytest.mark.parametrize(
+    "uid", [b"\x1b$B\x1b(J2.25.101 ", b"2.25\0.101", b"\x1b(J2.25.101\0", b"2.25.101\xff\0"]
+)
+def test_no_reader_takes_other_bytes_for_a_uid_than_we_do(uid: bytes) -> None:
+    """Once, escape sequences and NULs were dropped: what was kept had a UID that nobody else could read."""
+    refusal = refused(with_element(0x00080018, b"UI", uid))
+    assert (refusal.status, refusal.word) == (Status.UID_INVALID, "receive.bad_uid")
+
+
+def test_a_character_set_says_nothing_of_codes_and_numbers() -> None:
+    facts = read(with_element(0x00180050, b"DS", b"\x1b(J2.5 ")).facts
+    assert "SliceThickness" not in facts
+    assert read(with_element(0x00180015, b"CS", b"\x1b(JHEAD")).facts["BodyPartExamined"] == "\x1b(JHEAD"
+
+
 def test_another_instance_than_announced_is_refused() -> None:
     assert refused(sample(), sop_instance_uid="2.25.999").status == Status.UID_MISMATCH
 
