@@ -311,6 +311,7 @@ class StreamingUpperLayer(DULServiceProvider):
 
     def _instance(self, reader: Reader, command: StoreCommand, *, context_id: int, left: int) -> int:
         """Take the data set of `command`, keep it and answer; return what is left of the last PDU."""
+        self._host.partial_bytes = 0
         receiving = Receiving(
             self._host.reception, self._host.judge, self._host.announced(command, context_id)
         )
