@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
 import structlog
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
-from pynetdicom.dimse_messages import C_ECHO_RQ, C_FIND_RQ, C_STORE_RQ, DIMSEMessage
-from pynetdicom.dimse_primitives import C_ECHO, C_FIND, C_STORE
+from pynetdicom.dimse_messages import C_ECHO_RQ, C_FIND_RQ, C_MOVE_RQ, C_STORE_RQ, DIMSEMessage
+from pynetdicom.dimse_primitives import C_ECHO, C_FIND, C_MOVE, C_STORE
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import AssociationSocket
 
@@ -28,12 +28,18 @@ from dicom_node.values import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_N
 
 log = structlog.get_logger(__name__)
 
-Primitive = TypeVar("Primitive", C_ECHO, C_FIND, C_STORE)
+Primitive = TypeVar("Primitive", C_ECHO, C_FIND, C_MOVE, C_STORE)
 
 _POLL_SECONDS: Final = 0.002
+_LONG_POLL_SECONDS: Final = 0.05
 # PS3.8 9.3.3.2: user rejection, abstract syntax or transfer syntax not supported. "No reason" may pass.
 _REFUSED_FOR_GOOD: Final = frozenset({1, 3, 4})
-_MESSAGES: dict[type, type[DIMSEMessage]] = {C_ECHO: C_ECHO_RQ, C_FIND: C_FIND_RQ, C_STORE: C_STORE_RQ}
+_MESSAGES: dict[type, type[DIMSEMessage]] = {
+    C_ECHO: C_ECHO_RQ,
+    C_FIND: C_FIND_RQ,
+    C_MOVE: C_MOVE_RQ,
+    C_STORE: C_STORE_RQ,
+}
 
 
 class _Gate(threading.Event):
@@ -84,26 +90,60 @@ class Line:
         Returns None when none came: the peer stayed silent, aborted, or answered something else. The
         association is gone then.
         """
+        return self.next_answer(request) if self._post(request, context_id) else None
+
+    def next_answer(self, request: Primitive) -> Primitive | None:
+        """Wait for a response to `request`; None as for `ask`."""
+        _, response = self._association.dimse.get_msg(block=True)
+        return self._checked(request, response)
+
+    def ask_patiently(
+        self, request: Primitive, context_id: int, *, seconds_max: float, given_up: Callable[[], bool]
+    ) -> Iterator[Primitive]:
+        """Send one request and yield its responses as they come, each after at most `seconds_max`.
+
+        For what takes the peer minutes. Ends as soon as `given_up` says so, and then, as for `ask`, the
+        association is gone. Whoever iterates knows which response is the last, and stops there.
+        """
+        if not self._post(request, context_id):
+            return
+        while (response := self._patiently(request, seconds_max, given_up)) is not None:
+            yield response
+
+    def _patiently(
+        self, request: Primitive, seconds_max: float, given_up: Callable[[], bool]
+    ) -> Primitive | None:
+        """Wait for one response, looking up often enough to be called away."""
+        deadline = time.monotonic() + seconds_max
+        while self.is_open and time.monotonic() < deadline and not given_up():
+            _, response = self._association.dimse.get_msg(block=False)
+            if response is not None:
+                return self._checked(request, response)
+            time.sleep(_LONG_POLL_SECONDS)
+        self.abort()
+        return None
+
+    def _post(self, request: Primitive, context_id: int) -> bool:
+        """Send one request; False when it could not be sent and the association is gone."""
         self._message_id = self._message_id % 0xFFFF + 1
         request.MessageID = self._message_id
         if not self.is_open:
             self.abort()
-            return None
+            return False
         message = _MESSAGES[type(request)]()
         message.primitive_to_message(request)
         for data in message.encode_msg(context_id, self._pdu_bytes_max):
             if not self._wait_for_room(self._limits.send_queue_pdus_max):
                 self.abort()
-                return None
+                return False
             self._association.dul.send_pdu(data)
         if not self._wait_for_room(1):
             self.abort()
-            return None
-        return self.next_answer(request)
+            return False
+        return True
 
-    def next_answer(self, request: Primitive) -> Primitive | None:
-        """Wait for a response to `request`; None as for `ask`."""
-        _, response = self._association.dimse.get_msg(block=True)
+    def _checked(self, request: Primitive, response: object) -> Primitive | None:
+        """Return a response that answers the request; without one the association is cut."""
         if (
             isinstance(response, type(request))
             and response.is_valid_response

@@ -51,6 +51,11 @@ class Limits:
     reply_bytes_max: int = 1 * MIB
     find_responses_max: int = 2000
     find_seconds_max: float = 60.0
+    # Instances of one study that a peer may name: the largest studies of perfusion and tomosynthesis.
+    find_instances_max: int = 20_000
+    # A peer may fetch from tape before it says a word about a retrieval, and be long over the whole of it.
+    move_silence_seconds_max: float = 600.0
+    move_seconds_max: float = 3600.0
     # PDUs waiting for the socket before the sender waits for it.
     send_queue_pdus_max: int = 16
 
