@@ -23,7 +23,9 @@ from pynetdicom.transport import AssociationSocket
 from dicom_node.errors import NoAssociation
 from dicom_node.library import tame
 from dicom_node.limits import Limits
+from dicom_node.secured import CallingConnection, secured
 from dicom_node.sockets import adopt, connection_of, cut, prepare
+from dicom_node.tls import TlsFault
 from dicom_node.values import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, Peer
 
 log = structlog.get_logger(__name__)
@@ -224,8 +226,9 @@ def _associate(
         assert connection is not None
         prepare(connection, seconds_max=limits.network_seconds_max)
 
+    entity = _entity(calling_ae, peer, limits)
     try:
-        association = _entity(calling_ae, limits).associate(
+        association = entity.associate(
             peer.host,
             peer.port,
             contexts=list(contexts),
@@ -240,10 +243,13 @@ def _associate(
     except OSError:
         # The host's name has no address.
         raise NoAssociation("unreachable") from None
+    except TlsFault as fault:
+        log.error("tls.refused_files", reason=str(fault))
+        raise NoAssociation("tls_files") from None
     if association.is_established and hold(association, seconds_max=limits.acse_seconds_max):
         return association
     _wind_up(association, limits)
-    raise NoAssociation(_why(association, bool(connected)))
+    raise NoAssociation(entity.tls_failure or _why(association, bool(connected)))
 
 
 def _wind_up(association: Association, limits: Limits) -> None:
@@ -272,19 +278,35 @@ def _why(association: Association, connected: bool) -> str:
 
 
 class _Entity(AE):
-    """pynetdicom's application entity on sockets that close."""
+    """pynetdicom's application entity on sockets that close, under TLS where the peer has it."""
+
+    def __init__(self, calling_ae: str, peer: Peer, limits: Limits) -> None:
+        super().__init__(calling_ae)
+        self._peer, self._limits = peer, limits
+        self._calling: CallingConnection | None = None
+
+    @property
+    def tls_failure(self) -> str:
+        """Return what TLS failed at, as the last part of a log word; "" when it did not."""
+        return self._calling.failure if self._calling is not None else ""
 
     def _create_socket(self, *args: Any) -> AssociationSocket:
         """Return a socket that is not connected yet."""
         wrapped = super()._create_socket(*args)
         assert wrapped.socket is not None
         wrapped.socket = adopt(wrapped.socket)
+        if self._peer.tls is not None:
+            try:
+                wrapped.socket = self._calling = secured(wrapped.socket, self._peer, self._limits)
+            except TlsFault:
+                wrapped.socket.close()
+                raise
         return wrapped
 
 
-def _entity(calling_ae: str, limits: Limits) -> AE:
-    """Return an application entity with our bounds."""
-    entity = _Entity(calling_ae)
+def _entity(calling_ae: str, peer: Peer, limits: Limits) -> _Entity:
+    """Return an application entity with our bounds, to call `peer`."""
+    entity = _Entity(calling_ae, peer, limits)
     entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
     entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
     entity.connection_timeout = limits.connect_seconds_max

@@ -33,6 +33,10 @@ class NoAssociation(Exception):
     """A peer could not be reached or would not associate; carries the last part of a log word."""
 
     def __init__(self, reason: str) -> None:
-        """Keep the reason: "unreachable", "rejected", "aborted", "no_context" or "protocol_error"."""
+        """Keep the reason.
+
+        "unreachable", "rejected", "aborted", "no_context" or "protocol_error"; where TLS could not be agreed
+        on, "tls_" and the word of `dicom_node.tls.reason_of`, "tls_wrong_certificate" or "tls_files".
+        """
         super().__init__(reason)
         self.reason = reason

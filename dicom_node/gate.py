@@ -7,7 +7,6 @@ Never: reads a byte of DICOM.
 
 from __future__ import annotations
 
-import select
 import socket
 import ssl
 import threading
@@ -24,8 +23,10 @@ from pynetdicom.transport import AssociationSocket, RequestHandler
 
 from dicom_node.association import Ground, GuardedAssociation
 from dicom_node.limits import Limits
+from dicom_node.roster import OnSuspect, Suspect
 from dicom_node.server import Server
 from dicom_node.sockets import TlsConnection
+from dicom_node.tls import Credentials, TlsFault, finish_handshake, reason_of
 
 log = structlog.get_logger(__name__)
 
@@ -60,6 +61,10 @@ class Turnstile:
 
     def warn(self, word: str, address: str, **values: object) -> None:
         """Log a word once in a while for each address, with how often it was kept back."""
+        self.warned(word, address, **values)
+
+    def warned(self, word: str, address: str, **values: object) -> bool:
+        """Do the same, and tell whether it was logged now."""
         now, key = time.monotonic(), (word, address)
         with self._lock:
             at, kept_back = self._said.get(key, (-self._limits.gate_log_seconds, 0))
@@ -69,6 +74,7 @@ class Turnstile:
             self._said[key] = (at, kept_back + 1) if quiet else (now, 0)
         if not quiet:
             log.warning(word, address=address, kept_back=kept_back, **values)
+        return not quiet
 
 
 class GuardedHandler(RequestHandler):
@@ -134,7 +140,8 @@ class GuardedServer(Server):
         self,
         *args: Any,
         ground: Ground,
-        tls: ssl.SSLContext | None = None,
+        on_suspect: OnSuspect,
+        tls: Credentials | None = None,
         reuse_port: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -144,7 +151,7 @@ class GuardedServer(Server):
         """
         self.ground = ground
         self.turnstile = Turnstile(ground.reception.limits)
-        self._tls = tls
+        self._tls, self._on_suspect = tls, on_suspect
         self._reuse_port = reuse_port
         super().__init__(*args, request_handler=GuardedHandler, **kwargs)
 
@@ -165,11 +172,14 @@ class GuardedServer(Server):
             return plain
         seconds = self.ground.reception.limits.tls_handshake_seconds_max
         try:
-            return shake_hands(plain, self._tls, seconds_max=seconds)
+            return shake_hands(plain, self._tls.server(), seconds_max=seconds)
         except TimeoutError:
             self.turnstile.warn("gate.handshake_timeout", address)
-        except OSError as error:
-            self.turnstile.warn(f"tls.refused.{_reason(error)}", address)
+        except (OSError, TlsFault) as error:
+            reason = reason_of(error)
+            # What is kept from the log is kept from the audit trail too: a flood of them tells nothing more.
+            if self.turnstile.warned("tls.refused", address, reason=reason):
+                self._on_suspect(Suspect(word="tls.refused", reason=reason, address=address))
         return None
 
 
@@ -180,38 +190,17 @@ def shake_hands(plain: socket.socket, tls: ssl.SSLContext, *, seconds_max: float
         TimeoutError: the peer was silent or slow.
         OSError: the peer offered what is not accepted, or went away.
     """
-    deadline = time.monotonic() + seconds_max
     tls.sslsocket_class = TlsConnection
     patience = plain.gettimeout()
     secured = tls.wrap_socket(plain, server_side=True, do_handshake_on_connect=False)
     assert isinstance(secured, TlsConnection)
     secured.send_seconds_max = patience or 0.0
-    secured.setblocking(False)
     try:
-        while True:
-            try:
-                secured.do_handshake()
-                return secured
-            except ssl.SSLWantReadError:
-                _await(secured, select.POLLIN, deadline)
-            except ssl.SSLWantWriteError:
-                _await(secured, select.POLLOUT, deadline)
+        finish_handshake(secured, seconds_max=seconds_max)
     except BaseException:
         secured.close()
         raise
-
-
-def _await(connection: socket.socket, what: int, deadline: float) -> None:
-    """Wait for a socket until `deadline`."""
-    poll = select.poll()
-    poll.register(connection, what)
-    if not poll.poll(max(0.0, (deadline - time.monotonic()) * 1000)):
-        raise TimeoutError
-
-
-def _reason(error: OSError) -> str:
-    """Return OpenSSL's name for what went wrong, in lower case, or the kind of the error."""
-    return str(getattr(error, "reason", None) or type(error).__name__).lower()
+    return secured
 
 
 def _once(action: Callable[[], None]) -> Callable[[], None]:

@@ -7,7 +7,6 @@ Never: writes a file, or decides what an instance is for.
 
 from __future__ import annotations
 
-import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -25,12 +24,14 @@ from dicom_node.gate import GuardedServer
 from dicom_node.intake import Intake
 from dicom_node.library import tame
 from dicom_node.limits import Limits
+from dicom_node.proof import proof_of
 from dicom_node.receive import NO_UID, OnRefused, Reception, Refused, handle_store
-from dicom_node.roster import DRAINING, FULL, Roster
+from dicom_node.roster import DRAINING, FULL, IDENTITY_MISMATCH, OnSuspect, Roster, Suspect
 from dicom_node.sockets import acknowledge_at_once, connection_of, cut
 from dicom_node.status import Status
 from dicom_node.storage_classes import STORAGE_CLASSES, VERIFICATION
 from dicom_node.syntaxes import NATIVE, OFFERED
+from dicom_node.tls import Credentials
 from dicom_node.values import (
     IMPLEMENTATION_CLASS_UID,
     IMPLEMENTATION_VERSION_NAME,
@@ -51,8 +52,8 @@ def _nothing() -> None:
     """Do nothing: the default for `on_quiet`."""
 
 
-def _ignore(_refused: Refused) -> None:
-    """Do nothing: the default for `on_refused`."""
+def _ignore(_refused: Refused | Suspect) -> None:
+    """Do nothing: the default for `on_refused` and `on_suspect`."""
 
 
 class Listener:
@@ -69,15 +70,18 @@ class Listener:
         limits: Limits,
         on_quiet: Callable[[], None] = _nothing,
         on_refused: OnRefused = _ignore,
-        tls: ssl.SSLContext | None = None,
+        on_suspect: OnSuspect = _ignore,
+        tls: Credentials | None = None,
         reuse_port: bool = False,
     ) -> None:
         """Hold what is needed; nothing is bound before `start`.
 
-        `port` 0 takes a free one. `tls`, when given, is spoken from the first byte (PS3.15 B.12).
+        `port` 0 takes a free one. `tls`, when given, is spoken from the first byte (PS3.15 B.12), and peers
+        show certificates that are bound to their AE titles.
         With `reuse_port` other processes may listen on the same port beside this one.
         `on_quiet` is called on an association's thread when it ended;
-        `on_refused` there too, for each instance that was not kept.
+        `on_refused` there too, for each instance that was not kept;
+        `on_suspect` for a handshake or an association of somebody who is not who they should be.
         """
         tame()
         self._ae_title = AeTitle.parse(ae_title)
@@ -86,6 +90,7 @@ class Listener:
         self._reception = Reception(intake=intake, limits=limits, on_refused=on_refused)
         self._limits = limits
         self._on_quiet = on_quiet
+        self._on_suspect = on_suspect
         self._draining = threading.Event()
         self._tls = tls
         self._reuse_port = reuse_port
@@ -108,6 +113,7 @@ class Listener:
             evt_handlers=self._handlers(),
             socket_seconds_max=self._limits.network_seconds_max,
             ground=Ground(reception=self._reception, peer=self._roster.peer),
+            on_suspect=self._on_suspect,
             tls=self._tls,
             reuse_port=self._reuse_port,
         )
@@ -201,7 +207,11 @@ class Listener:
         association = _association(event)
         asked, address = association.requestor.primitive, association.requestor.address_info
         assert asked is not None, "a request has arrived"
-        refused = self._roster.rejection(calling_ae=asked.calling_ae_title, called_ae=asked.called_ae_title)
+        refused = self._roster.rejection(
+            calling_ae=asked.calling_ae_title,
+            called_ae=asked.called_ae_title,
+            proof=proof_of(connection_of(association)),
+        )
         rejection = DRAINING if self._draining.is_set() else refused
         if rejection is None and not self._take_seat(association):
             rejection = FULL
@@ -214,9 +224,25 @@ class Listener:
             address=address.address if address else None,
             reason=rejection.reason,
         )
+        if rejection is IDENTITY_MISMATCH:
+            self._suspect(association)
         association.acse.send_reject(rejection.result, rejection.source, rejection.reason)
         # Waits until the rejection is on the wire; the reactor would close the socket at once.
         association.kill()
+
+    def _suspect(self, association: GuardedAssociation) -> None:
+        """Tell of a known AE title with a certificate that is another's, or with none."""
+        asked, address = association.requestor.primitive, association.requestor.address_info
+        proof = proof_of(connection_of(association))
+        suspect = Suspect(
+            word=IDENTITY_MISMATCH.word,
+            reason="no_certificate" if proof is None else "another_certificate",
+            address=address.address if address else "",
+            calling_ae=asked.calling_ae_title.strip() if asked else "",
+        )
+        shown = "" if proof is None else proof.sha256
+        log.warning("roster.shown", calling_ae=suspect.calling_ae, certificate_sha256=shown)
+        self._on_suspect(suspect)
 
     def _take_seat(self, association: GuardedAssociation) -> bool:
         """Count an association among those that stand, if there is room (PS3.8 9.3.4)."""

@@ -1,14 +1,17 @@
 """Who may associate with this node (PS3.8 9.3.4).
 
 An AE title is a label that anyone may write on a letter: it keeps mistakes out, not attackers.
+Under TLS the certificate says who calls, and an AE title holds only with a certificate that is bound to it.
 The address a connection comes from is not compared with the peer's host in this version.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
+from dicom_node.proof import Proof
 from dicom_node.values import Peer
 
 
@@ -26,6 +29,27 @@ DRAINING = Rejection(result=2, source=3, reason=1, word="node.draining")
 FULL = Rejection(result=2, source=3, reason=2, word="node.full")
 CALLED_AE_UNKNOWN = Rejection(result=1, source=1, reason=7, word="node.refused_ae")
 CALLING_AE_UNKNOWN = Rejection(result=1, source=1, reason=3, word="node.refused_ae")
+# To the peer it looks like any unknown AE title: whoever guesses learns nothing.
+IDENTITY_MISMATCH = Rejection(result=1, source=1, reason=3, word="roster.identity_mismatch")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suspect:
+    """Somebody who is not who they should be; what the site's audit trail tells of.
+
+    Attributes:
+        word: "tls.refused" for a handshake that failed, "roster.identity_mismatch" for an AE title whose
+            certificate is another's.
+        reason: why, in one word.
+    """
+
+    word: str
+    reason: str
+    address: str
+    calling_ae: str = ""
+
+
+OnSuspect: TypeAlias = Callable[[Suspect], None]
 
 
 class Roster:
@@ -43,12 +67,25 @@ class Roster:
         """Count the AE titles known."""
         return len(self._peers)
 
-    def rejection(self, *, calling_ae: str, called_ae: str) -> Rejection | None:
-        """Return why an association may not be, or None when it may."""
+    def rejection(self, *, calling_ae: str, called_ae: str, proof: Proof | None = None) -> Rejection | None:
+        """Return why an association may not be, or None when it may.
+
+        `proof` is the certificate that the caller showed; none without TLS.
+        """
         if called_ae.strip(" ") != self._ae_title:
             return CALLED_AE_UNKNOWN
-        return None if self.peer(calling_ae) else CALLING_AE_UNKNOWN
+        peer = self.peer(calling_ae)
+        if peer is None:
+            return CALLING_AE_UNKNOWN
+        return None if _proven(peer, proof) else IDENTITY_MISMATCH
 
     def peer(self, calling_ae: str) -> Peer | None:
         """Return the peer that calls itself `calling_ae`."""
         return self._peers.get(calling_ae.strip(" "))
+
+
+def _proven(peer: Peer, proof: Proof | None) -> bool:
+    """Say whether a peer's certificate is its own; without one, whether it may do without."""
+    if proof is None:
+        return peer.tls is None and not peer.certificate_sha256
+    return proof.is_of(peer)

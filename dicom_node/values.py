@@ -11,6 +11,8 @@ import re
 from dataclasses import dataclass
 from typing import Final, Self
 
+from dicom_node.tls import Credentials
+
 IMPLEMENTATION_CLASS_UID: Final = "2.25.158713823978013120722527502476747453191"
 IMPLEMENTATION_VERSION_NAME: Final = "READSIDE_010"
 
@@ -82,8 +84,12 @@ class Peer:
     `port` is where the peer listens; 0 when it only ever calls us.
     `may` holds rights: "store" lets it send us instances, "query" lets it be asked.
     A peer without rights may still verify the connection (C-ECHO).
-    The AE title is a label, not a proof of identity: in this version the host is not compared with
-    the address a connection comes from.
+    The AE title is a label, not a proof of identity: the certificate is, where TLS is spoken. The host is
+    not compared with the address a connection comes from.
+
+    `tls` is what we prove ourselves with; with it nothing is said to the peer, or taken from it, in the
+    clear. `certificate_sha256` are the fingerprints of the certificates it may show; without any, its
+    certificate has to name it (`dicom_node.proof`).
     """
 
     name: str
@@ -91,6 +97,8 @@ class Peer:
     host: str
     port: int
     may: frozenset[str] = frozenset()
+    tls: Credentials | None = None
+    certificate_sha256: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         """Check the title, the port and the rights once."""

@@ -215,7 +215,7 @@ def _peers(config: Config) -> Iterator[Check]:
         if not peer.reachable:
             yield sound(what, "has no address here: it only sends")
             continue
-        result = echo(wire_peer(peer), calling_ae=config.dicom.ae_title, limits=Limits())
+        result = echo(wire_peer(peer, config), calling_ae=config.dicom.ae_title, limits=Limits())
         if result.ok:
             yield sound(what, "answers C-ECHO")
             continue

@@ -20,6 +20,7 @@ from appliance.core.sections import (
     Audit,
     Console,
     Dicom,
+    DicomTls,
     Inference,
     LedgerSection,
     Models,
@@ -39,6 +40,7 @@ __all__ = [
     "ConfigError",
     "Console",
     "Dicom",
+    "DicomTls",
     "Inference",
     "LedgerSection",
     "Models",
@@ -55,7 +57,7 @@ __all__ = [
 DEFAULT_PATH = Path("/etc/readside/site.toml")
 
 # Names that the design keeps for what later versions bring; asking for one now is a fault of its own kind.
-RESERVED = frozenset({"registry", "dicom.tls"})
+RESERVED = frozenset({"registry"})
 
 
 class ConfigError(Exception):
@@ -86,7 +88,10 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _names_fit(self) -> Self:
-        if faults := _faults_between(self.peers, self.routes, self.assembly.confirm_with):
+        faults = _faults_between(
+            self.peers, self.routes, self.assembly.confirm_with, has_tls=self.dicom.tls is not None
+        )
+        if faults:
             raise ValueError("\n".join(faults))
         return self
 
@@ -110,6 +115,7 @@ def _faults_between(
     routes: Sequence[Route],
     confirm_with: str | None,
     *,
+    has_tls: bool,
     faulty: Set[str] = frozenset(),
 ) -> list[str]:
     """Check how entries refer to one another; peers in `faulty` are there, and no more is known of them."""
@@ -117,6 +123,11 @@ def _faults_between(
         *_doubles("peers", [p.name for p in peers]),
         *_doubles("routes", [r.name for r in routes]),
         *_doubles("peers' ae_title", [p.ae_title for p in peers]),
+    ]
+    faults += [
+        f"peers.{peer.name}: tls and certificate_sha256 need [dicom.tls] with the box's own certificate"
+        for peer in peers
+        if (peer.tls or peer.certificate_sha256) and not has_tls
     ]
     by_name = {peer.name: peer for peer in peers}
     for route in routes:
@@ -133,8 +144,13 @@ def _faults_between_the_sound(tree: dict[str, Any]) -> list[str]:
     routes, _ = _sound(Route, tree.get("routes"))
     assembly = tree.get("assembly")
     confirm_with = assembly.get("confirm_with") if isinstance(assembly, dict) else None
+    dicom = tree.get("dicom")
     return _faults_between(
-        peers, routes, confirm_with if isinstance(confirm_with, str) else None, faulty=faulty
+        peers,
+        routes,
+        confirm_with if isinstance(confirm_with, str) else None,
+        has_tls=isinstance(dicom, dict) and "tls" in dicom,
+        faulty=faulty,
     )
 
 

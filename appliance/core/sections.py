@@ -10,7 +10,15 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 
 from appliance.core import viewerlink
 from appliance.core.outputs import Output
@@ -22,6 +30,19 @@ AeTitleText = Annotated[
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=7 * 86400)]
 Right = Literal["store", "query"]
+
+
+def _fingerprint(text: object) -> object:
+    """Take a fingerprint as the tools write it: with colons or without, in either case."""
+    return text.replace(":", "").lower() if isinstance(text, str) else text
+
+
+def _one_or_more(entry: object) -> object:
+    return (entry,) if isinstance(entry, str) else entry
+
+
+Fingerprint = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$"), BeforeValidator(_fingerprint)]
+Fingerprints = Annotated[tuple[Fingerprint, ...], BeforeValidator(_one_or_more)]
 EngineName = Literal["tensorrt", "cuda", "openvino", "cpu", "kserve"]
 Server = Annotated[str, StringConstraints(pattern=r"^(http|grpc)://[^/\s:]+:\d{1,5}$")]
 # More than one device is one box each for now: the key stays a list, and one entry is taken.
@@ -43,17 +64,46 @@ class Site(Section):
     name: Annotated[str, StringConstraints(min_length=1, max_length=64)]
 
 
+class DicomTls(Section):
+    """[dicom.tls]: how the box proves itself to peers, and by what it knows them (PS3.15 B.12).
+
+    Attributes:
+        certificate: PEM file of the box's own certificate, with those between it and its authority.
+        key: PEM file of its private key, without a password.
+        ca: PEM file of the authorities whose certificates peers may show.
+        plain: whether the port without TLS stays open too.
+    """
+
+    certificate: Path
+    key: Path
+    ca: Path
+    port: Annotated[int, Field(ge=0, le=65535)] = 2762
+    plain: bool = False
+
+
 class Dicom(Section):
-    """[dicom]: the box's own application entity."""
+    """[dicom]: the box's own application entity; with `tls`, `port` is closed unless `plain` keeps it."""
 
     ae_title: AeTitleText = "READSIDE"
     host: str = "0.0.0.0"
     port: Annotated[int, Field(ge=0, le=65535)] = 11112
     max_associations: Annotated[int, Field(ge=1, le=512)] = 16
+    tls: DicomTls | None = None
+
+    @model_validator(mode="after")
+    def _ports_differ(self) -> Self:
+        if self.tls is not None and self.tls.plain and self.port and self.port == self.tls.port:
+            raise ValueError("dicom.tls.port: is dicom.port too; with plain = true they must differ")
+        return self
 
 
 class Peer(Section):
-    """[[peers]]: one application entity that may talk to the box, receive from it, or both."""
+    """[[peers]]: one application entity that may talk to the box, receive from it, or both.
+
+    Attributes:
+        tls: whether it is spoken with under TLS only, in both directions.
+        certificate_sha256: fingerprints of the certificates it may show; none: one that names it.
+    """
 
     name: Name
     ae_title: AeTitleText
@@ -61,6 +111,8 @@ class Peer(Section):
     port: Port | None = None
     may: tuple[Right, ...] = ("store",)
     outputs: tuple[Output, ...] = ("sr", "seg", "sc", "text-sr")
+    tls: bool = False
+    certificate_sha256: Fingerprints = ()
 
     @property
     def reachable(self) -> bool:

@@ -33,7 +33,9 @@ def asking(config: Config, ledger: Ledger) -> Asking:
         with _alone(config.run_dir, peer.name) as alone:
             if not alone:
                 return Accepts(answered=False, word=BUSY, accepted=frozenset())
-            return accepts(wire_peer(peer), calling_ae=config.dicom.ae_title, pairs=pairs, limits=_WIRE)
+            return accepts(
+                wire_peer(peer, config), calling_ae=config.dicom.ae_title, pairs=pairs, limits=_WIRE
+            )
 
     return Asking(ledger, ask)
 

@@ -116,7 +116,7 @@ def _start_confirming(stage: Stage, config: Config) -> threading.Thread | None:
     """Ask the confirming peer from a thread of its own: a peer that hangs must not hold the conductor up."""
     if config.assembly.confirm_with is None:
         return None
-    peer = wire_peer(config.peer(config.assembly.confirm_with))
+    peer = wire_peer(config.peer(config.assembly.confirm_with), config)
     wire = WireLimits()
 
     def ask(study_uid: str) -> int | None:

@@ -54,7 +54,9 @@ class _Round:
         wire = WireLimits()
 
         def send_to(peer: Peer, objects: Sequence[Outgoing]) -> Iterable[Sent]:
-            return send(wire_peer(peer), calling_ae=config.dicom.ae_title, objects=objects, limits=wire)
+            return send(
+                wire_peer(peer, config), calling_ae=config.dicom.ae_title, objects=objects, limits=wire
+            )
 
         self._courier = Courier(stage.ledger, Spool(config.storage.root, "results"), send_to, stage.limits)
 

@@ -13,16 +13,16 @@ from appliance.ledger import events
 from appliance.ledger.reading import LedgerFault
 from appliance.queue.bell import BellCord
 from appliance.queue.tickets import Bell, Ticket
+from appliance.services.doors import Doors, count_of
 from appliance.services.stage import Stage, on_stage
-from appliance.services.wire import wire_peer
 from appliance.spool.intake import SpoolIntake
 from appliance.spool.keeper import RowWriter
 from appliance.spool.limits import SpoolLimits
 from appliance.spool.store import Spool
 from appliance.spool.sweep import sweep
 from dicom_node.limits import Limits as WireLimits
-from dicom_node.listener import Listener
 from dicom_node.receive import Refused
+from dicom_node.tls import TlsFault
 
 _log = log.get("listener")
 
@@ -36,38 +36,39 @@ def run(config: Config) -> int:
 def _listen(stage: Stage, config: Config) -> int:
     wire = _limits(config.dicom.max_associations)
     spool = Spool(config.storage.root)
+    ports = count_of(config)
     sweep(stage.ledger, spool, wire)
     bells = _Bells(config)
     rows = RowWriter(stage.ledger, spool, on_rows=bells.arrived, on_fault=stage.fault, limits=stage.limits)
     floor = Floor(config.storage.root, config.storage.floor_bytes, stage.limits.space_check_seconds)
     # Each association holds one buffer at most; some more are still being digested.
-    staging = SpoolLimits(staging_buffers_max=wire.associations_max + SpoolLimits().digests_waiting_max + 2)
-    intake = SpoolIntake(spool, floor, rows, on_fault=stage.fault, limits=staging)
-    listener = Listener(
-        ae_title=config.dicom.ae_title,
-        host=config.dicom.host,
-        port=config.dicom.port,
-        peers=[wire_peer(peer) for peer in config.peers],
-        intake=intake,
-        limits=wire,
-        on_refused=_Refusals(stage).note,
+    staging = SpoolLimits(
+        staging_buffers_max=ports * wire.associations_max + SpoolLimits().digests_waiting_max + 2
     )
+    intake = SpoolIntake(spool, floor, rows, on_fault=stage.fault, limits=staging)
+    try:
+        doors = Doors(stage, config, intake=intake, limits=wire, on_refused=_Refusals(stage).note)
+    except TlsFault as fault:
+        _log.critical("tls.refused_files", reason=str(fault))
+        stage.fault()
+        return stage.exit_code
     # What is loaded by now stays: without this every full collection walks it while all senders wait.
     gc.freeze()
     rows.start()
     intake.start()
-    port = listener.start()
+    bound = doors.start()
     # Said again: a study's silence counts only from here on, and the sweep before may have taken long.
-    stage.up(port=port)
-    _log.info("listener.listening", port=port, ae_title=config.dicom.ae_title)
-    stage.stopping.wait()
+    stage.up(**bound)
+    _log.info("listener.listening", **bound, ae_title=config.dicom.ae_title)
+    while not stage.stopping.wait(stage.limits.poll_seconds):
+        doors.look()
     if stage.faulty.is_set():
         # What is in memory may not be trusted; bytes that were acknowledged are on disk, and the sweep
         # finds them.
-        listener.stop()
+        doors.stop()
         return stage.exit_code
-    listener.drain(stage.limits.drain_seconds)
-    listener.stop()
+    doors.drain(stage.limits.drain_seconds)
+    doors.stop()
     intake.finish()
     rows.finish()
     intake.close()

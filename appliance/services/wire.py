@@ -1,17 +1,33 @@
-"""Turn the configuration's peers into the wire's."""
+"""Turn the configuration's peers, and what the box proves itself with, into the wire's."""
 
 from __future__ import annotations
 
-from appliance.core import config
-from dicom_node.values import AeTitle, Peer
+from functools import cache
+
+from appliance.core.config import Config, DicomTls, Peer
+from dicom_node import values
+from dicom_node.tls import Credentials, Files
 
 
-def wire_peer(peer: config.Peer) -> Peer:
+def wire_peer(peer: Peer, config: Config) -> values.Peer:
     """Return a peer as the wire knows it."""
-    return Peer(
+    return values.Peer(
         name=peer.name,
-        ae_title=AeTitle.parse(peer.ae_title),
+        ae_title=values.AeTitle.parse(peer.ae_title),
         host=peer.host,
         port=peer.port or 0,
         may=frozenset(peer.may),
+        tls=_credentials(files_of(config.dicom.tls)) if peer.tls and config.dicom.tls else None,
+        certificate_sha256=frozenset(peer.certificate_sha256),
     )
+
+
+def files_of(tls: DicomTls) -> Files:
+    """Return the files of [dicom.tls] as the wire knows them."""
+    return Files(certificate=tls.certificate, key=tls.key, ca=tls.ca)
+
+
+@cache
+def _credentials(files: Files) -> Credentials:
+    """Return one set of contexts for all peers of a process: whoever asks next finds new files in use."""
+    return Credentials(files)

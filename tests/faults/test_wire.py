@@ -6,7 +6,6 @@ import random
 import resource
 import socket
 import ssl
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,6 +27,8 @@ from appliance.spool.store import Spool
 from dicom_node.listener import Listener
 from dicom_node.memory import MemoryIncoming
 from dicom_node.status import Status
+from dicom_node.tls import Credentials, Files
+from tests.certificates import Authority
 from tests.dicom_node import raw
 from tests.dicom_node.raw import LAST_COMMAND, MORE_DATA, VERIFICATION, RawPeer
 from tests.dicom_node.samples import CT, EXPLICIT, IMPLICIT, Sample, Shelf, element, sample
@@ -109,45 +110,26 @@ def silent(port: int, count: int, first: bytes = b"") -> Iterator[list[socket.so
 
 
 @pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    folder = tmp_path_factory.mktemp("tls")
-    key, crt = folder / "key.pem", folder / "crt.pem"
-    words = [
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:P-256",
-        "-nodes",
-        "-days",
-        "2",
-        "-subj",
-        "/CN=box",
-    ]
-    subprocess.run(
-        ["openssl", *words, "-keyout", str(key), "-out", str(crt)], check=True, capture_output=True
-    )
-    return key, crt
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture
-def server_tls(certificate: tuple[Path, Path]) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate[1], certificate[0])
-    return context
+def server_tls(authority: Authority) -> Credentials:
+    box = authority.issue("box")
+    return Credentials(Files(certificate=box.certificate, key=box.key, ca=authority.path))
 
 
 @pytest.fixture
-def client_tls(certificate: tuple[Path, Path]) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.load_verify_locations(certificate[1])
-    return context
+def client_tls(authority: Authority) -> ssl.SSLContext:
+    """Contexts of a peer whose certificate names the host that all peers of these tests have."""
+    own = authority.issue("peer")
+    peer = Credentials(Files(certificate=own.certificate, key=own.key, ca=authority.path))
+    return peer.client(checks_name=False)
 
 
 def test_f01_silent_tls(
-    listen: Listen, logs: Logs, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
+    listen: Listen, logs: Logs, server_tls: Credentials, client_tls: ssl.SSLContext
 ) -> None:
     threads = threading.active_count() + 1
     listener = listen(tls=server_tls, tls_handshake_seconds_max=2.0)
@@ -160,16 +142,17 @@ def test_f01_silent_tls(
     assert idle_again(listener, threads)
 
 
-def test_f01_what_is_not_tls_is_named(listen: Listen, logs: Logs, server_tls: ssl.SSLContext) -> None:
+def test_f01_what_is_not_tls_is_named(listen: Listen, logs: Logs, server_tls: Credentials) -> None:
     port = listen(tls=server_tls).start()
     with RawPeer.call(port) as peer:
         peer.send(raw.associate_rq())
         assert closed(peer.connection)
-    assert wait_for(lambda: any(str(line["event"]).startswith("tls.refused") for line in logs))
+    assert wait_for(lambda: bool(said(logs, "tls.refused")))
+    assert said(logs, "tls.refused")[0]["reason"] == "not_tls"
 
 
 def test_instances_come_whole_over_tls(
-    listen: Listen, shelf: Shelf, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
+    listen: Listen, shelf: Shelf, server_tls: Credentials, client_tls: ssl.SSLContext
 ) -> None:
     port = listen(tls=server_tls).start()
     known = large(1 << 20)

@@ -228,10 +228,7 @@ def test_a_file_that_cannot_be_used_is_one_fault(tmp_path, content, fault):
     assert said.startswith(f"{path}: {fault}")
 
 
-@pytest.mark.parametrize(
-    ("tree", "where"),
-    [({"registry": {"url": "x"}}, "registry"), ({"dicom": {"ae_title": "BOX", "tls": {}}}, "dicom.tls")],
-)
+@pytest.mark.parametrize(("tree", "where"), [({"registry": {"url": "x"}}, "registry")])
 def test_a_reserved_name_is_told_apart_from_an_unknown_one(tree, where):
     with pytest.raises(ConfigError) as refused:
         config.parse({"site": {"name": "x"}, "storage": {"root": "/var/lib/x"}} | tree)
