@@ -21,6 +21,8 @@ PRIVATE_SCHEME = "99READSIDE"
 # Not a count of nothing: a value of 0 is shown as no value at all by the viewer that was measured.
 SEARCHED = CodedConcept("images-searched", PRIVATE_SCHEME, "No finding in images searched")
 IMAGES_UNIT = CodedConcept("{images}", "UCUM", "images")
+# CID 7003. It shows where the numbers come from, and claims no finding.
+HEAT_MAP = CodedConcept("121200", "DCM", "Illustration of ROI")
 QUALITATIVE_EVALUATIONS = CodedConcept("C0034375", "UMLS", "Qualitative Evaluations")
 
 VERDICTS = {

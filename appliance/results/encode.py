@@ -7,7 +7,7 @@ Never: touches a disk, a clock or the ledger.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from pydicom import Dataset
@@ -22,7 +22,7 @@ from appliance.results.headers import local_time
 from appliance.results.keyobjects import key_images, key_objects
 from appliance.results.lacking import lacking
 from appliance.results.page import findings_page, notice_page
-from appliance.results.parametric import parametric_maps, too_large
+from appliance.results.parametric import map_references, parametric_maps, too_large
 from appliance.results.presentation import presentations
 from appliance.results.rejection import rejections
 from appliance.results.report import CORNERSTONE_LABEL, report
@@ -181,16 +181,26 @@ def _with_volume(
     """Encode everything that points into the images."""
     places = slice_places(sources, volume)
     found = subjects(findings, volume.shape, with_seg=bool(forms))
+    mapped = "pmap" in outputs and is_placed(sources[0])
+    maps = map_references(context, volume=volume, findings=findings) if mapped else {}
     made = []
     if "sr" in outputs and found:
         seg = seg_reference(context, forms[0]) if forms else None
         made.append(
-            report(context, sources=sources, places=places, findings=findings, subjects=found, seg=seg)
+            report(
+                context,
+                sources=sources,
+                places=places,
+                findings=findings,
+                subjects=found,
+                seg=seg,
+                maps=maps,
+            )
         )
     if CORNERSTONE_LABEL.output in outputs and found:
-        made.append(_contours(context, sources, volume, findings=findings, places=places))
+        made.append(_contours(context, sources, volume, findings=findings, places=places, maps=maps))
     made += [segmentation(context, form, sources=sources, volume=volume) for form in forms]
-    if "pmap" in outputs and is_placed(sources[0]):
+    if mapped:
         made += parametric_maps(context, sources=sources, volume=volume, findings=findings)
     if "gsps" in outputs:
         made += presentations(context, sources=sources, volume=volume, findings=findings, places=places)
@@ -206,6 +216,7 @@ def _contours(
     *,
     findings: Findings,
     places: Sequence[SlicePlace],
+    maps: Mapping[str, Reference],
 ) -> EncodedObject:
     """Encode the report whose contours become measurements of OHIF (R11)."""
     return report(
@@ -215,6 +226,7 @@ def _contours(
         findings=findings,
         subjects=subjects(findings, volume.shape, with_seg=False, contours=True),
         seg=None,
+        maps=maps,
         label=CORNERSTONE_LABEL,
     )
 

@@ -7,8 +7,8 @@ Never: a group without coordinates.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from highdicom.sr import (
@@ -16,10 +16,12 @@ from highdicom.sr import (
     CodedConcept,
     ContentSequence,
     CoordinatesForMeasurement,
+    ImageContentItem,
     ImageRegion,
     MeasurementsAndQualitativeEvaluations,
     QualitativeEvaluation,
     ReferencedSegment,
+    RelationshipTypeValues,
     SourceImageForRegion,
     SourceSeriesForSegmentation,
     TrackingIdentifier,
@@ -49,6 +51,7 @@ class Setting:
         places: the image behind each slice of the volume.
         series_uid: the series of those images.
         seg: the segmentation object of this result; None when there is none.
+        maps: heat maps by the label that they are of; by None those of no subject's label.
         prefix: what a viewer's vendor wants before each tracking identifier, its tool's name after it.
         algorithm: one for all: a thousand times the same items take longer to make than to write.
     """
@@ -59,6 +62,7 @@ class Setting:
     seg: Reference | None
     prefix: str
     algorithm: AlgorithmIdentification
+    maps: Mapping[str | None, Sequence[Reference]] = field(default_factory=dict)
 
 
 def group(subject: Subject, setting: Setting) -> Group:
@@ -66,6 +70,7 @@ def group(subject: Subject, setting: Setting) -> Group:
     made = _undrawn(subject, setting)
     # Here and not with the numbers: the encoder's ROI classes refuse a number that has its shape already.
     _draw(made, subject, setting.places[subject.slice_index])
+    made[0].ContentSequence.extend(_map(one) for one in setting.maps.get(subject.label, ()))
     return made
 
 
@@ -115,6 +120,16 @@ def _numbers(subject: Subject, *, slices: int) -> Iterator[NumericItem]:
     yield _number(first, "" if subject.kind in (Kind.LESION, Kind.LOCATION) else f" of {subject.name}")
     for found in rest:
         yield _number(found)
+
+
+def _map(reference: Reference) -> ImageContentItem:
+    """Refer to a heat map; with a name, for viewers stumble over items without one (R5)."""
+    return ImageContentItem(
+        coding.HEAT_MAP,
+        reference.sop_class_uid,
+        reference.sop_instance_uid,
+        relationship_type=RelationshipTypeValues.CONTAINS,
+    )
 
 
 def _draw(made: Group, subject: Subject, place: SlicePlace) -> None:

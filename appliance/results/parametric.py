@@ -8,7 +8,7 @@ Never: writes a map in which nothing is, or colours: those are the viewer's.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from highdicom import VOILUTTransformation
@@ -16,8 +16,8 @@ from highdicom.pm import ParametricMap, RealWorldValueMapping
 from pydicom import Dataset
 
 from appliance.results import coding
-from appliance.results.context import EncodedObject, ResultContext
-from appliance.results.finish import Label, common, finish
+from appliance.results.context import EncodedObject, Reference, ResultContext
+from appliance.results.finish import Label, common, finish, sop_instance_uid
 from appliance.results.frames import fix_dimension_uid, frame_slices, placed, plane_positions
 from appliance.results.limits import DEFAULT, Limits
 from appliance.results.slices import is_multiframe
@@ -29,6 +29,7 @@ from models.tensors import Volume
 FROM_MAPS = frozenset({"pmap", "seg-fractional"})
 """The outputs that are made from heat maps; where nobody asks for them, no map is made."""
 
+_PARAMETRIC_MAP_STORAGE = "1.2.840.10008.5.1.4.1.1.30"
 # Integers of 16 bits: half of what floating point takes, and more viewers read them. 8 bits are not allowed.
 _STORED = np.dtype("<u2")
 # With the words around it 64, so that the caution is never cut off.
@@ -42,6 +43,21 @@ def too_large(findings: Findings, volume: Volume, *, limits: Limits = DEFAULT) -
         for one in findings.maps
         if _size_bytes(one, volume) > limits.map_bytes_max
     ]
+
+
+def map_references(
+    context: ResultContext, *, volume: Volume, findings: Findings, limits: Limits = DEFAULT
+) -> Mapping[str, Reference]:
+    """Tell where the maps of this result are, by label, before they are encoded."""
+    return {
+        one.label: Reference(
+            sop_class_uid=_PARAMETRIC_MAP_STORAGE,
+            sop_instance_uid=sop_instance_uid(context, label),
+            series_uid=str(common(context, label)["series_instance_uid"]),
+            study_uid=context.study_uid,
+        )
+        for label, one in _written(findings, volume, limits)
+    }
 
 
 def parametric_maps(
@@ -62,16 +78,20 @@ def parametric_maps(
         limits: bounds of the result objects; a map beyond them is left out, see `too_large`.
     """
     return [
-        _map(context, one, number, sources=sources, volume=volume)
-        for number, one in enumerate(findings.maps, start=1)
-        if _size_bytes(one, volume) <= limits.map_bytes_max
+        _map(context, one, label, sources=sources, volume=volume)
+        for label, one in _written(findings, volume, limits)
     ]
 
 
+def _written(findings: Findings, volume: Volume, limits: Limits) -> Iterator[tuple[Label, ProbabilityMap]]:
+    for number, one in enumerate(findings.maps, start=1):
+        if _size_bytes(one, volume) <= limits.map_bytes_max:
+            yield Label(output="pmap", title="pmap", instance_number=number), one
+
+
 def _map(
-    context: ResultContext, one: ProbabilityMap, number: int, *, sources: Sequence[Dataset], volume: Volume
+    context: ResultContext, one: ProbabilityMap, label: Label, *, sources: Sequence[Dataset], volume: Volume
 ) -> EncodedObject:
-    label = Label(output="pmap", title="pmap", instance_number=number)
     slices = one.slice_range
     shown = sources if is_multiframe(sources[0]) else [sources[z] for z in slices]
     made = ParametricMap(

@@ -18,7 +18,7 @@ R16  the Image Library may be short: only images that are drawn on.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from highdicom.sr import (
     CodedConcept,
@@ -65,6 +65,7 @@ def report(
     findings: Findings,
     subjects: Sequence[Subject],
     seg: Reference | None,
+    maps: Mapping[str, Reference] | None = None,
     label: Label = LABEL,
 ) -> EncodedObject:
     """Encode findings as a TID 1500 report.
@@ -79,6 +80,7 @@ def report(
         findings: what the model found.
         subjects: the groups to write, at least one.
         seg: the segmentation object of this result; None when there is none.
+        maps: the heat maps of this result by label, those that are really made.
         label: LABEL, or CORNERSTONE_LABEL for the report whose contours become measurements of OHIF.
     """
     shown = {places[subject.slice_index].sop_instance_uid for subject in subjects}
@@ -91,6 +93,7 @@ def report(
         seg=seg,
         prefix=_PREFIXES[label.output],
         algorithm=coding.algorithm(context),
+        maps=_by_subject(maps or {}, subjects),
     )
     groups = [group(subject, setting) for subject in subjects]
     tree = MeasurementReport(
@@ -100,15 +103,26 @@ def report(
         referenced_images=_library(stubs),
     )
     tree[0].ContentSequence.append(_words(context, findings))
-    region = [header(seg)] if seg else []
+    made_too = [header(one) for one in (*([seg] if seg else []), *(maps or {}).values())]
     made = Comprehensive3DSR(
-        evidence=[*stubs, *region], content=tree[0], is_complete=True, **common(context, label)
+        evidence=[*stubs, *made_too], content=tree[0], is_complete=True, **common(context, label)
     )
-    made.CurrentRequestedProcedureEvidenceSequence = evidence([*sources, *region])
+    made.CurrentRequestedProcedureEvidenceSequence = evidence([*sources, *made_too])
     _add(made, groups[1:])
     predecessors(made, context)
     coding.explain_schemes(made)
     return finish(made, context, label, source=sources[0])
+
+
+def _by_subject(
+    maps: Mapping[str, Reference], subjects: Sequence[Subject]
+) -> Mapping[str | None, Sequence[Reference]]:
+    """Give each label's map to its groups; a map of a label without one belongs to the whole series."""
+    labels = {subject.label for subject in subjects}
+    own: dict[str | None, Sequence[Reference]] = {
+        label: [one] for label, one in maps.items() if label in labels
+    }
+    return own | {None: [one for label, one in maps.items() if label not in labels]}
 
 
 def _add(made: Dataset, groups: Sequence[Group]) -> None:

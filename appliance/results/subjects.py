@@ -55,6 +55,7 @@ class Subject:
         name: human label, the Tracking Identifier (R11).
         slice_index: the slice of the volume that the shape lies on.
         points: closed polyline, or one point for ANALYSED, (n, 2), (column, row) in SCOORD pixels.
+        label: the model's label it is of; None for the whole series.
         segment: the segment to refer to in the SEG; None where the shape itself is the region.
         answer: the model's yes or no about a label; None where the subject is none.
         tool: the measuring tool of Cornerstone3D that a shape of this form belongs to (R11).
@@ -66,6 +67,7 @@ class Subject:
     slice_index: int
     points: DoubleArray
     measurements: tuple[Measurement, ...]
+    label: str | None = None
     segment: Segment | None = None
     answer: Classification | None = None
     tool: str = "Probe"
@@ -157,6 +159,7 @@ def _lesion(lesion: Lesion, shape: tuple[int, int, int], *, corners_max: int | N
         slice_index=lesion.slice_index,
         points=points,
         measurements=lesion.measurements,
+        label=lesion.segment,
         tool=tool,
     )
 
@@ -173,6 +176,7 @@ def _segment(
         slice_index=index,
         points=points,
         measurements=measurements,
+        label=segment.label,
         segment=segment if referred else None,
         tool=tool,
     )
@@ -203,5 +207,6 @@ def _analysed(
             slice_index=index,
             points=np.array([(columns * _CORNER, rows * down)]),
             measurements=tuple(measurements),
+            label=label,
             answer=answers.get(label) if label is not None else None,
         )

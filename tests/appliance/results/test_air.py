@@ -13,7 +13,7 @@ from pydicom import Dataset
 
 from appliance.results.context import Notice
 from appliance.results.encode import encode, encode_notice
-from tests.appliance.results import given
+from tests.appliance.results import given, sr_rules
 from tests.appliance.results.given import context, series
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -22,14 +22,14 @@ TABLES = {"Evidence Creator": 2, "What readers make of a result": 1}
 _TEST = re.compile(r"`(tests/[\w./]+\.py)(?:::(\w+))?`")
 
 
-def made(findings=given.lesions, **changes):
+def made(findings=given.lesions, *, outputs=OUTPUTS, **changes):
     one = series()
     return encode(
         context(**changes),
         sources=one.sources,
         volume=one.volume,
         findings=findings(one.volume),
-        outputs=OUTPUTS,
+        outputs=frozenset(outputs),
     )
 
 
@@ -61,6 +61,15 @@ def walk(item: Dataset) -> Iterator[Dataset]:
     for child in item.get("ContentSequence", []):
         yield child
         yield from walk(child)
+
+
+def evidence(document: Dataset) -> set[str]:
+    return {
+        str(item.ReferencedSOPInstanceUID)
+        for study in document.CurrentRequestedProcedureEvidenceSequence
+        for one in study.ReferencedSeriesSequence
+        for item in one.ReferencedSOPSequence
+    }
 
 
 def groups(document: Dataset) -> list[Dataset]:
@@ -152,14 +161,66 @@ def test_every_finding_names_its_algorithm(request, findings):
 
 
 def test_the_evidence_is_every_image_and_the_segmentation(bands):
-    listed = {
-        str(item.ReferencedSOPInstanceUID)
-        for study in report(bands).CurrentRequestedProcedureEvidenceSequence
-        for one in study.ReferencedSeriesSequence
-        for item in one.ReferencedSOPSequence
-    }
     (seg,) = given.only(bands, "seg")
-    assert listed == {str(source.SOPInstanceUID) for source in series().sources} | {seg.sop_instance_uid}
+    assert evidence(report(bands)) == {str(source.SOPInstanceUID) for source in series().sources} | {
+        seg.sop_instance_uid
+    }
+
+
+@pytest.mark.parametrize("findings", [given.lesions, given.bands])
+@pytest.mark.parametrize("kind", ["sr", "sr-cornerstone"])
+def test_a_heat_map_is_reached_from_every_finding_of_its_label(findings, kind):
+    objects = made(lambda volume: given.mapped(findings(volume)), outputs={"sr", "sr-cornerstone", "pmap"})
+    (item,) = given.only(objects, kind)
+    document = given.read(item)
+    assert sr_rules.faults(document) == []
+    maps = {given.read(one).ContentDescription: one.sop_instance_uid for one in given.only(objects, "pmap")}
+    labels = {
+        name: uid for said, uid in maps.items() for name in ("bone", "spongy", "lesion") if name in said
+    }
+    assert len(labels) == len(maps)
+    reached = set()
+    for group in groups(document):
+        found = [image.ReferencedSOPSequence[0].ReferencedSOPInstanceUID for image in named(group, "121200")]
+        label = named(group, "112039")[0].TextValue.split(":")[-1].split()[0]
+        assert found == ([labels[label]] if label in labels else [])
+        reached.update(found)
+    assert reached == set(maps.values()) <= evidence(document)
+
+
+def test_a_heat_map_of_a_label_of_which_nothing_was_found_is_reached_from_the_whole_series():
+    mapped = given.mapped(given.lesions(series().volume))
+    findings = replace(given.nothing(), maps=mapped.maps)
+    objects = made(lambda _: findings, outputs={"sr", "pmap"})
+    (item,) = given.only(objects, "pmap")
+    (group,) = groups(report(objects))
+    (image,) = named(group, "121200")
+    assert image.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == item.sop_instance_uid
+
+
+@pytest.mark.parametrize("outputs", [{"sr"}, {"sr", "seg", "pmap"}])
+def test_a_heat_map_that_is_not_made_is_not_referred_to(outputs):
+    findings = given.bands if "pmap" in outputs else lambda volume: given.mapped(given.bands(volume))
+    document = report(made(findings, outputs=outputs))
+    assert not [item for item in walk(document) if coded(item) == "121200"]
+    assert "1.2.840.10008.5.1.4.1.1.30" not in str(document)
+
+
+@pytest.mark.parametrize("findings", ["lesions", "bands"])
+def test_every_place_is_an_image_region_of_its_group_or_a_segment(request, findings):
+    located = 0
+    for group in groups(report(request.getfixturevalue(findings))):
+        regions, segments = named(group, "111030"), named(group, "121191")
+        under = [shape for number in sr_rules.numbers(group) for shape in sr_rules.shapes(number)]
+        if regions or segments:
+            located += 1
+            assert len(regions) + len(segments) == 1
+            assert all(region.ValueType == "SCOORD" for region in regions)
+            continue
+        # A label without a place: viewers need somewhere to write its number, and nothing lies there.
+        assert {shape.GraphicType for shape in under} == {"POINT"}
+        assert not sr_rules.hydrates(group), "a viewer would measure the corner of the image instead"
+    assert located == 2
 
 
 def test_pictures_come_besides_the_report_and_never_in_its_place(lesions, bands):
