@@ -226,7 +226,7 @@ def _associate(
         assert connection is not None
         prepare(connection, seconds_max=limits.network_seconds_max)
 
-    entity = _entity(calling_ae, peer, limits)
+    entity = _entity(calling_ae, limits, peer)
     try:
         association = entity.associate(
             peer.host,
@@ -280,7 +280,7 @@ def _why(association: Association, connected: bool) -> str:
 class _Entity(AE):
     """pynetdicom's application entity on sockets that close, under TLS where the peer has it."""
 
-    def __init__(self, calling_ae: str, peer: Peer, limits: Limits) -> None:
+    def __init__(self, calling_ae: str, limits: Limits, peer: Peer | None) -> None:
         super().__init__(calling_ae)
         self._peer, self._limits = peer, limits
         self._calling: CallingConnection | None = None
@@ -295,7 +295,7 @@ class _Entity(AE):
         wrapped = super()._create_socket(*args)
         assert wrapped.socket is not None
         wrapped.socket = adopt(wrapped.socket)
-        if self._peer.tls is not None:
+        if self._peer is not None and self._peer.tls is not None:
             try:
                 wrapped.socket = self._calling = secured(wrapped.socket, self._peer, self._limits)
             except TlsFault:
@@ -304,9 +304,9 @@ class _Entity(AE):
         return wrapped
 
 
-def _entity(calling_ae: str, peer: Peer, limits: Limits) -> _Entity:
-    """Return an application entity with our bounds, to call `peer`."""
-    entity = _Entity(calling_ae, peer, limits)
+def _entity(calling_ae: str, limits: Limits, peer: Peer | None = None) -> _Entity:
+    """Return an application entity with our bounds; under TLS where `peer`, whom it calls, has it."""
+    entity = _Entity(calling_ae, limits, peer)
     entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
     entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
     entity.connection_timeout = limits.connect_seconds_max

@@ -42,6 +42,7 @@ STOP: Final = Coded(code="110121", meaning="Application Stop")
 LOGIN: Final = Coded(code="110122", meaning="Login")
 LOGOUT: Final = Coded(code="110123", meaning="Logout")
 SOFTWARE: Final = Coded(code="110131", meaning="Software Configuration")
+NODE_AUTHENTICATION: Final = Coded(code="110126", meaning="Node Authentication")
 RESTRICTED: Final = Coded(code="110132", meaning="Use of Restricted Function")
 RECORDING_STARTED: Final = Coded(code="110134", meaning="Audit Recording Started")
 OBJECT_CHANGED: Final = Coded(code="110135", meaning="Object Security Attributes Changed")
@@ -268,6 +269,24 @@ def _alert(kind: Coded, outcome: str = SUCCESS) -> Teller:
     return made
 
 
+def _node_turned_away(told: Told, scene: Scene) -> Message:
+    """PS3.15 A.5.3.11: a machine whose certificate is not good, or not that of the AE title it used."""
+    address = _detail(told, "address")
+    caller = _detail(told, "calling_ae")
+    return Message(
+        event=ALERT,
+        types=(NODE_AUTHENTICATION,),
+        action="E",
+        at=told.event.at,
+        outcome=MINOR_FAILURE,
+        description=f"{told.event.word} {_detail(told, 'reason')}",
+        participants=[
+            Participant(user_id=f"AETITLES={caller}" if caller else address, is_requestor=True, host=address),
+            scene.box(is_requestor=False),
+        ],
+    )
+
+
 def _log_used(told: Told, scene: Scene) -> Message:
     """PS3.15 A.5.3.2."""
     return Message(
@@ -314,4 +333,8 @@ WORDS: Final[Mapping[str, Teller]] = {
     "model.retired": _alert(SOFTWARE),
     "model.removed": _alert(SOFTWARE),
     "audit.verified": _log_used,
+    "tls.refused": _node_turned_away,
+    "roster.identity_mismatch": _node_turned_away,
+    "tls.reloaded": _alert(SOFTWARE),
+    "tls.refused_files": _alert(SOFTWARE, MINOR_FAILURE),
 }

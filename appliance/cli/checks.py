@@ -14,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
 
+from appliance.cli import certificates
 from appliance.cli.terms import BAD_USE, fail
 from appliance.core.clock import SYSTEM, as_text
 from appliance.core.config import Config, ConfigError, load
@@ -94,6 +95,7 @@ def of_site(path: Path) -> Iterator[Check]:
     yield _clock(config)
     yield from _storage(config)
     yield _ledger(config)
+    yield from _certificates(config)
     yield from _peers(config)
     settings = settings_here(config)
     here: list[str] = []
@@ -207,6 +209,17 @@ def _ledger(config: Config) -> Check:
     dialect = ledger.dialect
     ledger.close()
     return sound("ledger", f"opens ({dialect})")
+
+
+def _certificates(config: Config) -> Iterator[Check]:
+    if config.dicom.tls is None:
+        return
+    if found := certificates.faults(config) or certificates.warnings(config):
+        yield from (
+            wrong("TLS", one, 'see "TLS" in docs/pacs.md; new files need no restart') for one in found
+        )
+        return
+    yield sound("TLS", "certificate, key and authorities go together and are valid for a month and more")
 
 
 def _peers(config: Config) -> Iterator[Check]:

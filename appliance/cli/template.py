@@ -13,6 +13,15 @@ host = "0.0.0.0"
 port = 11112
 max_associations = 16
 
+# DICOM under TLS, with certificates on both sides (docs/pacs.md). With it the port above is closed, unless
+# plain = true. New files are taken up without a restart.
+# [dicom.tls]
+# certificate = "/etc/readside/dicom.pem"
+# key = "/etc/readside/dicom.key"
+# ca = "/etc/readside/dicom-ca.pem"
+# port = 2762
+# plain = false
+
 # Who may talk to the box. An AE title that is not listed here is rejected.
 # may:     "store" lets the peer send studies; "query" lets the box ask it how many images a study has.
 # outputs: what this peer gets of a result:
@@ -38,6 +47,8 @@ host = "192.0.2.10"
 port = 104
 may = ["store", "query"]
 outputs = ["sr", "seg", "sc"]
+# tls = true             # nothing goes to this peer, or is taken from it, in the clear
+# certificate_sha256 = "..."   # its certificate's fingerprint; without it the certificate must name the peer
 
 # Everything the box keeps. Receiving stops, with status A700, before less than floor_gib is free.
 # Images of finished studies are removed after retain_days; results stay.
@@ -87,6 +98,15 @@ model = "ct-tissue-bands"
 send_to = ["pacs"]
 mode = "release"
 priority = 5
+
+# Asks these peers every hour what they have of the last day, and fetches by itself what never arrived here.
+# Each needs may = ["store", "query"], and must know this box as a destination of C-MOVE.
+# [reconcile]
+# peers = ["pacs"]
+# modalities = ["CT"]    # what the PACS should have forwarded; empty: everything
+# every_minutes = 60
+# hours_back = 24        # by the date of the study
+# grace_minutes = 15     # what is on its way anyway is not fetched before this
 
 # Who did what with which study: kept here, and sent to an audit repository if one is named (docs/audit.md).
 # [audit]
