@@ -23,6 +23,7 @@ from dicom_node.checkpoint import Checkpoint, Warn
 from dicom_node.command import StoreCommand, read_store, store_response
 from dicom_node.familiar import Judge
 from dicom_node.limits import Limits
+from dicom_node.machine import Machine
 from dicom_node.reader import Bell, Called, Cut, Late, Reader
 from dicom_node.receive import Receiving, Reception, Request
 
@@ -34,8 +35,8 @@ log = structlog.get_logger(__name__)
 # The private names of pynetdicom 3.0.4 that this module, `association` and `gate` override or read.
 INSIDE: Final = {
     "dul.DULServiceProvider": (
-        *("_decode_pdu", "_idle_timer", "_is_transport_event", "_kill_thread", "_recv_pdu"),
-        "_run_loop_delay",
+        *("_decode_pdu", "_idle_timer", "_is_transport_event", "_kill_thread", "_process_recv_primitive"),
+        *("_recv_pdu", "_run_loop_delay"),
     ),
     "association.Association": ("_accepted_cx", "_reactor_checkpoint", "_serve_request", "_server"),
 }
@@ -87,6 +88,7 @@ class StreamingUpperLayer(DULServiceProvider):
         """Make the bell; the socket comes later."""
         super().__init__(cast("Association", host))
         self._host = host
+        self.state_machine = Machine(self, self._stumbled)
         # The wait is in poll(), where it ends with the first byte.
         self._run_loop_delay = 0.0
         self.daemon = True
@@ -124,6 +126,19 @@ class StreamingUpperLayer(DULServiceProvider):
     def idle_timer_expired(self) -> bool:
         """Tell whether the peer has been silent too long; while we keep what it sent, it has to be."""
         return not self._busy and super().idle_timer_expired()
+
+    def _process_recv_primitive(self) -> bool:
+        """Take what this side wants to say, once what came before was acted on.
+
+        The library would take it a second time when two PDUs came at once, and find nothing to say.
+        """
+        if not self.event_queue.empty():
+            return False
+        if self.state_machine.current_state == "Sta13":
+            # The association has ended, and an answer that was under way goes nowhere.
+            self.to_provider_queue.queue.clear()
+            return False
+        return super()._process_recv_primitive()
 
     def _is_transport_event(self) -> bool:
         """Wait for the peer, for this side or for a timer, and take one PDU."""
@@ -221,6 +236,13 @@ class StreamingUpperLayer(DULServiceProvider):
         except _Broken as broken:
             self._host.warn(broken.word, **broken.values)
             self._give_up()
+
+    def _stumbled(self, fault: Exception) -> None:
+        """End an association over whose message the library stumbled, and what stands behind it."""
+        self._host.warn("node.protocol_error", error=type(fault).__name__)
+        self.event_queue.queue.clear()
+        self._recv_pdu.queue.clear()
+        self._give_up()
 
     def _give_up(self) -> None:
         """Abort an association (PS3.8 9.3.8, source 2), or cut a connection that is none yet."""

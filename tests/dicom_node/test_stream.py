@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.dul import DULServiceProvider
+from structlog.testing import capture_logs
 
 from dicom_node.command import read_store
 from dicom_node.familiar import Judge
@@ -267,6 +268,50 @@ def test_an_unusual_command_is_left_to_the_library(twist: Callable[[bytes], byte
     assert read_store(twist(said)) is None
 
 
+STUMBLES = {
+    "no command field": raw.command(raw.word(0x0110, 1), raw.word(0x0800, 0x0101)),
+    "no data set type": raw.command(raw.word(0x0100, 0x30), raw.word(0x0110, 1)),
+    "an unknown command": raw.command(raw.word(0x0100, 0x7FFF), raw.word(0x0800, 0x0101)),
+    "half a number": raw.command(raw.element(0x0100, b"\x30"), raw.word(0x0800, 0x0101)),
+}
+
+
+@pytest.mark.parametrize("command", STUMBLES.values(), ids=STUMBLES)
+def test_a_command_that_the_library_stumbles_over_is_aborted(ours: Side, command: bytes) -> None:
+    """Once, it ended the library's thread, and the connection closed without a word to the peer."""
+    with RawPeer.associated(ours.port) as peer, capture_logs() as logs:
+        peer.send(raw.p_data(raw.value(1, LAST_COMMAND, command)))
+        assert peer.rest() == [(7, b"\0\0\2\0")]
+    assert not [one for one in logs if one["log_level"] == "error"]
+
+
+def test_an_abort_of_an_unknown_source_is_an_end_too(ours: Side) -> None:
+    with RawPeer.associated(ours.port) as peer:
+        peer.send(raw.pdu(7, b"\0\0\xcd\0"))
+        assert peer.rest() in ([], [(7, b"\0\0\2\0")])
+
+
+def test_data_that_does_not_wait_for_the_acceptance_is_an_abort_and_no_fault(ours: Side) -> None:
+    with capture_logs() as logs:
+        for _ in range(20):
+            with RawPeer.call(ours.port) as peer:
+                peer.send(raw.associate_rq() + raw.stored(sample()) * 3)
+                assert {kind for kind, _ in peer.rest()} <= {2, 4, 7}
+    assert not [one for one in logs if one["log_level"] == "error"]
+
+
+def test_answers_that_cross_with_requests_are_each_said_once(ours: Side) -> None:
+    """Once, an answer was taken a second time when more had come meanwhile, and the association broke."""
+    echo = raw.value(9, LAST_COMMAND, raw.echo_rq())
+    cancel = raw.value(9, LAST_COMMAND, raw.cancel_rq())
+    with RawPeer.associated(ours.port, contexts=CONTEXTS) as peer:
+        for _ in range(100):
+            peer.send(raw.p_data(echo, cancel, cancel, cancel))
+        assert [peer.status() for _ in range(100)] == [0] * 100
+        peer.send(raw.RELEASE)
+        assert peer.rest() == [(6, bytes(4))]
+
+
 def test_what_is_touched_inside_the_library_is_there() -> None:
     assert pynetdicom.__version__ == "3.0.4", "read INSIDE again before another version is pinned"
     for where, names in INSIDE.items():
@@ -276,7 +321,7 @@ def test_what_is_touched_inside_the_library_is_there() -> None:
             assert hasattr(found, name) or name in found.__init__.__code__.co_names, f"{where}.{name}"
 
 
-@pytest.mark.parametrize("module", ["stream", "association", "gate"])
+@pytest.mark.parametrize("module", ["stream", "association", "gate", "machine"])
 def test_nothing_else_is_touched_inside_the_library(module: str) -> None:
     made = importlib.import_module(f"dicom_node.{module}")
     tree = ast.parse(Path(str(made.__file__)).read_text())
