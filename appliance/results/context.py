@@ -80,6 +80,7 @@ class ResultContext:
         superseded_at: when that result was decided, aware; None when nobody knows any more.
         stands_in: output -> the output that some destination asked for and does not take; the object made
             in its place says so.
+        refers_to: which of several segmentations the report refers to; None for the first that is made.
         remarks: sentences that every object of the result says, such as what was asked for and cannot be
             made of these findings.
     """
@@ -93,6 +94,7 @@ class ResultContext:
     supersedes: Sequence[Reference] = ()
     superseded_at: datetime | None = None
     stands_in: Mapping[str, str] = field(default_factory=dict)
+    refers_to: str | None = None
     remarks: Sequence[str] = ()
 
     def __post_init__(self) -> None:

@@ -185,7 +185,7 @@ def _with_volume(
     maps = map_references(context, volume=volume, findings=findings) if mapped else {}
     made = []
     if "sr" in outputs and found:
-        seg = seg_reference(context, forms[0]) if forms else None
+        seg = seg_reference(context, _referred(context, forms)) if forms else None
         made.append(
             report(
                 context,
@@ -207,6 +207,10 @@ def _with_volume(
     if "sc" in outputs:
         made += findings_captures(context, sources=sources, volume=volume, findings=findings, places=places)
     return made
+
+
+def _referred(context: ResultContext, forms: Sequence[Form]) -> Form:
+    return next((form for form in forms if form.output == context.refers_to), forms[0])
 
 
 def _contours(

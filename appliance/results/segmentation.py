@@ -40,7 +40,7 @@ from models.findings import LEVELS, Findings, ProbabilityMap, Segment
 from models.tensors import Volume
 
 SEGMENTATIONS = ("seg", "seg-fractional", "seg-labelmap")
-"""The outputs of this module; of several the report refers to the first."""
+"""The outputs of this module; the report refers to one of them."""
 NO_SHARES = "not all probabilities known"
 TOO_LARGE = "shares would be too large"
 OVERLAPPING = "segments overlap"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from appliance.core import log
 from appliance.core.clock import as_datetime
@@ -15,7 +15,6 @@ from appliance.ledger.jobs import Job
 from appliance.ledger.results import Ending, Result
 from appliance.results.context import EncodedObject, Notice, NoticeKind, Reference, ResultContext
 from appliance.results.encode import encode, encode_notice
-from appliance.results.slices import is_placed
 from appliance.spool.store import Spool
 from appliance.worker.addressing import OF_FINDINGS, Addressing, address, destinations, nothing_to_show
 from appliance.worker.engines import EngineShelf, Serving
@@ -55,10 +54,10 @@ class Endings:
     def result(self, job: Job, serving: Serving, analysis: Analysis) -> bool:
         """End a job with what its model found."""
         findings = analysis.findings
-        absent = nothing_to_show(findings, placed=is_placed(analysis.sources[0]))
+        absent = nothing_to_show(findings, volume=analysis.volume, source=analysis.sources[0])
         addressing = self._address(job, Outcome(findings.outcome.value), absent=absent)
         context = self._context(
-            job, serving.engine_text, stepped_down=serving.stepped_down, stands_in=addressing.stands_in
+            job, serving.engine_text, stepped_down=serving.stepped_down, addressing=addressing
         )
         made = encode(
             context,
@@ -86,7 +85,7 @@ class Endings:
         with self._ledger.read() as tx:
             inputs = jobs.inputs_of(tx, job.id)
         addressing = self._address(job, outcome, absent=OF_FINDINGS)
-        context = self._context(job, _NO_ENGINE, stepped_down=None, stands_in=addressing.stands_in)
+        context = self._context(job, _NO_ENGINE, stepped_down=None, addressing=addressing)
         notice = Notice(kind=_KINDS[outcome], reason=reason, what_to_do=_WHAT_TO_DO[outcome])
         made = encode_notice(
             context,
@@ -142,7 +141,7 @@ class Endings:
         return True
 
     def _context(
-        self, job: Job, engine: str, *, stepped_down: str | None, stands_in: Mapping[str, str]
+        self, job: Job, engine: str, *, stepped_down: str | None, addressing: Addressing
     ) -> ResultContext:
         with self._ledger.read() as tx:
             former = results.predecessor(tx, job)
@@ -171,7 +170,8 @@ class Endings:
                 for item in superseded
             ],
             superseded_at=None if former is None else as_datetime(former.created_at),
-            stands_in=stands_in,
+            stands_in=addressing.stands_in,
+            refers_to=addressing.refers_to,
         )
 
 

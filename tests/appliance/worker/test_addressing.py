@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -12,9 +13,13 @@ from appliance.core.outputs import INSTEAD, OUTPUTS, SOP_CLASSES
 from appliance.core.words import Outcome
 from appliance.ledger.acceptances import Answer
 from appliance.ledger.results import StandIn
+from appliance.results.context import EncodedObject, Notice, Reference
+from appliance.results.encode import encode, encode_notice
 from appliance.worker.addressing import OF_FINDINGS, Addressing, address, nothing_to_show
-from models.findings import Code, Findings, Segment
+from models.findings import Findings
 from models.findings import Outcome as Found
+from models.tensors import Volume
+from tests.appliance.results import given
 
 EVERYTHING = frozenset(SOP_CLASSES.values())
 
@@ -126,18 +131,127 @@ def test_every_chain_ends() -> None:
 
 
 def test_what_findings_have_nothing_for() -> None:
-    code = Code(value="1", scheme="99X", meaning="x")
-    empty = Segment(
-        label="a",
-        number=1,
-        category=code,
-        type=code,
-        colour_rgb=(1, 2, 3),
-        mask=np.zeros((2, 3, 3), dtype=np.bool_),
+    placed, flat = given.series(), given.radiograph()
+    segmentations = {"seg", "seg-fractional", "seg-labelmap"}
+    some = given.bands(placed.volume)
+    emptied = tuple(replace(each, mask=np.zeros_like(each.mask)) for each in some.segments)
+    assert absent_of(replace(some, segments=emptied), placed) == segmentations | {"gsps", "kos", "pmap"}
+    assert absent_of(some, placed) == {"pmap"}
+    assert absent_of(given.mapped(some), placed) == set()
+    assert absent_of(given.boxes(), flat) == segmentations | {"pmap"}
+    assert absent_of(given.answers(), flat) == segmentations | {"pmap", "gsps", "kos"}
+
+
+def absent_of(findings: Findings, made: given.Series) -> frozenset[str]:
+    return nothing_to_show(findings, volume=made.volume, source=made.sources[0])
+
+
+def unmeasured(volume: Volume) -> Findings:
+    """Everything was withheld: there is no number and no place that a report could hold."""
+    return Findings(outcome=Found.MEASURED, statement="Nothing could be measured.")
+
+
+ANSWERS: dict[str, tuple[Callable[[], given.Series], Callable[[Volume], Findings]]] = {
+    "lesions": (given.series, given.lesions),
+    "bands with maps": (given.series, lambda volume: given.mapped(given.bands(volume))),
+    "boxes": (given.radiograph, lambda _: given.boxes()),
+    "yes or no": (given.radiograph, lambda _: given.answers()),
+    "nothing measured": (given.series, unmeasured),
+    "no finding": (given.series, lambda _: given.nothing()),
+    "abstained": (given.series, lambda volume: replace(given.bands(volume), outcome=Found.ABSTAINED)),
+}
+# What tells a reader something: all but what hides a former result.
+TELLING = frozenset(OUTPUTS) - {"iocm"}
+FORMER = Reference(
+    sop_class_uid=SOP_CLASSES["sr"], sop_instance_uid="2.25.1", series_uid="2.25.2",
+    study_uid=given.context().study_uid, output="sr",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_whatever_the_one_output_of_a_peer_is_it_gets_something_of_each_answer(answer: str) -> None:
+    make_series, make_findings = ANSWERS[answer]
+    made = make_series()
+    findings = make_findings(made.volume)
+    absent = absent_of(findings, made)
+    outcome = Outcome(findings.outcome.value)
+    found = {
+        output: addressed(peer(output), outcome=outcome, absent=absent, pacs=refusing()) for output in OUTPUTS
+    }
+    objects = encode(
+        replace(given.context(), supersedes=(FORMER,)),
+        sources=made.sources,
+        volume=made.volume,
+        findings=findings,
+        outputs=frozenset().union(*(each.outputs for each in found.values())),
     )
-    full = replace(empty, mask=np.ones((2, 3, 3), dtype=np.bool_))
-    none = Findings(outcome=Found.MEASURED, statement="", segments=(empty,))
-    assert nothing_to_show(none, placed=True) >= {"seg", "seg-fractional", "seg-labelmap", "gsps", "pmap"}
-    some = Findings(outcome=Found.MEASURED, statement="", segments=(full,))
-    assert nothing_to_show(some, placed=True) == {"pmap"}
-    assert nothing_to_show(some, placed=False) == {"seg", "seg-fractional", "seg-labelmap", "pmap"}
+    silent = [output for output, each in found.items() if not got(objects, each) & TELLING]
+    assert silent == []
+    # What is taken by nobody else is asked for alone, and encoding it alone gives no other objects.
+    assert {item.output for item in objects} == set(OUTPUTS) - absent
+
+
+@pytest.mark.parametrize("outcome", [Outcome.NOT_ELIGIBLE, Outcome.FAILED, Outcome.NOT_RUN])
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_whatever_the_one_output_of_a_peer_is_it_reads_why_there_is_no_answer(
+    outcome: Outcome, output: str
+) -> None:
+    found = addressed(peer(output), outcome=outcome, absent=OF_FINDINGS, pacs=refusing())
+    notice = Notice(kind=outcome.value, reason="A reason.", what_to_do="Read it.")  # type: ignore[arg-type]
+    objects = encode_notice(
+        given.context(), sources=given.series().sources, notice=notice, outputs=found.outputs
+    )
+    assert "text-sr" in got(objects, found)
+
+
+def got(objects: list[EncodedObject], found: Addressing) -> set[str]:
+    """What of a result a peer gets, as freezing addresses it."""
+    return {item.output for item in objects if item.output in found.send_to["pacs"]}
+
+
+@pytest.mark.parametrize("output", ["kos", "seg", "gsps", "iocm"])
+def test_where_the_page_is_refused_too_a_person_must_look(output: str) -> None:
+    refused = tuple(each for each in OUTPUTS if each != "iocm")
+    found = addressed(peer(output), absent=OF_FINDINGS - {"sr"}, pacs=refusing(*refused))
+    assert found.untaken["pacs"], "never in silence"
+
+
+def test_every_peer_gets_the_segmentation_that_its_report_refers_to() -> None:
+    both = (
+        peer("sr", "seg-fractional"),
+        peer("sr", "seg", name="other"),
+        peer("seg-fractional", name="third"),
+    )
+    found = addressed(*both, pacs=refusing(), other=refusing(), third=refusing())
+    assert found.refers_to == "seg"
+    assert found.send_to == {
+        "pacs": ["sr", "seg-fractional", "seg"],
+        "other": ["sr", "seg"],
+        "third": ["seg-fractional"],
+    }
+
+
+def test_a_peer_gets_no_segmentation_beyond_its_choice_that_it_may_not_take() -> None:
+    peers = (peer("sr", "seg-labelmap"), peer("sr", "seg", name="other"))
+    refused = addressed(*peers, pacs=refusing("seg"), other=refusing())
+    unknown = addressed(*peers, other=refusing())
+    assert refused.send_to["pacs"] == unknown.send_to["pacs"] == ["sr", "seg-labelmap"]
+    assert addressed(*peers, pacs=refusing(), other=refusing()).send_to["pacs"][-1] == "seg"
+
+
+def test_the_report_does_not_refer_to_what_is_only_kept_in_reserve() -> None:
+    found = addressed(peer("sr", "seg-labelmap"))
+    assert "seg" in found.outputs
+    assert found.refers_to == "seg-labelmap"
+    made = given.series()
+    objects = encode(
+        replace(given.context(), refers_to=found.refers_to),
+        sources=made.sources,
+        volume=made.volume,
+        findings=given.bands(made.volume),
+        outputs=found.outputs,
+    )
+    uids = {item.output: item.sop_instance_uid for item in objects}
+    (report,) = given.only(objects, "sr")
+    assert uids["seg-labelmap"].encode() in report.data
+    assert uids["seg"].encode() not in report.data
