@@ -26,7 +26,7 @@ from dicom_node.limits import Limits
 from dicom_node.roster import OnSuspect, Suspect
 from dicom_node.server import Server
 from dicom_node.sockets import TlsConnection
-from dicom_node.tls import Credentials, TlsFault, finish_handshake, reason_of
+from dicom_node.tls import Credentials, finish_handshake, reason_of
 
 log = structlog.get_logger(__name__)
 
@@ -175,7 +175,7 @@ class GuardedServer(Server):
             return shake_hands(plain, self._tls.server(), seconds_max=seconds)
         except TimeoutError:
             self.turnstile.warn("gate.handshake_timeout", address)
-        except (OSError, TlsFault) as error:
+        except OSError as error:
             reason = reason_of(error)
             # What is kept from the log is kept from the audit trail too: a flood of them tells nothing more.
             if self.turnstile.warned("tls.refused", address, reason=reason):

@@ -103,8 +103,11 @@ class Listener:
 
         Raises:
             OSError: the address cannot be bound.
+            TlsFault: the files of TLS cannot be used.
         """
         assert self._server is None, "a listener is started once"
+        if self._tls is not None:
+            self._tls.look()
         server = GuardedServer(
             self._entity(),
             self._address,

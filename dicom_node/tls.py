@@ -250,7 +250,8 @@ def _made(files: Files, stamp: _Stamp) -> _Contexts:
         raise TlsFault(faults)
     server = _context(ssl.PROTOCOL_TLS_SERVER, files)
     server.verify_mode = ssl.CERT_REQUIRED
-    # Nothing is resumed: every connection proves itself anew, with what is trusted now.
+    # Without tickets nothing is resumed in TLS 1.3, and in TLS 1.2 only from this context, which is replaced
+    # when the files are: whoever is not trusted any more cannot go on with an old session.
     server.num_tickets = 0
     by_name = _context(ssl.PROTOCOL_TLS_CLIENT, files)
     # RFC 9525: a host stands in the subject's alternative names.
