@@ -1,5 +1,5 @@
 """Run the command line as `python -m appliance.cli`."""
 
-from appliance.cli.app import main
+from appliance.cli.entry import main
 
 main()

@@ -144,7 +144,7 @@ def test_a_fault_of_a_service_names_places_and_no_data(tmp_path: Path):
         "def fail(config): raise ValueError('patient NOWAK')\n"
         "c.run = fail\n"
         "import sys; sys.argv = ['readside', 'service', 'console', '--config', sys.argv[1]]\n"
-        "from appliance.cli.app import main; main()\n"
+        "from appliance.cli.entry import main; main()\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, str(config)], capture_output=True, text=True, timeout=60, check=False
