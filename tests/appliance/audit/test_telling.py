@@ -95,3 +95,15 @@ def test_what_is_the_boxs_own_business_is_not_told(ledger, trail, happened):
     trail.turn()
     happened("courier.later", delivery=1, output="sr")
     assert trail.turn() == 0
+
+
+@pytest.mark.parametrize(("calling_ae", "who"), [("CT1", "AETITLES=CT1"), ("", "10.0.0.66")])
+def test_a_machine_that_is_not_who_it_says_is_an_alert(ledger, trail, happened, calling_ae, who):
+    word = "roster.identity_mismatch" if calling_ae else "tls.refused"
+    happened(word, reason="another_certificate", address="10.0.0.66", calling_ae=calling_ae)
+    message = told(ledger, trail)
+    assert message.find("EventIdentification/EventID").get("csd-code") == "110113"
+    assert message.find("EventIdentification/EventTypeCode").get("csd-code") == "110126"
+    assert message.find("EventIdentification").get("EventOutcomeIndicator") == "4"
+    assert participants(message) == {who: "true", "AETITLES=READSIDE": "false"}
+    assert message.find("ActiveParticipant").get("NetworkAccessPointID") == "10.0.0.66"

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 from typer.testing import CliRunner
 
 from appliance.cli.app import app
+from tests.certificates import Authority
 
 
 def test_init_names_the_sections_to_edit(tmp_path: Path) -> None:
@@ -12,3 +15,31 @@ def test_init_names_the_sections_to_edit(tmp_path: Path) -> None:
 
     assert done.exit_code == 0
     assert "Edit [site], [[peers]] and [[routes]], then: " in done.output
+
+
+def test_check_config_looks_at_the_certificates(tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "ca")
+    own, another = authority.issue("box", days=3), authority.issue("another", days=90)
+    file = tmp_path / "site.toml"
+
+    def check(certificate: Path, key: Path) -> dict[str, Any]:
+        file.write_text(
+            f'[site]\nname = "s"\n[storage]\nroot = "{tmp_path}"\n[dicom.tls]\n'
+            f'certificate = "{certificate}"\nkey = "{key}"\nca = "{authority.path}"\n'
+        )
+        done = CliRunner().invoke(app, ["check-config", str(file), "--json"])
+        said: dict[str, Any] = json.loads(done.output)
+        assert (done.exit_code == 0) is said["ok"]
+        return said
+
+    soon = check(own.certificate, own.key)
+    assert (soon["ok"], len(soon["warnings"])) == (True, 2)
+    assert soon["warnings"][0].startswith("dicom.tls.certificate: is valid for 2 more days, until ")
+    own.key.chmod(0o644)
+    assert "dicom.tls.key: other users" in check(own.certificate, own.key)["warnings"][0]
+    wrong = check(own.certificate, another.key)
+    assert wrong["faults"] == ["dicom.tls.key: does not belong to the certificate"]
+    missing = check(tmp_path / "none.pem", own.key)
+    assert missing["faults"] == ["dicom.tls.certificate: cannot be read: No such file or directory"]
+    expired = authority.issue("late", days=-1)
+    assert "dicom.tls.certificate: has expired" in check(expired.certificate, expired.key)["warnings"][0]

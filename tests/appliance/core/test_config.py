@@ -253,3 +253,41 @@ def test_a_certificate_comes_with_its_key():
     audit = {"host": "audit.example", "ca": "/ca.pem", "certificate": "/mine.pem"}
     (fault,) = faults_of(changed("audit", value=audit))
     assert fault.startswith("audit.certificate: is given together with audit.key")
+
+
+TLS = {"certificate": "/c.pem", "key": "/c.key", "ca": "/ca.pem"}
+
+
+def with_tls(peer, **section):
+    made = tree()
+    made["dicom"]["tls"] = TLS | section
+    made["peers"][0] |= peer
+    return made
+
+
+def test_tls_takes_fingerprints_as_the_tools_write_them():
+    digits = "AB" * 32
+    spellings = (digits, ":".join(["ab"] * 32), [digits, "cd" * 32])
+    taken = [
+        config.parse(with_tls({"certificate_sha256": one})).peers[0].certificate_sha256 for one in spellings
+    ]
+    assert taken == [("ab" * 32,), ("ab" * 32,), ("ab" * 32, "cd" * 32)]
+    made = config.parse(with_tls({"tls": True}))
+    assert made.dicom.tls is not None
+    assert (made.dicom.tls.port, made.dicom.tls.plain, made.peers[0].tls) == (2762, False, True)
+
+
+@pytest.mark.parametrize(
+    ("made", "fault"),
+    [
+        (
+            tree() | {"peers": [{"name": "p", "ae_title": "P", "tls": True}]},
+            "peers.p: tls and certificate_sha256 need",
+        ),
+        (with_tls({"certificate_sha256": "12"}), "peers.pacs.certificate_sha256.0: "),
+        (with_tls({}, plain=True, port=11112), "dicom.tls.port: is dicom.port too"),
+        (with_tls({}, colour="red"), "dicom.tls.colour: this key is not known"),
+    ],
+)
+def test_what_tls_needs_is_asked_for(made, fault):
+    assert any(said.startswith(fault) for said in faults_of(made)), faults_of(made)
