@@ -12,7 +12,7 @@ from appliance.cli.terms import DEFAULT_CONFIG, ConfigOption, JsonOption, fail, 
 from appliance.console.explain import why as explain_why
 from appliance.core.clock import as_text
 from appliance.disk.space import free_bytes
-from appliance.ledger import counts, deliveries, events, jobs, results, services
+from appliance.ledger import counts, deliveries, events, jobs, missing, results, services
 from appliance.ledger import studies as study_rows
 from appliance.ledger.engine import Ledger, Tx
 
@@ -24,8 +24,14 @@ def status(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -
     with opened_ledger(config) as (read, ledger), ledger.read() as tx:
         counted = counts.count(tx)
         alive = services.everyone(tx)
+        reconciled = missing.standing(tx, read.reconcile.peers)
     report: dict[str, Any] = asdict(counted) | {"balance": counted.balance}
     report["services"] = {s.name: {"pid": s.pid, "beat_at": as_text(s.beat_at)} for s in alive}
+    report["missed"] = reconciled.studies
+    report["reconcile"] = {
+        "waiting": reconciled.waiting,
+        **{peer: None if at is None else as_text(at) for peer, at in reconciled.looked_at.items()},
+    }
     report["disk_free_bytes"] = free_bytes(read.storage.root)
     if as_json:
         print_json(report)

@@ -57,6 +57,11 @@ def _counts(now: Snapshot) -> Iterator[Metric]:
     yield _gauge("decisions", "Decisions of routes.", counts.decisions)
     yield _assessments(now)
     yield _gauge("objects", "Result objects.", counts.objects)
+    help_text = "Studies that a PACS has and the box has not, after the time of grace."
+    yield _gauge("missed_studies", help_text, now.missed.studies)
+    looked = {peer: now.at - at for peer, at in now.missed.looked_at.items() if at is not None}
+    help_text = "Seconds since a PACS last said what it has; absent while it never did."
+    yield _states("reconcile_age_seconds", help_text, "peer", looked)
     yield _gauge("balance", "Rows that break a promise; 0 unless something is lost.", counts.balance)
     yield _states("balance_faults", "Rows that break a promise, by promise.", "promise", counts.faults)
 

@@ -150,6 +150,13 @@ _EVENTS: Mapping[str, tuple[str, Tone]] = {
         Tone.WARN,
     ),
     "assessment.unreadable": ("An assessment could not be read: {reason}.", Tone.WARN),
+    "reconcile.missed": ("{peer} has {absent} images of this study that never arrived here.", Tone.WARN),
+    "reconcile.fetched": ("What never arrived was fetched from {peer}.", Tone.GOOD),
+    "reconcile.incomplete": (
+        "Not everything came from {peer} ({reason}, {failed} failed); it is fetched again.",
+        Tone.WARN,
+    ),
+    "reconcile.gone": ("{peer} no longer has what never arrived here.", Tone.WARN),
     "route.decided": ("Route {route}: {verdict}.", Tone.PLAIN),
     "job.held": ("Job {job} of route {route} is held: its worker died {kills} times over it.", Tone.BAD),
     "job.released": ("Job {job} of route {route} was given back: its worker died.", Tone.WARN),

@@ -15,6 +15,7 @@ from typing import Any, Self, TypeVar
 
 from pydantic import ValidationError, model_validator
 
+from appliance.core.reconcile_section import Reconcile, reconcile_faults
 from appliance.core.sections import (
     Assembly,
     Audit,
@@ -45,6 +46,7 @@ __all__ = [
     "LedgerSection",
     "Models",
     "Peer",
+    "Reconcile",
     "Route",
     "Section",
     "Site",
@@ -85,6 +87,7 @@ class Config(Section):
     routes: tuple[Route, ...] = ()
     console: Console = Console()
     audit: Audit = Audit()
+    reconcile: Reconcile = Reconcile()
 
     @model_validator(mode="after")
     def _names_fit(self) -> Self:
@@ -92,6 +95,12 @@ class Config(Section):
             self.peers, self.routes, self.assembly.confirm_with, has_tls=self.dicom.tls is not None
         )
         if faults:
+            raise ValueError("\n".join(faults))
+        return self
+
+    @model_validator(mode="after")
+    def _archives_can_be_asked(self) -> Self:
+        if faults := reconcile_faults(self.reconcile, self.peers):
             raise ValueError("\n".join(faults))
         return self
 

@@ -54,6 +54,11 @@ class Limits:
     acceptance_seconds_max: float = 86_400.0
     ask_again_seconds: float = 60.0
 
+    # How soon after a fetch it is looked whether everything came, and how soon it is tried again if not.
+    reconcile_check_seconds: float = 10.0
+    reconcile_backoff_seconds: float = 600.0
+    reconcile_backoff_seconds_max: float = 21_600.0
+
     restart_seconds: float = 1.0
     restart_seconds_max: float = 30.0
     drain_seconds: float = 30.0

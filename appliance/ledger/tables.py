@@ -258,6 +258,34 @@ acceptances = sa.Table(
     _time("asked_at"),
 )
 
+# Studies that a PACS has and the box has not, or not whole. A row stays when it ended, and says how.
+missed = sa.Table(
+    "missed",
+    metadata,
+    sa.Column("study_uid", sa.Text, primary_key=True),
+    sa.Column("peer", sa.Text, primary_key=True),
+    _text("state"),
+    # Images that the peer has and the box has not.
+    sa.Column("absent", sa.Integer, nullable=False),
+    sa.Column("tries", sa.Integer, nullable=False),
+    # What the last fetch came to.
+    _text("word", nullable=True),
+    _time("first_at"),
+    _time("due_at"),
+    _time("tried_at", nullable=True),
+    _time("ended_at", nullable=True),
+    sa.Index("ix_missed_state", "state", "peer", "due_at"),
+)
+
+# When each PACS last answered what it has, and how many studies it named.
+looks = sa.Table(
+    "looks",
+    metadata,
+    sa.Column("peer", sa.Text, primary_key=True),
+    _time("at"),
+    sa.Column("studies", sa.Integer, nullable=False),
+)
+
 # What a person said of a result, read from an SR that refers to its objects (IHE AIRA). One row for each
 # result that one such document judges; a later document of the same observer does not erase an earlier one.
 assessments = sa.Table(

@@ -17,6 +17,7 @@ from appliance.ledger import custody, deliveries, jobs, services
 from appliance.ledger.catalogue import Catalogue
 from appliance.queue.hub import Hub
 from appliance.routes.table import RouteTable
+from appliance.services.reconciling import Reconciling
 from appliance.services.stage import Stage, living, on_stage
 from appliance.services.wire import wire_peer
 from appliance.spool.retain import purge_old
@@ -35,6 +36,8 @@ def run(config: Config) -> int:
         closing(Hub(config.run_dir)) as hub,
     ):
         confirming = _start_confirming(stage, config)
+        reconciling = Reconciling(stage, config)
+        reconciling.start()
         conductor = Conductor(stage, config)
         while not stage.stopping.is_set():
             hub.listen(conductor.pause_seconds())
@@ -42,6 +45,7 @@ def run(config: Config) -> int:
             stage.stopping.wait(stage.limits.turn_seconds_min)
         if confirming is not None:
             confirming.join(stage.limits.drain_seconds)
+        reconciling.join()
         return stage.exit_code
 
 
