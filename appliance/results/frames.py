@@ -7,6 +7,8 @@ Never: decides what a frame shows.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from highdicom import PlanePositionSequence
 from pydicom import Dataset
@@ -30,11 +32,13 @@ def placed(source: Dataset, volume: Volume) -> Dataset:
     return header
 
 
-def plane_positions(source: Dataset, volume: Volume, slices: range) -> list[PlanePositionSequence] | None:
+def plane_positions(
+    source: Dataset, volume: Volume, slices: Sequence[int]
+) -> list[PlanePositionSequence] | None:
     """Place the frames by the volume where the encoder cannot read them off: multi-frame sources."""
     if not is_multiframe(source) or frame_positions(source) is None:
         return None
-    return [PlanePositionSequence("PATIENT", position) for position in volume.positions[slices]]
+    return [PlanePositionSequence("PATIENT", position) for position in volume.positions[list(slices)]]
 
 
 def frame_slices(made: Dataset, volume: Volume) -> list[int]:

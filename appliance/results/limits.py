@@ -21,7 +21,7 @@ class Limits:
     # Shares of a fractional segmentation, a byte per voxel of the frames that hold any: 600 full slices of
     # 512 x 512 are 150 MiB, and as yes or no 19 MiB for each segment.
     seg_bytes_max: int = 256 << 20
-    # A heat map, two bytes per voxel of the slices from its first to its last: 600 of 512 x 512 are 300 MiB.
+    # A heat map, four bytes per voxel of the slices that hold any: 300 of 512 x 512 are 300 MiB.
     map_bytes_max: int = 320 << 20
     # Corners of one outline. FL has a 16 bit length in Explicit VR (PS3.5 7.1.2), so far fewer than 8191.
     outline_points_max: int = 200

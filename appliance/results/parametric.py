@@ -1,8 +1,8 @@
 """The parametric map: a model's own probabilities, voxel by voxel, as a heat map (PS3.3 A.75).
 
-Promises: one object per label; stored values are the map's levels, and a Real World Value Mapping says that
-they are a probability in steps of 1/255; frames are the slices from the first to the last that hold anything,
-none left out between them, each where its source slice lies. Beyond them the probability is 0.
+Promises: one object per label; stored values are the probability itself, 32-bit floating point, in steps of
+1/255, and a Real World Value Mapping says so; a frame for each slice that holds anything, where its source
+slice lies. Where there is no frame the probability is 0.
 Never: writes a map in which nothing is, or colours: those are the viewer's.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
-from highdicom import VOILUTTransformation
+from highdicom import VOILUTFunctionValues, VOILUTTransformation
 from highdicom.pm import ParametricMap, RealWorldValueMapping
 from pydicom import Dataset
 
@@ -30,8 +30,9 @@ FROM_MAPS = frozenset({"pmap", "seg-fractional"})
 """The outputs that are made from heat maps; where nobody asks for them, no map is made."""
 
 _PARAMETRIC_MAP_STORAGE = "1.2.840.10008.5.1.4.1.1.30"
-# Integers of 16 bits: half of what floating point takes, and more viewers read them. 8 bits are not allowed.
-_STORED = np.dtype("<u2")
+# Integers of 16 bits are half of it, but the commonest viewer reads 32 bits only (OHIF 3.13.2).
+_STORED = np.dtype("<f4")
+_PROBABILITIES = (np.arange(LEVELS + 1) / LEVELS).astype(_STORED)
 # With the words around it 64, so that the caution is never cut off.
 _LABEL_CHARS_MAX = 22
 
@@ -92,13 +93,13 @@ def _written(findings: Findings, volume: Volume, limits: Limits) -> Iterator[tup
 def _map(
     context: ResultContext, one: ProbabilityMap, label: Label, *, sources: Sequence[Dataset], volume: Volume
 ) -> EncodedObject:
-    slices = one.slice_range
+    slices = _slices(one)
     shown = sources if is_multiframe(sources[0]) else [sources[z] for z in slices]
     made = ParametricMap(
         source_images=[placed(source, volume) for source in shown],
-        pixel_array=np.zeros((len(slices), 1, 1), dtype=np.uint16),
+        pixel_array=np.zeros((len(slices), 1, 1), dtype=np.float32),
         real_world_value_mappings=[_mapping(one)],
-        voi_lut_transformations=[VOILUTTransformation(window_center=LEVELS / 2, window_width=LEVELS + 1)],
+        voi_lut_transformations=[_window()],
         contains_recognizable_visual_features=False,
         plane_positions=plane_positions(sources[0], volume, slices),
         content_label="HEAT_MAP",
@@ -106,7 +107,7 @@ def _map(
         **common(context, label),
     )
     _, made.Rows, made.Columns = volume.shape
-    made.PixelData = b"".join(_frames(one, frame_slices(made, volume), volume))
+    made.FloatPixelData = b"".join(_frames(one, frame_slices(made, volume), volume))
     fix_dimension_uid(made, context.uid("pmap", "dimensions"))
     # Type 2C (PS3.3 C.7.3.1); the encoder leaves it out.
     made.add_new("Laterality", "CS", None)
@@ -115,12 +116,17 @@ def _map(
 
 def _size_bytes(one: ProbabilityMap, volume: Volume) -> int:
     _, rows, columns = volume.shape
-    return len(one.slice_range) * rows * columns * _STORED.itemsize
+    return len(_slices(one)) * rows * columns * _STORED.itemsize
+
+
+def _slices(one: ProbabilityMap) -> list[int]:
+    """List the slices that hold anything."""
+    return [one.slice_range[int(z)] for z in np.flatnonzero(one.levels.any(axis=(1, 2)))]
 
 
 def _frames(one: ProbabilityMap, slices: Sequence[int], volume: Volume) -> Iterable[bytes]:
     _, rows, columns = volume.shape
-    return (one.plane(z, rows=rows, columns=columns).astype(_STORED).tobytes() for z in slices)
+    return (_PROBABILITIES[one.plane(z, rows=rows, columns=columns)].tobytes() for z in slices)
 
 
 def _mapping(one: ProbabilityMap) -> RealWorldValueMapping:
@@ -129,10 +135,17 @@ def _mapping(one: ProbabilityMap) -> RealWorldValueMapping:
         lut_label="PROBABILITY",
         lut_explanation=long_string(f"Probability of {_short(one)}"),
         unit=coding.concept(codes.NO_UNITS),
-        value_range=(0, LEVELS),
-        slope=1 / LEVELS,
+        value_range=(0.0, 1.0),
+        slope=1.0,
         intercept=0.0,
         quantity_definition=coding.concept(codes.PROBABILITY),
+    )
+
+
+def _window() -> VOILUTTransformation:
+    """Show 0 as black and 1 as white, for which the other linear function is too wide (PS3.3 C.11.2.1.3)."""
+    return VOILUTTransformation(
+        window_center=0.5, window_width=1.0, voi_lut_function=VOILUTFunctionValues.LINEAR_EXACT
     )
 
 
