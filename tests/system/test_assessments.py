@@ -76,7 +76,7 @@ def test_results_and_assessments_that_come_back_change_nothing_but_what_is_said(
 
 def _come_back(box: Box, destination: StoreScp, folder: Path) -> None:
     study = made_up()
-    store_all(box, study.instances())
+    store_all(box, list(study.instances()))
     settled(box, study.study_uid)
     before, sent = standing(box, study.study_uid), destination.files()
 

@@ -20,7 +20,7 @@ from appliance.demo.box import Box
 from appliance.demo.study import MadeStudy
 from appliance.ledger import events, jobs, services
 from dicom_node.limits import Limits as WireLimits
-from dicom_node.receive import Arrival
+from dicom_node.memory import Held
 from dicom_node.send import Outgoing, send
 from tests.system import judging
 from tests.system.boxes import PACS_AE, Pacs, make_box, running, service_pid, settled, spooled
@@ -41,7 +41,7 @@ class SlowPacs(Pacs):
 
     seconds = 0.15
 
-    def keep(self, arrival: Arrival) -> None:
+    def keep(self, arrival: Held) -> None:
         """Write one object, later."""
         time.sleep(self.seconds)
         super().keep(arrival)

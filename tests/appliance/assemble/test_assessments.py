@@ -11,6 +11,7 @@ from pydicom import Dataset
 from appliance.assemble import assessments as assessments_module
 from appliance.assemble.assessments import Assessor
 from appliance.assemble.limits import DEFAULT
+from appliance.assemble.verdict import judge
 from appliance.core.clock import HeldClock
 from appliance.core.instance import Instance
 from appliance.core.words import StudyState
@@ -138,7 +139,7 @@ def test_a_process_that_died_before_its_rows_were_there_loses_no_assessment(benc
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(assessments_module.assessments, "record", dies)
+        patched.setattr(assessments, "record", dies)
         with pytest.raises(KeyboardInterrupt):
             bench.assessor.turn()
     assert bench.rows() == []
@@ -181,7 +182,7 @@ def test_a_document_whose_bytes_are_gone_is_one_line(bench):
 def test_a_fault_that_nobody_foresaw_stops_neither_the_turn_nor_the_next_document(bench, monkeypatch):
     bench.arrive(papers.reviewed(bench.report))
     bench.arrive(papers.selection(bench.report))
-    real, calls = assessments_module.judge, []
+    real, calls = judge, []
 
     def odd(*args):
         calls.append(args)

@@ -168,7 +168,8 @@ def test_instances_are_asked_for_once_while_the_count_stays(ledger, make):
     reconciler.look()
     reconciler.look()
     assert pacs.asked == 1
-    pacs.count, pacs.there = 3, [*pacs.there, image(3)]
+    pacs.count = 3
+    pacs.there = [image(1), image(2, sop_class=SR, modality="SR"), image(3)]
     reconciler.look()
     assert (pacs.asked, states(ledger)) == (2, [MissedState.WAITING])
 

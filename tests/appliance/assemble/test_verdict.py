@@ -132,8 +132,8 @@ def test_a_verified_report_that_repeats_one_finding_judges_that_finding_alone(re
     found = said(papers.reviewed(report, root, follows=False), own)
     assert found == [Said(result_id=7, judgement=ACCEPTED, tracking_uid=papers.tracking_uid(second))]
     papers.change_a_number(second)
-    (found,) = said(papers.reviewed(report, root, follows=False), own)
-    assert found.judgement is MODIFIED
+    (changed,) = said(papers.reviewed(report, root, follows=False), own)
+    assert changed.judgement is MODIFIED
 
 
 def test_a_verified_report_that_only_cites_the_result_is_no_verdict(report, own):

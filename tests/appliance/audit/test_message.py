@@ -31,13 +31,19 @@ def message(**changes):
     return Message(**{**values, **changes})
 
 
+def attribute(root: Xml.Element, element: str, name: str) -> str | None:
+    found = root.find(element)
+    assert found is not None
+    return found.get(name)
+
+
 def test_a_message_holds_to_the_schema():
     assert faults(encode(message(), SOURCE)) == []
 
 
 def test_a_message_says_when_in_universal_time():
     root = Xml.fromstring(encode(message(), SOURCE))
-    assert root.find("EventIdentification").get("EventDateTime") == "2023-11-14T22:13:20.250Z"
+    assert attribute(root, "EventIdentification", "EventDateTime") == "2023-11-14T22:13:20.250Z"
 
 
 @pytest.mark.parametrize(
@@ -46,7 +52,7 @@ def test_a_message_says_when_in_universal_time():
 def test_a_host_is_an_address_or_a_name(host, kind):
     one = Participant(user_id="x", is_requestor=True, host=host)
     root = Xml.fromstring(encode(message(participants=[one]), SOURCE))
-    assert root.find("ActiveParticipant").get("NetworkAccessPointTypeCode") == kind
+    assert attribute(root, "ActiveParticipant", "NetworkAccessPointTypeCode") == kind
 
 
 @pytest.mark.parametrize(
@@ -60,7 +66,7 @@ def test_no_text_breaks_out_of_its_place(text):
 
 def test_a_patient_without_an_id_is_said_to_have_none():
     root = Xml.fromstring(encode(message(objects=[patient_object("")]), SOURCE))
-    assert root.find("ParticipantObjectIdentification").get("ParticipantObjectID") == "<none>"
+    assert attribute(root, "ParticipantObjectIdentification", "ParticipantObjectID") == "<none>"
 
 
 def test_the_schema_of_the_tests_finds_what_is_wrong():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydicom import dcmread
@@ -18,7 +19,11 @@ def test_a_heat_map_and_shares_are_written_where_asked_for(tmp_path: Path) -> No
     images.mkdir()
     z, y, x = np.indices((12, 48, 48))
     ball = (z - 6) ** 2 * 6.25 + (y - 24) ** 2 + (x - 24) ** 2 <= 81
-    said = {"RescaleIntercept": 0, "PixelSpacing": [1.0, 1.0], "FrameOfReferenceUID": "1.2.3.1.2"}
+    said: dict[str, Any] = {
+        "RescaleIntercept": 0,
+        "PixelSpacing": [1.0, 1.0],
+        "FrameOfReferenceUID": "1.2.3.1.2",
+    }
     values = np.where(ball, 70, 32).astype(np.int16)
     content(images, *(ct(plane, z_mm=2.5 * n, **said) for n, plane in enumerate(values)))
     command = ["analyse", str(images), "--model", "ct-phantom-lesion", "--out", str(tmp_path / "out")]

@@ -56,6 +56,7 @@ def test_programs_get_the_same(filled, result):
 def test_a_result_is_counted_once_for_its_version_by_the_last_word(filled, result):
     with filled.ledger.read() as tx:
         job = jobs.find(tx, result.job_id)
+    assert job is not None
     browser = filled.logged_in()
     (count,) = browser.get("/api/v1/status").json()["assessments"]
     assert (count["model_name"], count["model_version"]) == (job.model_name, job.model_version)
@@ -66,6 +67,7 @@ def test_a_result_is_counted_once_for_its_version_by_the_last_word(filled, resul
 def test_the_models_page_and_its_answer_count_by_version(filled, result, monkeypatch):
     with filled.ledger.read() as tx:
         job = jobs.find(tx, result.job_id)
+    assert job is not None
     browser = filled.logged_in()
     models = browser.get("/api/v1/models").json()["models"]
     counted = {(m["name"], m["version"]): m["assessments"] for m in models}

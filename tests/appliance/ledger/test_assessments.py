@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from appliance.core.instance import Instance
-from appliance.ledger import arrivals, assessments, events, results
+from appliance.ledger import arrivals, assessments, decisions, events, results
 from appliance.ledger.assessments import Assessment, Judgement, Paper
 from tests.appliance.ledger import given
 
@@ -18,10 +18,15 @@ def a_result(ledger, *, route="bands", study=given.STUDY, **work) -> int:
     with ledger.write() as tx:
         given.kept(tx, 1, study=study, series=f"{study}.1")
         held = given.ready(tx, study)
+        assert held.content_digest is not None
         taken = given.decision(held.content_digest, route=route, uid=study, **work)
-        (job_id,) = given.decisions.record(tx, held, [taken], at=given.NOW)
+        opened = decisions.record(tx, held, [taken], at=given.NOW)
+        assert opened is not None
+        (job_id,) = opened
         results.end(tx, given.leased(tx, job_id), given.ending(job_id, send_to={}), at=given.NOW)
-        return results.find_of_job(tx, job_id).id
+        found = results.find_of_job(tx, job_id)
+        assert found is not None
+        return found.id
 
 
 def said(result_id, judgement, *, paper="1.9.1", tracking="", at=given.NOW, study=given.STUDY) -> Assessment:

@@ -20,6 +20,7 @@ def ended(ledger):
     with ledger.write() as tx:
         results.end(tx, given.leased(tx, job_id), given.ending(job_id, send_to={}), at=given.NOW)
         result = results.find_of_job(tx, job_id)
+        assert result is not None
         return results.objects_of(tx, result.id)
 
 

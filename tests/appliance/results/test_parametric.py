@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import tracemalloc
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import highdicom
 import numpy as np
@@ -32,8 +34,11 @@ from tests.appliance.results.given import (
 from tests.appliance.results.test_segmentation import GEOMETRIES
 from tests.appliance.results.test_validators import assert_valid
 
-SERIES = {name: lambda said=said: series(**said) for name, said in GEOMETRIES.items()}
-SERIES |= {"multi-frame": lambda: multiframe(series()), "one": lambda: series(slices=1)}
+SERIES: dict[str, Callable[[], Series]] = {
+    **{name: partial(series, **said) for name, said in GEOMETRIES.items()},
+    "multi-frame": lambda: multiframe(series()),
+    "one": partial(series, slices=1),
+}
 
 
 def findings_on(made: Series) -> Findings:
@@ -44,7 +49,7 @@ def findings_on(made: Series) -> Findings:
 def flat(made: Series) -> Findings:
     """The segments of `bands`, with all of their depth on one slice."""
     deep = bands(series().volume)
-    masks = [segment.mask.any(axis=0)[None] for segment in deep.segments]
+    masks = [np.asarray(segment.mask.any(axis=0))[None] for segment in deep.segments]
     assert masks[0].shape == made.volume.shape
     return replace(
         deep, segments=tuple(replace(s, mask=mask) for s, mask in zip(deep.segments, masks, strict=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,7 +50,7 @@ def test_a_series_has_the_maps_of_its_package_or_none(tmp_path: Path) -> None:
     z, y, x = np.indices((12, 48, 48))
     ball = (z - 6) ** 2 * 6.25 + (y - 24) ** 2 + (x - 24) ** 2 <= 81
     values = np.where(ball, 70, 32).astype(np.int16)
-    said = {"RescaleIntercept": 0, "PixelSpacing": [1.0, 1.0]}
+    said: dict[str, Any] = {"RescaleIntercept": 0, "PixelSpacing": [1.0, 1.0]}
     found = content(tmp_path, *(ct(plane, z_mm=2.5 * n, **said) for n, plane in enumerate(values)))
     engine = OnnxRuntimeCpu()
     engine.load(engine.plan(lesion))
