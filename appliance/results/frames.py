@@ -11,7 +11,9 @@ from collections.abc import Sequence
 
 import numpy as np
 from highdicom import PlanePositionSequence
+from highdicom.spatial import get_volume_positions
 from pydicom import Dataset
+from pydicom.valuerep import format_number_as_ds
 
 from appliance.results.headers import stub
 from appliance.results.slices import frame_positions, is_multiframe
@@ -30,6 +32,22 @@ def placed(source: Dataset, volume: Volume) -> Dataset:
     if "SliceThickness" not in header and not is_multiframe(header):
         header.SliceThickness = round(volume.slice_spacing_mm or 1.0, 4)
     return header
+
+
+def placed_all(sources: Sequence[Dataset], volume: Volume, slices: Sequence[int]) -> list[Dataset]:
+    """Make the encoder's headers of the images behind some slices of a volume.
+
+    The encoder refers to every image that it is given, and looks at each several times; what no frame is of
+    is not given. It would read the spacing off all of them, so it is told.
+    """
+    if is_multiframe(sources[0]):
+        return [placed(sources[0], volume)]
+    made = [placed(sources[z], volume) for z in slices]
+    cosines = [*volume.row_cosines, *volume.column_cosines]
+    spacing_mm, _ = get_volume_positions(volume.positions.tolist(), cosines)
+    if spacing_mm is not None:
+        made[0].SpacingBetweenSlices = format_number_as_ds(spacing_mm)
+    return made
 
 
 def plane_positions(

@@ -19,8 +19,10 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.tag import BaseTag, Tag
 from pydicom.uid import ExplicitVRLittleEndian
 
+from appliance.results import uids
 from appliance.results.context import derive_uid
 from appliance.results.slices import is_multiframe
+from appliance.results.uids import uid
 
 # PS3.3 C.7.1.1 and C.7.2.1: Type 2, so always there, empty when unknown.
 _TYPE_2 = (
@@ -49,8 +51,8 @@ def _tags(*keywords: str) -> tuple[BaseTag, ...]:
     return tuple(Tag(tag_for_keyword(keyword) or 0) for keyword in keywords)
 
 
-_UIDS = _tags("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
-_SERIES, _FRAME_OF_REFERENCE, _MODALITY = _tags("SeriesInstanceUID", "FrameOfReferenceUID", "Modality")
+_UIDS = (uids.SOP_CLASS, uids.SOP_INSTANCE, uids.STUDY, uids.SERIES)
+(_MODALITY,) = _tags("Modality")
 _REFERENCED = _tags("ReferencedSOPClassUID", "ReferencedSOPInstanceUID")
 _UNNAMED = tuple(DataElement(tag, dictionary_VR(tag), None) for tag in _tags(*_TYPE_2))
 _DEIDENTIFICATION = ("DeidentificationMethod", "DeidentificationMethodCodeSequence")
@@ -110,13 +112,13 @@ def stub(source: Dataset) -> Dataset:
     # By tag and element, not by attribute: a result asks for this of 400 slices, several times over.
     made = Dataset({element.tag: _own(element) for element in _UNNAMED})
     for tag in _UIDS:
-        made[tag] = DataElement(tag, "UI", str(_value(source, tag)))
+        made[tag] = DataElement(tag, "UI", uid(source, tag))
     made.Modality = str(_value(source, _MODALITY) or "OT")
     # Type 1 for everything with a position. A source that lacks it gets one of its own series.
-    frame_uid = _value(source, _FRAME_OF_REFERENCE) or derive_uid(
-        "frame of reference", str(_value(source, _SERIES))
+    frame_uid = uid(source, uids.FRAME_OF_REFERENCE) or derive_uid(
+        "frame of reference", uid(source, uids.SERIES)
     )
-    made[_FRAME_OF_REFERENCE] = DataElement(_FRAME_OF_REFERENCE, "UI", str(frame_uid))
+    made[uids.FRAME_OF_REFERENCE] = DataElement(uids.FRAME_OF_REFERENCE, "UI", frame_uid)
     for tag in _GEOMETRY:
         if _value(source, tag) not in (None, ""):
             element = source[tag]
@@ -146,13 +148,14 @@ def evidence(sources: Sequence[Dataset]) -> list[Dataset]:
     series: dict[tuple[str, str], list[Dataset]] = {}
     seen: set[str] = set()
     for source in sources:
-        if str(source.SOPInstanceUID) in seen:
+        sop_class, instance, study, own_series = (uid(source, tag) for tag in _UIDS)
+        if instance in seen:
             continue
-        seen.add(str(source.SOPInstanceUID))
+        seen.add(instance)
         item = Dataset()
-        for tag, value in zip(_REFERENCED, (source.SOPClassUID, source.SOPInstanceUID), strict=True):
+        for tag, value in zip(_REFERENCED, (sop_class, instance), strict=True):
             item[tag] = DataElement(tag, "UI", value)
-        series.setdefault((str(source.StudyInstanceUID), str(source.SeriesInstanceUID)), []).append(item)
+        series.setdefault((study, own_series), []).append(item)
     return _by_study(series)
 
 

@@ -43,6 +43,7 @@ from appliance.results.groups import Group, Setting, group
 from appliance.results.headers import evidence, stub
 from appliance.results.slices import SlicePlace, is_multiframe
 from appliance.results.subjects import Subject
+from appliance.results.uids import SOP_INSTANCE, uid
 from models.findings import Findings
 
 LABEL = Label(output="sr", title="sr")
@@ -85,7 +86,7 @@ def report(
     """
     shown = {places[subject.slice_index].sop_instance_uid for subject in subjects}
     # The encoder wants a header of what the tree points at; all others are evidence by their UIDs alone.
-    stubs = [stub(source) for source in sources if str(source.SOPInstanceUID) in shown]
+    stubs = [stub(source) for source in sources if uid(source, SOP_INSTANCE) in shown]
     setting = Setting(
         context=context,
         places=places,

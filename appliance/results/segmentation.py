@@ -30,7 +30,7 @@ from pydicom.sr.codedict import codes
 from appliance.results import coding, seg_layers
 from appliance.results.context import EncodedObject, Reference, ResultContext
 from appliance.results.finish import Label, common, finish, sop_instance_uid
-from appliance.results.frames import fix_dimension_uid, frame_slices, placed, plane_positions
+from appliance.results.frames import fix_dimension_uid, frame_slices, placed_all, plane_positions
 from appliance.results.limits import DEFAULT, Limits
 from appliance.results.seg_layers import Layers
 from appliance.results.slices import is_placed
@@ -160,14 +160,15 @@ def segmentation(
         sources: headers in slice order, or the one header of a multi-frame image.
         volume: the grid the masks lie on.
     """
+    slices = [int(z) for z in np.flatnonzero(form.layers.present.any(axis=1))]
     made = Segmentation(
-        source_images=[placed(source, volume) for source in sources],
-        pixel_array=_marks(form),
+        source_images=placed_all(sources, volume, slices),
+        pixel_array=_marks(form, slices),
         segmentation_type=_TYPES[form.kind],
         fractional_type=SegmentationFractionalTypeValues.PROBABILITY,
         max_fractional_value=LEVELS,
         segment_descriptions=[_description(context, segment) for segment in form.segments],
-        plane_positions=plane_positions(sources[0], volume, range(len(volume.positions))),
+        plane_positions=plane_positions(sources[0], volume, slices),
         content_label="AI_OVERLAY",
         content_description=_content(form),
         omit_empty_frames=True,
@@ -178,9 +179,9 @@ def segmentation(
     return finish(made, context, form.label, source=sources[0])
 
 
-def _marks(form: Form) -> npt.NDArray[np.uint8]:
-    """Give the one pixel of each slice and layer: (z, 1, 1, layer), of a label map (z, 1, 1)."""
-    marks = form.layers.present[:, None, None, :].astype(np.uint8)
+def _marks(form: Form, slices: Sequence[int]) -> npt.NDArray[np.uint8]:
+    """Give the one pixel of each slice and layer: (slices, 1, 1, layer), of a label map (slices, 1, 1)."""
+    marks = form.layers.present[list(slices), None, None, :].astype(np.uint8)
     return marks[..., 0] if form.kind == "label map" else marks
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from pydicom import Dataset
 
+from appliance.results.uids import SOP_CLASS, SOP_INSTANCE, uid
 from models.tensors import DoubleArray, Volume
 
 _SAME_POSITION_MM = 0.01
@@ -96,8 +97,8 @@ def _frames_by_position(source: Dataset, positions: DoubleArray) -> list[int]:
 def _place(source: Dataset, frame: int | None, position_mm: float | None) -> SlicePlace:
     number = source.get("InstanceNumber")
     return SlicePlace(
-        sop_class_uid=str(source.SOPClassUID),
-        sop_instance_uid=str(source.SOPInstanceUID),
+        sop_class_uid=uid(source, SOP_CLASS),
+        sop_instance_uid=uid(source, SOP_INSTANCE),
         frame=frame,
         instance_number=None if number in (None, "") else int(number),
         position_mm=position_mm,
