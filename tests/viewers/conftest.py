@@ -41,7 +41,7 @@ _HOPES = {
 # What this viewer's log says of what it begins to read and cannot; a version that can makes a test fail.
 REFUSALS = {
     "seg-fractional": "Fractional segmentations are not yet supported",
-    "pmap": "Only works with 32 bit data, not 16",
+    "pmap": "Invalid typed array length",
 }
 # The viewer can take over what is a rectangle, and every segmentation.
 MEASUREMENTS, SEGMENTS = "trackedMeasurements", "panelSegmentation"

@@ -139,9 +139,12 @@ def empty_url(dialect: str, tmp_path: Path, request: pytest.FixtureRequest) -> I
 
 
 @pytest.fixture
-def ledger_url(dialect: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+def ledger_url(
+    dialect: str, tmp_path: Path, request: pytest.FixtureRequest, newest_schema: Path
+) -> Iterator[str]:
     """Where a test's own ledger lies."""
     if dialect == "sqlite":
+        shutil.copyfile(newest_schema, tmp_path / "ledger.sqlite3")
         yield f"sqlite:///{tmp_path / 'ledger.sqlite3'}"
         return
     server: Cluster = request.getfixturevalue("cluster")
@@ -152,14 +155,20 @@ def ledger_url(dialect: str, tmp_path: Path, request: pytest.FixtureRequest) -> 
 
 @pytest.fixture
 def fresh_ledger(
-    dialect: str, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest, clock: HeldClock
+    dialect: str,
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
+    clock: HeldClock,
+    newest_schema: Path,
 ) -> Iterator[Callable[[], Ledger]]:
     """Make as many empty ledgers as a test likes."""
     opened: list[Ledger] = []
 
     def make() -> Ledger:
         if dialect == "sqlite":
-            url = f"sqlite:///{tmp_path_factory.mktemp('ledger') / 'ledger.sqlite3'}"
+            path = tmp_path_factory.mktemp("ledger") / "ledger.sqlite3"
+            shutil.copyfile(newest_schema, path)
+            url = f"sqlite:///{path}"
         else:
             server: Cluster = request.getfixturevalue("cluster")
             url = server.url(server.database(template="filled"))
