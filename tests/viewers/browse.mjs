@@ -18,6 +18,8 @@ const APPEAR_MS_MAX = 60_000;
 const TOUCH_AFTER_MS = 6_000;
 const CLICK_MS_MAX = 60_000;
 const LOOK_EVERY_MS = 250;
+// Of the whole screen; a printed page in its pane takes a quarter and more.
+const SHEET_SHARE_MIN = 0.1;
 const CALM_LOOKS = 4;
 
 // Runs in the page. `world` holds where three points of the canvas lie in the patient, in mm, as the viewer
@@ -133,6 +135,7 @@ async function walk(page, step, said) {
   const hoped = step.hope === "refused" ? refused : shown;
   const seen = { touched: step.hope === "shapes" && (await touchIfBare(page, hoped)) };
   seen.open = await lookUntil(page, hoped);
+  if (step.hope === "document") await sheet(page);
   await keep(page, step.name, seen.open);
   if (step.panel) {
     await yes(page).click({ timeout: CLICK_MS_MAX });
@@ -143,6 +146,31 @@ async function walk(page, step, said) {
     await keep(page, `${step.name}-loaded`, seen.loaded);
   }
   return seen;
+}
+
+// The browser draws a PDF in a frame of its own, which cannot be asked: what is on the screen tells when it is
+// there (a white sheet) and finished (it does not change any more).
+async function sheet(page) {
+  const until = Date.now() + LOAD_MS_MAX;
+  let before = "";
+  while (Date.now() < until) {
+    const shot = (await page.screenshot()).toString("base64");
+    if (shot === before && (await page.evaluate(whiteShare, shot)) > SHEET_SHARE_MIN) return;
+    before = shot;
+    await pause(LOOK_EVERY_MS);
+  }
+}
+
+async function whiteShare(shot) {
+  const image = new Image();
+  image.src = `data:image/png;base64,${shot}`;
+  await image.decode();
+  const drawn = new OffscreenCanvas(image.width, image.height).getContext("2d");
+  drawn.drawImage(image, 0, 0);
+  const { data } = drawn.getImageData(0, 0, image.width, image.height);
+  let white = 0;
+  for (let at = 0; at < data.length; at += 4) white += Math.min(data[at], data[at + 1], data[at + 2]) > 240;
+  return (4 * white) / data.length;
 }
 
 async function keep(page, name, seen) {
