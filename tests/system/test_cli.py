@@ -151,7 +151,11 @@ def test_a_site_from_init_to_settle(tmp_path: Path, at_end: ExitStack) -> None:
     (pacs_port,) = free_ports(1)
     dicom_port, console_port = edited(config, pacs_port=pacs_port)
     assert load(config).dicom.port == dicom_port
-    assert json.loads(readside("check-config", config, "--json").stdout) == {"ok": True, "faults": []}
+    assert json.loads(readside("check-config", config, "--json").stdout) == {
+        "ok": True,
+        "faults": [],
+        "warnings": [],
+    }
     missing = readside("status", "--config", config)
     assert (missing.returncode, "readside run" in missing.stderr) == (1, True), "it says what to do first"
 
