@@ -25,6 +25,11 @@ def _id() -> sa.Column[int]:
     )
 
 
+def _seq() -> sa.Column[int]:
+    kind = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+    return sa.Column("seq", kind, primary_key=True, autoincrement=False)
+
+
 def _time(name: str, *, nullable: bool = False) -> sa.Column[float]:
     return sa.Column(name, sa.Double, nullable=nullable)
 
@@ -44,8 +49,7 @@ def _unique_where(name: str, *columns: str, where: str) -> sa.Index:
 # The condition of a partial index, which queries repeat word for word.
 UNSETTLED = "state IN ('PENDING', 'SENDING', 'LATER')"
 
-# One row for every distinct instance that was acknowledged. `current` is false once other bytes came under
-# its UID.
+# One row for every distinct instance acknowledged; not `current` once other bytes came under its UID.
 instances = sa.Table(
     "instances",
     metadata,
@@ -82,8 +86,7 @@ series = sa.Table(
     _time("first_at"),
     _time("last_at"),
     _time("complete_at", nullable=True),
-    # What was measured of its geometry and read of its attributes once it fell quiet; the variables of a
-    # route.
+    # What was measured and read of it once it fell quiet: the variables of a route.
     sa.Column("facts", sa.JSON),
 )
 
@@ -246,8 +249,7 @@ deliveries = sa.Table(
     ),
 )
 
-# What each destination said it takes when it was last asked by association: one row for each pair that was
-# proposed. A destination that never answered has no row.
+# What each destination said it takes when it was last asked; one that never answered has no row.
 acceptances = sa.Table(
     "acceptances",
     metadata,
@@ -286,8 +288,7 @@ looks = sa.Table(
     sa.Column("studies", sa.Integer, nullable=False),
 )
 
-# What a person said of a result, read from an SR that refers to its objects (IHE AIRA). One row for each
-# result that one such document judges; a later document of the same observer does not erase an earlier one.
+# What a person said of a result, in an SR that refers to its objects (IHE AIRA); later ones erase nothing.
 assessments = sa.Table(
     "assessments",
     metadata,
@@ -370,9 +371,7 @@ console_tokens = sa.Table(
 audit = sa.Table(
     "audit",
     metadata,
-    sa.Column(
-        "seq", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=False
-    ),
+    _seq(),
     sa.Column("event_id", sa.BigInteger, sa.ForeignKey("events.id"), nullable=True, unique=True),
     _time("at"),
     _text("body"),
@@ -383,9 +382,7 @@ audit = sa.Table(
 audit_checkpoints = sa.Table(
     "audit_checkpoints",
     metadata,
-    sa.Column(
-        "seq", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=False
-    ),
+    _seq(),
     _time("at"),
     _text("hash"),
     _text("key_id"),
