@@ -1,6 +1,5 @@
 """The tables. `migrations/` builds them; a test holds the two together.
 
-Times are seconds since the Unix epoch, UTC, as doubles.
 Rows are never deleted but for console sessions; an instance whose bytes were purged keeps its row.
 """
 
@@ -8,43 +7,11 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-metadata = sa.MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
+from appliance.ledger import columns
+from appliance.ledger.columns import refer, row_id, sequence, text, time, unique_where
 
-
-def _id() -> sa.Column[int]:
-    # SQLite makes a row id only of INTEGER; PostgreSQL wants eight bytes.
-    return sa.Column(
-        "id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True
-    )
-
-
-def _seq() -> sa.Column[int]:
-    kind = sa.BigInteger().with_variant(sa.Integer, "sqlite")
-    return sa.Column("seq", kind, primary_key=True, autoincrement=False)
-
-
-def _time(name: str, *, nullable: bool = False) -> sa.Column[float]:
-    return sa.Column(name, sa.Double, nullable=nullable)
-
-
-def _text(name: str, *, nullable: bool = False) -> sa.Column[str]:
-    return sa.Column(name, sa.Text, nullable=nullable)
-
-
-def _refer(name: str, to: str, *, nullable: bool = False) -> sa.Column[int]:
-    return sa.Column(name, sa.BigInteger, sa.ForeignKey(f"{to}.id"), nullable=nullable, index=True)
-
-
-def _unique_where(name: str, *columns: str, where: str) -> sa.Index:
-    return sa.Index(name, *columns, unique=True, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
-
+# Who takes it from here has every table in it.
+metadata = columns.metadata
 
 # The condition of a partial index, which queries repeat word for word.
 UNSETTLED = "state IN ('PENDING', 'SENDING', 'LATER')"
@@ -53,22 +20,22 @@ UNSETTLED = "state IN ('PENDING', 'SENDING', 'LATER')"
 instances = sa.Table(
     "instances",
     metadata,
-    _id(),
-    _text("study_uid"),
-    _text("series_uid"),
-    _text("sop_instance_uid"),
-    _text("sop_class_uid"),
-    _text("transfer_syntax_uid"),
-    _text("digest"),
-    _text("file"),
+    row_id(),
+    text("study_uid"),
+    text("series_uid"),
+    text("sop_instance_uid"),
+    text("sop_class_uid"),
+    text("transfer_syntax_uid"),
+    text("digest"),
+    text("file"),
     sa.Column("offset", sa.BigInteger, nullable=False),
     sa.Column("length", sa.BigInteger, nullable=False),
     sa.Column("pixel_offset", sa.BigInteger),
     sa.Column("pixel_bytes", sa.BigInteger),
     sa.Column("facts", sa.JSON, nullable=False),
-    _text("calling_ae"),
-    _time("received_at"),
-    _text("state"),
+    text("calling_ae"),
+    time("received_at"),
+    text("state"),
     sa.Column("revision", sa.Integer, nullable=False),
     sa.Column("current", sa.Boolean, nullable=False),
     sa.Column("copies", sa.Integer, nullable=False),
@@ -83,9 +50,9 @@ series = sa.Table(
     metadata,
     sa.Column("study_uid", sa.Text, primary_key=True),
     sa.Column("series_uid", sa.Text, primary_key=True),
-    _time("first_at"),
-    _time("last_at"),
-    _time("complete_at", nullable=True),
+    time("first_at"),
+    time("last_at"),
+    time("complete_at", nullable=True),
     # What was measured and read of it once it fell quiet: the variables of a route.
     sa.Column("facts", sa.JSON),
 )
@@ -94,14 +61,14 @@ studies = sa.Table(
     "studies",
     metadata,
     sa.Column("study_uid", sa.Text, primary_key=True),
-    _text("state"),
-    _text("reason", nullable=True),
-    _time("first_at"),
-    _time("last_at"),
-    _time("gathering_since"),
-    _time("ready_at", nullable=True),
-    _text("content_digest", nullable=True),
-    _time("asked_at", nullable=True),
+    text("state"),
+    text("reason", nullable=True),
+    time("first_at"),
+    time("last_at"),
+    time("gathering_since"),
+    time("ready_at", nullable=True),
+    text("content_digest", nullable=True),
+    time("asked_at", nullable=True),
     sa.Column("asked_count", sa.Integer),
     sa.Column("asked_kept", sa.Integer),
     sa.Index("ix_studies_state", "state", "last_at"),
@@ -111,11 +78,11 @@ studies = sa.Table(
 rounds = sa.Table(
     "rounds",
     metadata,
-    _id(),
-    _text("study_uid"),
-    _text("content_digest"),
-    _time("ready_at"),
-    _text("reason"),
+    row_id(),
+    text("study_uid"),
+    text("content_digest"),
+    time("ready_at"),
+    text("reason"),
     sa.Column("instances", sa.Integer, nullable=False),
     sa.Column("routes", sa.Integer),
     sa.UniqueConstraint("study_uid", "content_digest", name="uq_rounds_content"),
@@ -124,30 +91,30 @@ rounds = sa.Table(
 jobs = sa.Table(
     "jobs",
     metadata,
-    _id(),
-    _text("study_uid"),
-    _text("series_uid"),
-    _text("route"),
-    _text("mode"),
-    _text("model_name"),
-    _text("model_version"),
-    _text("model_digest"),
-    _text("input_digest"),
+    row_id(),
+    text("study_uid"),
+    text("series_uid"),
+    text("route"),
+    text("mode"),
+    text("model_name"),
+    text("model_version"),
+    text("model_digest"),
+    text("input_digest"),
     sa.Column("run", sa.Integer, nullable=False),
     sa.Column("priority", sa.Integer, nullable=False),
-    _text("state"),
+    text("state"),
     # Why the model must not run on this input; such a job only writes a "not eligible" result.
-    _text("refusal", nullable=True),
-    _text("word", nullable=True),
-    _text("reason", nullable=True),
+    text("refusal", nullable=True),
+    text("word", nullable=True),
+    text("reason", nullable=True),
     sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("kills", sa.Integer, nullable=False),
     sa.Column("notice_attempts", sa.Integer, nullable=False),
-    _text("owner", nullable=True),
-    _time("lease_until", nullable=True),
-    _time("not_before"),
-    _time("created_at"),
-    _time("finished_at", nullable=True),
+    text("owner", nullable=True),
+    time("lease_until", nullable=True),
+    time("not_before"),
+    time("created_at"),
+    time("finished_at", nullable=True),
     sa.UniqueConstraint("study_uid", "input_digest", "model_digest", "route", "run", name="uq_jobs_work"),
     sa.Index("ix_jobs_state", "state", "not_before"),
 )
@@ -164,14 +131,14 @@ job_inputs = sa.Table(
 decisions = sa.Table(
     "decisions",
     metadata,
-    _id(),
-    _text("study_uid"),
-    _text("content_digest"),
-    _text("route"),
-    _text("verdict"),
-    _text("reason"),
-    _refer("job_id", "jobs", nullable=True),
-    _time("decided_at"),
+    row_id(),
+    text("study_uid"),
+    text("content_digest"),
+    text("route"),
+    text("verdict"),
+    text("reason"),
+    refer("job_id", "jobs", nullable=True),
+    time("decided_at"),
     # [{"series_uid", "number", "description", "chosen", "sentence"}], one for every series of the study.
     sa.Column("series", sa.JSON, nullable=False),
     sa.UniqueConstraint("study_uid", "content_digest", "route", name="uq_decisions_route"),
@@ -180,22 +147,22 @@ decisions = sa.Table(
 results = sa.Table(
     "results",
     metadata,
-    _id(),
-    _refer("job_id", "jobs"),
-    _text("study_uid"),
-    _text("route"),
-    _text("outcome"),
-    _text("statement"),
-    _text("engine"),
-    _text("stepped_down", nullable=True),
-    _text("evidence_digest"),
+    row_id(),
+    refer("job_id", "jobs"),
+    text("study_uid"),
+    text("route"),
+    text("outcome"),
+    text("statement"),
+    text("engine"),
+    text("stepped_down", nullable=True),
+    text("evidence_digest"),
     # [[SOP Instance UID, digest]] of exactly what was used (P7).
     sa.Column("evidence", sa.JSON, nullable=False),
     # [{"name", "value", "unit", "segment"}] for the console.
     sa.Column("measurements", sa.JSON, nullable=False),
     sa.Column("seconds", sa.JSON, nullable=False),
-    _refer("supersedes_id", "results", nullable=True),
-    _time("created_at"),
+    refer("supersedes_id", "results", nullable=True),
+    time("created_at"),
     sa.UniqueConstraint("job_id", name="uq_results_job"),
     sa.Index("ix_results_study", "study_uid", "id"),
 )
@@ -203,41 +170,41 @@ results = sa.Table(
 objects = sa.Table(
     "objects",
     metadata,
-    _id(),
-    _refer("result_id", "results"),
-    _text("output"),
-    _text("sop_class_uid"),
-    _text("sop_instance_uid"),
-    _text("series_uid"),
-    _text("transfer_syntax_uid"),
-    _text("series_description"),
-    _text("modality"),
-    _text("digest"),
-    _text("file"),
+    row_id(),
+    refer("result_id", "results"),
+    text("output"),
+    text("sop_class_uid"),
+    text("sop_instance_uid"),
+    text("series_uid"),
+    text("transfer_syntax_uid"),
+    text("series_description"),
+    text("modality"),
+    text("digest"),
+    text("file"),
     sa.Column("offset", sa.BigInteger, nullable=False),
     sa.Column("length", sa.BigInteger, nullable=False),
-    _text("preview_file", nullable=True),
+    text("preview_file", nullable=True),
     sa.UniqueConstraint("sop_instance_uid", name="uq_objects_sop_instance_uid"),
 )
 
 deliveries = sa.Table(
     "deliveries",
     metadata,
-    _id(),
-    _refer("object_id", "objects"),
-    _text("peer"),
-    _text("state"),
+    row_id(),
+    refer("object_id", "objects"),
+    text("peer"),
+    text("state"),
     sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("refusals", sa.Integer, nullable=False),
-    _time("due_at"),
-    _time("lease_until", nullable=True),
+    time("due_at"),
+    time("lease_until", nullable=True),
     sa.Column("status", sa.Integer),
-    _text("word", nullable=True),
-    _time("created_at"),
-    _time("settled_at", nullable=True),
-    _text("settled_by", nullable=True),
+    text("word", nullable=True),
+    time("created_at"),
+    time("settled_at", nullable=True),
+    text("settled_by", nullable=True),
     # The output that the peer asked for and does not take, where this object stands in for it.
-    _text("instead_of", nullable=True),
+    text("instead_of", nullable=True),
     sa.UniqueConstraint("object_id", "peer", name="uq_deliveries_object"),
     sa.Index("ix_deliveries_state", "state", "due_at"),
     # What is still to be sent to a peer, in the order it was made: the courier asks every second.
@@ -257,7 +224,7 @@ acceptances = sa.Table(
     sa.Column("sop_class_uid", sa.Text, primary_key=True),
     sa.Column("transfer_syntax_uid", sa.Text, primary_key=True),
     sa.Column("accepted", sa.Boolean, nullable=False),
-    _time("asked_at"),
+    time("asked_at"),
 )
 
 # Studies that a PACS has and the box has not, or not whole. A row stays when it ended, and says how.
@@ -266,16 +233,16 @@ missed = sa.Table(
     metadata,
     sa.Column("study_uid", sa.Text, primary_key=True),
     sa.Column("peer", sa.Text, primary_key=True),
-    _text("state"),
+    text("state"),
     # Images that the peer has and the box has not.
     sa.Column("absent", sa.Integer, nullable=False),
     sa.Column("tries", sa.Integer, nullable=False),
     # What the last fetch came to.
-    _text("word", nullable=True),
-    _time("first_at"),
-    _time("due_at"),
-    _time("tried_at", nullable=True),
-    _time("ended_at", nullable=True),
+    text("word", nullable=True),
+    time("first_at"),
+    time("due_at"),
+    time("tried_at", nullable=True),
+    time("ended_at", nullable=True),
     sa.Index("ix_missed_state", "state", "peer", "due_at"),
 )
 
@@ -284,7 +251,7 @@ looks = sa.Table(
     "looks",
     metadata,
     sa.Column("peer", sa.Text, primary_key=True),
-    _time("at"),
+    time("at"),
     sa.Column("studies", sa.Integer, nullable=False),
 )
 
@@ -292,16 +259,16 @@ looks = sa.Table(
 assessments = sa.Table(
     "assessments",
     metadata,
-    _id(),
-    _refer("result_id", "results"),
-    _text("study_uid"),
-    _text("sop_instance_uid"),
+    row_id(),
+    refer("result_id", "results"),
+    text("study_uid"),
+    text("sop_instance_uid"),
     # accepted | modified | rejected
-    _text("verdict"),
+    text("verdict"),
     # The tracking UID of the finding that was judged; empty for the whole result.
-    _text("tracking_uid"),
-    _text("calling_ae"),
-    _time("assessed_at"),
+    text("tracking_uid"),
+    text("calling_ae"),
+    time("assessed_at"),
     sa.UniqueConstraint("sop_instance_uid", "result_id", "tracking_uid", name="uq_assessments_document"),
 )
 
@@ -310,36 +277,36 @@ assessments = sa.Table(
 model_versions = sa.Table(
     "model_versions",
     metadata,
-    _id(),
-    _text("name"),
-    _text("version"),
+    row_id(),
+    text("name"),
+    text("version"),
     # Empty where the package could not even be opened.
-    _text("digest"),
-    _text("state"),
-    _text("source"),
+    text("digest"),
+    text("state"),
+    text("source"),
     # What was checked on this device, with which engine, and why it was refused.
     sa.Column("evidence", sa.JSON, nullable=False),
     # What served this name until this version was activated: where a rollback goes.
-    _text("former_digest", nullable=True),
+    text("former_digest", nullable=True),
     # Counts the changes of the row; the sum over all rows tells whether anything changed.
     sa.Column("moves", sa.Integer, nullable=False),
-    _time("fetched_at"),
-    _time("changed_at"),
-    _time("activated_at", nullable=True),
-    _time("removed_at", nullable=True),
+    time("fetched_at"),
+    time("changed_at"),
+    time("activated_at", nullable=True),
+    time("removed_at", nullable=True),
     sa.UniqueConstraint("name", "version", "digest", name="uq_model_versions_digest"),
-    _unique_where("uq_model_versions_active", "name", where="state = 'ACTIVE'"),
-    _unique_where("uq_model_versions_version", "name", "version", where="state <> 'REJECTED'"),
+    unique_where("uq_model_versions_active", "name", where="state = 'ACTIVE'"),
+    unique_where("uq_model_versions_version", "name", "version", where="state <> 'REJECTED'"),
 )
 
 # The timeline: what happened to a study and to the box, in words, without patient data.
 events = sa.Table(
     "events",
     metadata,
-    _id(),
-    _time("at"),
-    _text("word"),
-    _text("study_uid", nullable=True),
+    row_id(),
+    time("at"),
+    text("word"),
+    text("study_uid", nullable=True),
     sa.Column("detail", sa.JSON, nullable=False),
     sa.Index("ix_events_study", "study_uid", "at"),
     sa.Index("ix_events_at", "at"),
@@ -350,8 +317,8 @@ services = sa.Table(
     metadata,
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("pid", sa.Integer, nullable=False),
-    _time("started_at"),
-    _time("beat_at"),
+    time("started_at"),
+    time("beat_at"),
     sa.Column("detail", sa.JSON, nullable=False),
 )
 
@@ -360,10 +327,10 @@ console_tokens = sa.Table(
     "console_tokens",
     metadata,
     sa.Column("token_digest", sa.Text, primary_key=True),
-    _text("kind"),
-    _text("username"),
-    _time("created_at"),
-    _time("expires_at"),
+    text("kind"),
+    text("username"),
+    time("created_at"),
+    time("expires_at"),
 )
 
 # The audit trail: one PS3.15 A.5 message for each row, chained by hashes from the first to the last.
@@ -371,22 +338,22 @@ console_tokens = sa.Table(
 audit = sa.Table(
     "audit",
     metadata,
-    _seq(),
+    sequence(),
     sa.Column("event_id", sa.BigInteger, sa.ForeignKey("events.id"), nullable=True, unique=True),
-    _time("at"),
-    _text("body"),
-    _text("hash"),
+    time("at"),
+    text("body"),
+    text("hash"),
 )
 
 # Signed states of the chain; the same lines stand in a file beside the ledger and leave by syslog.
 audit_checkpoints = sa.Table(
     "audit_checkpoints",
     metadata,
-    _seq(),
-    _time("at"),
-    _text("hash"),
-    _text("key_id"),
-    _text("signature"),
+    sequence(),
+    time("at"),
+    text("hash"),
+    text("key_id"),
+    text("signature"),
 )
 
 # How far the trail was handed to each audit repository.
@@ -395,5 +362,5 @@ audit_shipped = sa.Table(
     metadata,
     sa.Column("repository", sa.Text, primary_key=True),
     sa.Column("seq", sa.BigInteger, nullable=False),
-    _time("at"),
+    time("at"),
 )

@@ -19,6 +19,7 @@ from appliance.core import log
 from appliance.core.config import Config
 from appliance.core.limits import DEFAULT, Limits
 from appliance.ledger.engine import open_ledger
+from appliance.services.stage import SUPERVISOR
 
 _log = log.get("supervisor")
 NAMES = ("conductor", "audit", "listener", "worker", "courier", "console")
@@ -57,7 +58,8 @@ class Supervisor:
 
     def _start(self, name: str, pause_seconds: float) -> None:
         command = [sys.executable, "-m", "appliance.cli", "service", name, "--config", str(self.config_path)]
-        process = subprocess.Popen(command, start_new_session=True)
+        environment = {**os.environ, SUPERVISOR: str(os.getpid())}
+        process = subprocess.Popen(command, start_new_session=True, env=environment)
         self.children[name] = Child(name, process, time.monotonic(), pause_seconds)
 
     def _look_after(self, child: Child) -> None:

@@ -23,6 +23,8 @@ from appliance.ledger.reading import LedgerFault
 _log = log.get("services")
 _LOOK_SECONDS = 1.0
 _LOCK_LOOK_SECONDS = 0.1
+# The variable in which a supervisor tells a service which process it is.
+SUPERVISOR = "READSIDE_SUPERVISOR"
 FAULT_EXIT = 70  # EX_SOFTWARE: the supervisor starts the service again, and its sweep puts things right
 
 
@@ -135,7 +137,8 @@ def living(run_dir: Path, name: str) -> int | None:
 
 def _beat(stage: Stage) -> None:
     """Beat, and end the service when the supervisor that started it is gone."""
-    parent = os.getppid()
+    # Whoever started it may have died while it was still being loaded.
+    parent = int(os.environ.get(SUPERVISOR, os.getppid()))
     beaten_at = stage.ledger.clock.elapsed()
     while not stage.stopping.wait(_LOOK_SECONDS):
         if os.getppid() != parent:

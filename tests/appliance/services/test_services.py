@@ -20,7 +20,7 @@ from appliance.core import log
 from appliance.core.clock import Clock
 from appliance.core.limits import Limits
 from appliance.services.run import Child, Supervisor
-from appliance.services.stage import FAULT_EXIT, AnotherRuns, Stage, _beat, _only_one, living
+from appliance.services.stage import FAULT_EXIT, SUPERVISOR, AnotherRuns, Stage, _beat, _only_one, living
 
 SECONDS_MAX = 20.0
 
@@ -167,6 +167,14 @@ def test_a_service_on_a_full_disk_still_sees_that_its_supervisor_is_gone(monkeyp
     monkeypatch.setattr("appliance.services.stage._LOOK_SECONDS", 0.01)
     monkeypatch.setattr("appliance.services.stage.os.getppid", lambda: next(parents, 2))
     stage = Stage("worker", None, Full(), Limits(heartbeat_seconds=0.01))  # type: ignore[arg-type]
+    _beat(stage)
+    assert stage.stopping.is_set()
+
+
+def test_a_service_whose_supervisor_died_while_it_was_loaded_ends(monkeypatch):
+    monkeypatch.setattr("appliance.services.stage._LOOK_SECONDS", 0.01)
+    monkeypatch.setenv(SUPERVISOR, str(os.getpid()))  # this process started it; its parent now is another
+    stage = Stage("worker", None, SimpleNamespace(clock=Clock()), Limits())  # type: ignore[arg-type]
     _beat(stage)
     assert stage.stopping.is_set()
 
