@@ -218,7 +218,7 @@ def _add_rows(ledger, count: int, *, body_bytes: int) -> None:
         {"seq": 11 + number, "event_id": None, "at": 1.0, "body": "x" * body_bytes, "hash": "sha256:00"}
         for number in range(count)
     ]
-    made[-1]["body"] += " last"
+    made[-1]["body"] = "x" * body_bytes + " last"
     with ledger.write() as tx:
         rows.add(tx, made)
 
