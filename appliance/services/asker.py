@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +13,7 @@ from appliance.disk.durable import make_folder
 from appliance.ledger.engine import Ledger
 from appliance.ledger.reading import LedgerFault
 from appliance.outbox.asking import Asked, Asking, destinations
+from appliance.services.beside import Beside
 from appliance.services.stage import Stage
 from appliance.services.wire import wire_peer
 from dicom_node.accepts import Accepts, Pair, accepts
@@ -57,24 +56,20 @@ class Asker:
 
     def __init__(self, stage: Stage, config: Config) -> None:
         self._stage, self._asking = stage, asking(config, stage.ledger)
-        self._threads = [
-            threading.Thread(target=self._keep_asking, args=(peer,), name=f"ask {peer.name}", daemon=True)
-            for peer in destinations(config)
-        ]
+        self._peers = {peer.name: peer for peer in destinations(config)}
+        self._beside = Beside(stage, self._keep_asking, self._peers, called="ask")
 
     def start(self) -> None:
         """Begin to ask."""
-        for thread in self._threads:
-            thread.start()
+        self._beside.start()
 
     def join(self) -> None:
         """Wait for the questions that are under way; each is bounded."""
-        deadline = time.monotonic() + self._stage.limits.drain_seconds
-        for thread in self._threads:
-            thread.join(max(deadline - time.monotonic(), 0.0))
+        self._beside.join()
 
-    def _keep_asking(self, peer: Peer) -> None:
+    def _keep_asking(self, name: str) -> None:
         """Ask at once, whatever was said before: the peer or its entry may be another since then."""
+        peer = self._peers[name]
         answered = self._ask(peer)
         while not self._stage.stopping.wait(self._pause_seconds(peer, answered=answered)):
             if self._due_in_seconds(peer) == 0.0 or not answered:

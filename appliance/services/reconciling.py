@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from appliance.assemble.reconcile import Archive, Reconciler
 from appliance.core import log
 from appliance.core.config import Config
 from appliance.ledger.reading import LedgerFault
+from appliance.services.beside import Beside
 from appliance.services.stage import Stage
 from appliance.services.wire import wire_peer
 from dicom_node.find import FoundInstance, FoundStudy, find_instances, find_studies
@@ -28,21 +28,15 @@ class Reconciling:
 
     def __init__(self, stage: Stage, config: Config) -> None:
         self._stage, self._config = stage, config
-        self._threads = [
-            threading.Thread(target=self._keep, args=(name,), name=f"reconcile {name}", daemon=True)
-            for name in config.reconcile.peers
-        ]
+        self._beside = Beside(stage, self._keep, config.reconcile.peers, called="reconcile")
 
     def start(self) -> None:
         """Begin to ask."""
-        for thread in self._threads:
-            thread.start()
+        self._beside.start()
 
     def join(self) -> None:
         """Wait for what is under way; a retrieval is called off, a question is bounded."""
-        deadline = time.monotonic() + self._stage.limits.drain_seconds
-        for thread in self._threads:
-            thread.join(max(deadline - time.monotonic(), 0.0))
+        self._beside.join()
 
     def _keep(self, name: str) -> None:
         stage, section = self._stage, self._config.reconcile
