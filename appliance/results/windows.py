@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import isfinite
 
 import numpy as np
 from pydicom import Dataset
-from pydicom.multival import MultiValue
 
+from appliance.core.numbers import first_number
 from models.tensors import Volume
 
 _CT_DEFAULT = (40.0, 400.0)
@@ -32,7 +31,7 @@ class Rescale:
 def rescale_of(source: Dataset, volume: Volume, *, frame: int | None) -> Rescale | None:
     """Read how stored values of an image, or of its frame from 1, become those of the volume."""
     for item in _rescale_items(source, frame):
-        slope, intercept = _first(item.get("RescaleSlope")), _first(item.get("RescaleIntercept"))
+        slope, intercept = first_number(item.get("RescaleSlope")), first_number(item.get("RescaleIntercept"))
         if slope is not None and intercept is not None:
             kind = str(item.get("RescaleType") or volume.units or "US")
             return Rescale(slope=slope, intercept=intercept, type=kind)
@@ -63,7 +62,7 @@ def window_of(source: Dataset, volume: Volume, *, index: int) -> tuple[float, fl
 def stored_window(source: Dataset) -> tuple[float, float] | None:
     """Read centre and width of the source's own first window; None when it has none that can be used."""
     for item in _voi_items(source):
-        centre, width = (_first(item.get(keyword)) for keyword in ("WindowCenter", "WindowWidth"))
+        centre, width = (first_number(item.get(keyword)) for keyword in ("WindowCenter", "WindowWidth"))
         if centre is not None and width is not None and width > 0:
             return centre, width
     return None
@@ -75,17 +74,6 @@ def _voi_items(source: Dataset) -> Iterator[Dataset]:
     for keyword in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
         for group in (source.get(keyword) or [])[:1]:
             yield from group.get("FrameVOILUTSequence") or []
-
-
-def _first(value: object) -> float | None:
-    """Read the first of possibly many values; what is no number is no window."""
-    if isinstance(value, MultiValue):
-        value = value[0] if value else None
-    try:
-        number = float(str(value))
-    except ValueError:
-        return None
-    return number if isfinite(number) else None
 
 
 def _range(volume: Volume, index: int) -> tuple[float, float]:

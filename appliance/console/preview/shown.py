@@ -5,13 +5,13 @@ Read from the header of a single image, or from the functional groups of a frame
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from pydicom import Dataset
 from pydicom.multival import MultiValue
+
+from appliance.core.numbers import first_number
 
 _HOUNSFIELD = frozenset({None, "", "HU"})
 
@@ -39,10 +39,10 @@ class Shown:
 def shown(header: Dataset, frame: int | None) -> Shown:
     """Read how an image, or its frame from 1, is shown; what is missing or impossible changes nothing."""
     values = _holder(header, frame, "PixelValueTransformationSequence", "RescaleSlope")
-    slope = _number(values.get("RescaleSlope")) or 1.0
+    slope = first_number(values.get("RescaleSlope")) or 1.0
     return Shown(
         slope=slope,
-        intercept=_number(values.get("RescaleIntercept")) or 0.0,
+        intercept=first_number(values.get("RescaleIntercept")) or 0.0,
         window=_window(_holder(header, frame, "FrameVOILUTSequence", "WindowCenter")),
         aspect=_aspect(header, frame),
         units=_units(header, values),
@@ -66,7 +66,7 @@ def _groups(header: Dataset, frame: int | None) -> Iterator[Dataset]:
 
 
 def _window(holder: Dataset) -> tuple[float, float] | None:
-    centre, width = _number(holder.get("WindowCenter")), _number(holder.get("WindowWidth"))
+    centre, width = first_number(holder.get("WindowCenter")), first_number(holder.get("WindowWidth"))
     return (centre, width) if centre is not None and width is not None and width > 0 else None
 
 
@@ -81,20 +81,9 @@ def _aspect(header: Dataset, frame: int | None) -> float:
     measures = _holder(header, frame, "PixelMeasuresSequence", "PixelSpacing")
     stated = (measures.get("PixelSpacing"), header.get("ImagerPixelSpacing"), header.get("PixelAspectRatio"))
     for pair in stated:
-        sides = [_number(side) for side in pair] if isinstance(pair, MultiValue | list) else []
+        sides = [first_number(side) for side in pair] if isinstance(pair, MultiValue | list) else []
         if len(sides) == 2 and sides[0] and sides[1] and min(sides[0], sides[1]) > 0:
             ratio = sides[0] / sides[1]
             # A ratio beyond any scanner's would leave nothing to see.
             return ratio if 0.02 <= ratio <= 50 else 1.0
     return 1.0
-
-
-def _number(value: Any) -> float | None:
-    """Read the first of possibly many values; what is no number is none."""
-    if isinstance(value, MultiValue):
-        value = value[0] if value else None
-    try:
-        number = float(str(value))
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
