@@ -9,6 +9,7 @@ from typing import Any
 from appliance.assemble.gather import digest_of
 from appliance.assemble.spare import spared
 from appliance.core import log
+from appliance.core.crash import crash_here
 from appliance.core.words import StudyState, Verdict, short
 from appliance.ledger import decisions, jobs, studies
 from appliance.ledger.engine import Ledger, Tx
@@ -47,6 +48,7 @@ class Decider:
             ]
             taken = [self._ask(tx, study, active, candidates) for active in self._table.routes]
             opened = decisions.record(tx, study, taken, at=self._ledger.clock.now())
+        crash_here("study-decided")
         if opened is None:
             return []
         verdicts = {decision.route: decision.verdict.value for decision in taken}

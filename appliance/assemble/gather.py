@@ -12,6 +12,7 @@ from appliance.assemble.ready import Gathering, judge, next_due, quiet_series
 from appliance.assemble.spare import spared
 from appliance.core import log
 from appliance.core.config import Assembly
+from appliance.core.crash import crash_here
 from appliance.core.geometry import facts_for_routes
 from appliance.core.instance import Instance
 from appliance.core.words import StudyState, short
@@ -105,6 +106,7 @@ class Gatherer:
                     reason=reason,
                     at=now,
                 )
+        crash_here("study-ready")
         if done:
             _log.info(word, study=short(study.study_uid), instances=len(found))
         return done and word == "assemble.ready"

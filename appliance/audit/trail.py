@@ -19,6 +19,7 @@ from appliance.audit.message import Message, Source, encode
 from appliance.audit.telling import WORDS, Scene, recording_started, signed, tell
 from appliance.core import log
 from appliance.core.config import Config
+from appliance.core.crash import crash_here
 from appliance.ledger import audit as rows
 from appliance.ledger.engine import Ledger, Tx
 
@@ -47,6 +48,7 @@ class Trail:
         with self._ledger.write() as tx:
             made = list(self._made(tx))
             rows.add(tx, [asdict(row) for row in made])
+            crash_here("audit-open")
         return len(made)
 
     def checkpoint(self, *, final: bool = False) -> bool:
@@ -66,6 +68,7 @@ class Trail:
             return False
         made = self._signer.sign(seq=head[0], at=now, hash=head[1])
         checkpoint.keep_file(self.folder, made)
+        crash_here("audit-signed")
         with self._ledger.write() as tx:
             rows.add_checkpoint(tx, asdict(made))
             # The trail tells of it too, so that whoever is given the trail is given its checkpoints.

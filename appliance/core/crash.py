@@ -1,6 +1,6 @@
 """Named places where a test may kill the process, to see that nothing was promised too early.
 
-Promises: costs one comparison where no test asks for it.
+Promises: costs one comparison where no test asks for it; every name that is used stands in `POINTS`.
 Never: does anything in a box that serves, where the variable is not set.
 """
 
@@ -8,9 +8,43 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 VARIABLE: Final = "READSIDE_CRASH_AT"
+
+# Each service, and the places where it may be killed in mid-act.
+POINTS: Final[Mapping[str, Sequence[str]]] = {
+    "listener": (
+        "keep-unwritten",  # every byte came, none is on disk
+        "kept-record",  # bytes and record are on disk, the sender has no answer
+        "rows-unwritten",  # the sender has its answer, the ledger knows nothing
+        "rows-open",  # the ledger's transaction is open
+        "rows-committed",  # the rows stand, copies that are too many lie there still
+        "released-marked",  # such a copy is marked as gone, its bytes lie there still
+        "seal-unwritten",  # a segment is cut and has no seal
+    ),
+    "conductor": (
+        "study-ready",  # a study is complete, nobody decided
+        "study-decided",  # jobs stand, no bell rang
+        "purged-rows",  # the rows say purged, the bytes lie there still
+    ),
+    "worker": (
+        "job-leased",  # nothing was done of what was taken
+        "frozen-one",  # some objects of a result are on disk
+        "frozen-unrecorded",  # all of them are, and no row names them
+        "result-recorded",  # the result stands, no bell rang
+    ),
+    "courier": (
+        "courier-taken",  # the rows say that it is being sent
+        "courier-answered",  # the peer has it, the ledger does not know
+        "courier-settled",  # it is settled, others of its batch are not
+    ),
+    "audit": (
+        "audit-open",  # the trail's transaction is open
+        "audit-signed",  # a checkpoint's file stands, its row does not
+    ),
+}
 
 
 class _Point:
@@ -21,13 +55,19 @@ class _Point:
         self.left = int(times or "1")
 
 
-_POINT: Final = _Point(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else None
+_point = _Point(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else None
+
+
+def arm(text: str) -> None:
+    """Take `text` as if it stood in the variable: for a process that was forked with this module loaded."""
+    global _point
+    _point = _Point(text) if text else None
 
 
 def crash_here(name: str) -> None:
     """Die as by SIGKILL if `READSIDE_CRASH_AT` is this name, or `name:3` and this is the third time."""
-    if _POINT is None or _POINT.name != name:
+    if _point is None or _point.name != name:
         return
-    _POINT.left -= 1
-    if _POINT.left == 0:
+    _point.left -= 1
+    if _point.left == 0:
         os.kill(os.getpid(), signal.SIGKILL)

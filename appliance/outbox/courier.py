@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from appliance.core import log
 from appliance.core.config import Peer
+from appliance.core.crash import crash_here
 from appliance.core.limits import DEFAULT, Limits
 from appliance.ledger import deliveries, fallback
 from appliance.ledger.deliveries import Parcel
@@ -36,6 +37,7 @@ class Courier:
         """Send one batch of what is due at a peer; return how many objects were accepted."""
         with self._ledger.write() as tx:
             taken = deliveries.take(tx, peer.name, at=self._ledger.clock.now(), limits=self._limits)
+        crash_here("courier-taken")
         parcels = {parcel.item.sop_instance_uid: parcel for parcel in taken}
         outgoing = [item for item in map(self._load, taken) if item is not None]
         accepted = 0
@@ -85,6 +87,7 @@ class Courier:
         )
 
     def _settle(self, parcel: Parcel, sent: Sent, *, behind: Iterable[Parcel]) -> None:
+        crash_here("courier-answered")
         now = self._ledger.clock.now()
         with self._ledger.write() as tx:
             deliveries.prolong(tx, behind, at=now, limits=self._limits)
@@ -92,6 +95,7 @@ class Courier:
                 deliveries.accepted(tx, parcel, status=sent.status, word=sent.word, at=now)
             elif sent.word != "courier.no_context" or not fallback.no_context(tx, parcel, at=now):
                 self._failed(tx, parcel, sent, at=now)
+        crash_here("courier-settled")
 
     def _failed(self, tx: Tx, parcel: Parcel, sent: Sent, *, at: float) -> None:
         """Try again later, unless the peer refused too often."""

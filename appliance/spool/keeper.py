@@ -97,8 +97,10 @@ class RowWriter(threading.Thread):
 
 def write_rows(ledger: Ledger, spool: Spool, rows: Sequence[Row]) -> list[arrivals.Arrived]:
     """Record kept instances in one transaction, then remove the bytes of those the box already had."""
+    crash_here("rows-unwritten")
     with ledger.write() as tx:
         came = arrivals.add_all(tx, [_arriving(row) for row in rows])
+        crash_here("rows-open")
     crash_here("rows-committed")
     spool.remove_all(
         [row.instance.location for row, arrived in zip(rows, came, strict=True) if arrived in _SUPERFLUOUS]

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from appliance.core.crash import crash_here
 from appliance.core.instance import Location
 from appliance.disk.blocks import BLOCK_BYTES, whole_blocks
 from appliance.disk.durable import NoSpace, make_folder
@@ -251,6 +252,7 @@ class Segments:
         file = owner.segment.file
         if rows:
             file.cut(max(owner.segment.end, FIRST_FRAME + BLOCK_BYTES))
+            crash_here("seal-unwritten")
             write_seal(file, rows)
         file.close()
         if not rows:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import mmap
 from pathlib import Path
 
+from appliance.core.crash import crash_here
 from appliance.core.instance import Location
 from appliance.core.words import InstanceState
 from appliance.disk.blocks import BlockFile
@@ -132,6 +133,7 @@ class SegmentSweep:
         try:
             if end < file.size:
                 file.cut(end)
+            crash_here("seal-unwritten")
             write_seal(file, rows)
         finally:
             file.close()

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from appliance.core import log
 from appliance.core.config import Config
+from appliance.core.crash import crash_here
 from appliance.core.instance import Instance
 from appliance.core.limits import DEFAULT, Limits
 from appliance.core.words import JobState, Outcome
@@ -84,6 +85,7 @@ class Attempter:
             stale = job is not None and jobs.newer_exists(tx, job)
         if job is None:
             return self._explain_held(job_id)
+        crash_here("job-leased")
         with Heartbeat(self._ledger, job, self._limits):
             try:
                 self._end(job, stale=stale)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from appliance.core import log
 from appliance.core.clock import as_datetime
 from appliance.core.config import Config
+from appliance.core.crash import crash_here
 from appliance.core.words import JobState, Outcome, short
 from appliance.disk.identity import device_uid
 from appliance.ledger import acceptances, jobs, results
@@ -129,8 +130,10 @@ class Endings:
             stand_ins=addressing.stand_ins if made else (),
             untaken=addressing.untaken,
         )
+        crash_here("frozen-unrecorded")
         with self._ledger.write() as tx:
             done = results.end(tx, job, ending, at=now)
+        crash_here("result-recorded")
         if not done:
             _log.warning("queue.stale_lease", job=job.id)
             thaw(self._spool, frozen)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from appliance.core.crash import crash_here
 from appliance.disk.durable import remove_file
 from appliance.ledger.results import ResultObject
 from appliance.results.context import EncodedObject
@@ -34,6 +35,7 @@ def _freeze_one(spool: Spool, item: EncodedObject, ae_title: str, at: float) -> 
     with spool.begin() as writing:
         writing.write(item.data)
         location = writing.commit(record)
+    crash_here("frozen-one")
     return ResultObject(
         output=item.output,
         sop_class_uid=item.sop_class_uid,

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from appliance.core.crash import VARIABLE, crash_here
+from appliance.core.crash import POINTS, VARIABLE, crash_here
+
+ROOT = Path(__file__).resolve().parents[3]
+ARMED = "from appliance.core import crash\ncrash.arm('here:2')\n"
 
 PASSES = "from appliance.core.crash import crash_here\nfor _ in range(3): crash_here('here'); print('passed')"
 
 
-def passed(named: str) -> tuple[int, int]:
+def passed(named: str, before: str = "") -> tuple[int, int]:
     """Run a program that passes by three times; return its exit status and how often it got through."""
     done = subprocess.run(
-        [sys.executable, "-uc", PASSES],
+        [sys.executable, "-uc", before + PASSES],
         env={VARIABLE: named} if named else {},
         capture_output=True,
         text=True,
@@ -40,3 +45,16 @@ def test_elsewhere_it_goes_on(named):
 
 def test_here_nothing_happens():
     crash_here("kept-record")
+
+
+def test_a_process_that_has_it_loaded_can_be_told_later():
+    assert passed("here:3", ARMED) == (-signal.SIGKILL, 1)
+
+
+def test_the_places_in_the_sources_are_those_that_are_listed():
+    found = {
+        name
+        for path in (ROOT / "appliance").rglob("*.py")
+        for name in re.findall(r'crash_here\("([^"]+)"\)', path.read_text(encoding="utf-8"))
+    }
+    assert found == {name for names in POINTS.values() for name in names}
