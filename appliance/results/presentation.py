@@ -212,7 +212,8 @@ def _tag(line: DoubleArray, region: Region, *, short: bool) -> TextObject:
         wording.long_string(region.number if short else region.tag),
         units=AnnotationUnitsValues.PIXEL,
         anchor_point=(float(column), float(row)),
-        anchor_point_visible=False,
+        # Viewers move a text off its point, DICOMscope even onto another lesion: a line shows whose it is.
+        anchor_point_visible=True,
     )
 
 

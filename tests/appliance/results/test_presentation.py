@@ -130,12 +130,13 @@ def test_every_image_that_is_drawn_on_says_the_answer_the_numbers_who_and_the_ca
     assert "Lesion 1: Volume: 0.406 mL; Long Axis: 11.50 mm; Probability: 0.875" in words[2]
     assert "Lesion 2" not in words[1]
     tags = [
-        text.UnformattedTextValue
+        text
         for item in state.GraphicAnnotationSequence
         if item.GraphicLayer == "REGION 1" and slice_of(item) == 4
         for text in item.TextObjectSequence
     ]
-    assert tags == ["Lesion 1", "Lesion 2"]
+    assert [tag.UnformattedTextValue for tag in tags] == ["Lesion 1", "Lesion 2"]
+    assert all(tag.AnchorPointVisibility == "Y" for tag in tags), "a line leads from each name to its outline"
 
 
 def test_too_many_words_lose_numbers_and_never_the_caution():
