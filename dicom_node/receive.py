@@ -54,7 +54,10 @@ OnRefused = Callable[[Refused], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What a C-STORE command announces, and the context and association it came under."""
+    """What a C-STORE command announces, and the context and association it came under.
+
+    `study_uid`, when not empty, is the only study that may come: a STOW-RS request names it in its URL.
+    """
 
     sop_class_uid: str
     sop_instance_uid: str
@@ -63,6 +66,7 @@ class Request:
     peer: Peer
     calling_ae: str
     called_ae: str
+    study_uid: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,6 +167,10 @@ class Receiving:
             self._study_uid = self._read_study_uid(data)
             raise
         self._study_uid = header.study_uid
+        if request.study_uid not in ("", header.study_uid):
+            raise Refusal(
+                Status.UID_MISMATCH, "receive.study_mismatch", "Study Instance UID is not that of the URL"
+            )
         return Arrival(
             header=header,
             calling_ae=request.calling_ae,
