@@ -16,6 +16,7 @@ from appliance.ledger import deliveries, results, studies
 from appliance.ledger.engine import Ledger, Tx
 
 _log = log.get("assemble")
+_THERE = (DeliveryState.ACCEPTED, DeliveryState.COMMITTED)
 # Study Instance UID -> the peer's count, or nothing when it does not say.
 Ask = Callable[[str], int | None]
 
@@ -61,7 +62,7 @@ def _results_only_there(tx: Tx, study_uid: str, peer: str | None) -> int:
     taken = [
         delivery.object_id
         for delivery in deliveries.of_study(tx, study_uid)
-        if delivery.peer == peer and delivery.state is DeliveryState.ACCEPTED
+        if delivery.peer == peer and delivery.state in _THERE
     ]
     if not taken:
         return 0

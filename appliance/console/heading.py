@@ -93,4 +93,5 @@ def _busy(line: StudyLine, states: set[JobState]) -> tuple[str, Tone] | None:
 def _ended(line: StudyLine) -> tuple[str, Tone]:
     if not line.routes:
         return ("nothing to run", Tone.PLAIN)
-    return ("delivered", Tone.GOOD) if line.deliveries.get(DeliveryState.ACCEPTED) else ("done", Tone.PLAIN)
+    there = line.deliveries.keys() & {DeliveryState.ACCEPTED, DeliveryState.COMMITTED}
+    return ("delivered", Tone.GOOD) if there else ("done", Tone.PLAIN)

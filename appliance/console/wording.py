@@ -87,6 +87,7 @@ DELIVERY_STATES: Mapping[DeliveryState, tuple[str, Tone]] = {
     DeliveryState.SENDING: ("being sent", Tone.BUSY),
     DeliveryState.LATER: ("tried again later", Tone.WARN),
     DeliveryState.ACCEPTED: ("accepted", Tone.GOOD),
+    DeliveryState.COMMITTED: ("accepted and committed", Tone.GOOD),
     DeliveryState.DEAD: ("refused for good", Tone.BAD),
     DeliveryState.SETTLED: ("ended unsent", Tone.PLAIN),
 }

@@ -15,11 +15,13 @@ class Limits:
     # Rows that wait for the ledger after their bytes are durable; a full queue slows the sender down.
     rows_waiting_max: int = 2_000
     # One ledger transaction holds at most this many new instances, so that no reader waits long.
-    rows_per_commit_max: int = 200
+    rows_per_commit_max: int = 500
     # Refused instances that get a row each; beyond it the log alone tells, so that a flood fills no disk.
     refusal_rows_per_minute_max: int = 120
     # Rows that come within this time share a commit: each commit is a sync that the arrivals also wait for.
     rows_gather_seconds: float = 0.05
+    # While more keep coming they are gathered this long.
+    rows_gather_seconds_max: float = 0.5
     # A free-space check costs a system call, so its answer is good for this long.
     space_check_seconds: float = 1.0
 
@@ -49,6 +51,25 @@ class Limits:
     delivery_backoff_seconds_max: float = 900.0
     # A permanent refusal is asked again this often before a person must look (F53).
     refusals_max: int = 3
+
+    # An archive may file what it took only after it answered, so it is asked a moment later (PS3.4 J).
+    commitment_settle_seconds: float = 5.0
+    commitment_references_max: int = 200
+    # How long a report may take; each request that is not answered doubles it. Some archives report at night.
+    commitment_report_seconds: float = 600.0
+    commitment_report_seconds_max: float = 21_600.0
+    # Requests without a report before a person must look: about a day.
+    commitment_asks_max: int = 8
+    # How often a peer may lose one object that it accepted (F54).
+    commitment_losses_max: int = 3
+    # What peers ask the box to commit: rows follow the bytes by a batch, and until then nothing is missing.
+    promise_rows_seconds: float = 10.0
+    # How long a report waits for the association of its request before a new one is opened.
+    promise_same_seconds: float = 15.0
+    promises_waiting_max: int = 1_000
+    promise_backoff_seconds: float = 10.0
+    promise_backoff_seconds_max: float = 900.0
+    promise_tries_max: int = 20
 
     # What a destination said it takes is asked anew after this time; one that was silent, sooner.
     acceptance_seconds_max: float = 86_400.0

@@ -82,12 +82,17 @@ class DicomTls(Section):
 
 
 class Dicom(Section):
-    """[dicom]: the box's own application entity; with `tls`, `port` is closed unless `plain` keeps it."""
+    """[dicom]: the box's own application entity; with `tls`, `port` is closed unless `plain` keeps it.
+
+    With `commit` the box commits to peers what it keeps (PS3.4 J); it keeps until it purges, so no peer may
+    delete on its word.
+    """
 
     ae_title: AeTitleText = "READSIDE"
     host: str = "0.0.0.0"
     port: Annotated[int, Field(ge=0, le=65535)] = 11112
     max_associations: Annotated[int, Field(ge=1, le=512)] = 16
+    commit: bool = False
     tls: DicomTls | None = None
 
     @model_validator(mode="after")
@@ -103,6 +108,7 @@ class Peer(Section):
     Attributes:
         tls: whether it is spoken with under TLS only, in both directions.
         certificate_sha256: fingerprints of the certificates it may show; none: one that names it.
+        commitment: whether it has to commit what it was sent (PS3.4 J) before a delivery is done.
     """
 
     name: Name
@@ -113,6 +119,7 @@ class Peer(Section):
     outputs: tuple[Output, ...] = ("sr", "seg", "sc", "text-sr")
     tls: bool = False
     certificate_sha256: Fingerprints = ()
+    commitment: bool = False
 
     @property
     def reachable(self) -> bool:

@@ -40,6 +40,7 @@ class DeliveryState(StrEnum):
     PENDING = "PENDING"
     SENDING = "SENDING"
     ACCEPTED = "ACCEPTED"
+    COMMITTED = "COMMITTED"
     LATER = "LATER"
     DEAD = "DEAD"
     SETTLED = "SETTLED"

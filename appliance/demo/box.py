@@ -36,7 +36,7 @@ _STOP_SECONDS_MAX = 60.0
 _LINK_SECONDS = 24 * 3600.0
 _PORTS = range(15_000, 32_000)
 _given: set[int] = set()
-_SETTLED = {DeliveryState.ACCEPTED, DeliveryState.SETTLED}
+_SETTLED = {DeliveryState.ACCEPTED, DeliveryState.COMMITTED, DeliveryState.SETTLED}
 
 _CONFIG = """\
 [site]
@@ -46,6 +46,7 @@ name = "Demonstration"
 ae_title = "{box_ae}"
 host = "127.0.0.1"
 port = {box_port}
+{dicom}
 
 [[peers]]
 name = "pacs"
@@ -58,6 +59,7 @@ outputs = {outputs}
 [storage]
 root = "{root}"
 floor_gib = {floor_gib}
+retain_days = {retain_days}
 
 [assembly]
 quiet_seconds = {quiet_seconds}
@@ -92,7 +94,9 @@ class SiteShape:
     outputs: Sequence[str] = ("sr", "seg", "sc", "text-sr")
     pacs_may: Sequence[str] = ("store",)
     assembly: str = ""
+    dicom: str = ""
     floor_gib: float = 0.2
+    retain_days: float = 7.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,9 +9,19 @@ from typing import Any
 import sqlalchemy as sa
 
 from appliance.core.words import InstanceState, JobState, Verdict
-from appliance.ledger import returned
+from appliance.ledger import commitments, returned
 from appliance.ledger.engine import Tx
-from appliance.ledger.tables import decisions, deliveries, instances, jobs, objects, results, rounds, studies
+from appliance.ledger.tables import (
+    decisions,
+    deliveries,
+    instances,
+    jobs,
+    objects,
+    results,
+    rounds,
+    studies,
+    uncommitted,
+)
 
 _ENDED = (JobState.DONE, JobState.FAILED, JobState.HELD)
 
@@ -81,6 +91,7 @@ def _faults(tx: Tx) -> dict[str, int]:
         "results_of_unended": _where(
             tx, results, sa.exists().where(jobs.c.id == results.c.job_id, jobs.c.state.not_in(_ENDED))
         ),
+        "uncommitted_astray": _where(tx, uncommitted, commitments.astray()),
     }
 
 

@@ -11,11 +11,11 @@ from appliance.core.words import DeliveryState, InstanceState, JobState, StudySt
 from appliance.ledger import events
 from appliance.ledger.engine import Tx
 from appliance.ledger.rows import as_instance
-from appliance.ledger.tables import deliveries, instances, jobs, objects, results, studies
+from appliance.ledger.tables import deliveries, instances, jobs, objects, results, studies, uncommitted
 
 _CHUNK = 500
 _UNENDED_JOBS = (JobState.WAITING, JobState.LEASED)
-_ENDED_DELIVERIES = (DeliveryState.ACCEPTED, DeliveryState.SETTLED)
+_ENDED_DELIVERIES = (DeliveryState.ACCEPTED, DeliveryState.COMMITTED, DeliveryState.SETTLED)
 
 
 def known_files(tx: Tx) -> set[str]:
@@ -71,12 +71,19 @@ def _lies_at(places: Sequence[Location]) -> sa.ColumnElement[bool]:
 
 
 def close_finished(tx: Tx) -> int:
-    """Move every decided study whose jobs and deliveries have ended to CLOSED; return how many."""
+    """Move every decided study whose jobs and deliveries have ended to CLOSED; return how many.
+
+    What a peer accepted and has to commit has not ended.
+    """
+    unanswered = sa.exists().where(
+        uncommitted.c.delivery_id == deliveries.c.id, uncommitted.c.ended_at.is_(None)
+    )
     open_delivery = (
         sa.select(deliveries.c.id)
         .join(objects, objects.c.id == deliveries.c.object_id)
         .join(results, results.c.id == objects.c.result_id)
-        .where(results.c.study_uid == studies.c.study_uid, deliveries.c.state.not_in(_ENDED_DELIVERIES))
+        .where(results.c.study_uid == studies.c.study_uid)
+        .where(sa.or_(deliveries.c.state.not_in(_ENDED_DELIVERIES), unanswered))
         .exists()
     )
     query = sa.update(studies).where(studies.c.state == StudyState.DECIDED, ~_open_job(), ~open_delivery)

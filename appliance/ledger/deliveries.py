@@ -198,9 +198,9 @@ def _parcel(row: Any) -> Parcel:
     )
 
 
-def accepted(tx: Tx, parcel: Parcel, *, status: int | None, word: str, at: float) -> None:
-    """Record that the destination answered success or a warning (F52)."""
-    _settle(tx, parcel, DeliveryState.ACCEPTED, status=status, word=word, at=at, settled_at=at)
+def accepted(tx: Tx, parcel: Parcel, *, status: int | None, word: str, at: float) -> bool:
+    """Record that the destination answered success or a warning (F52); say whether it was ours to record."""
+    return _settle(tx, parcel, DeliveryState.ACCEPTED, status=status, word=word, at=at, settled_at=at)
 
 
 def later(

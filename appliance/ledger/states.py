@@ -45,9 +45,13 @@ DELIVERY: Mapping[DeliveryState, frozenset[DeliveryState]] = {
         {DeliveryState.ACCEPTED, DeliveryState.LATER, DeliveryState.DEAD, DeliveryState.SETTLED}
     ),
     DeliveryState.LATER: frozenset({DeliveryState.SENDING}),
-    DeliveryState.ACCEPTED: frozenset(),
-    # A person sends it again, or says that it need not be sent.
-    DeliveryState.DEAD: frozenset({DeliveryState.PENDING, DeliveryState.SETTLED}),
+    # Of a peer that has to commit what it took: sent again where it lost it, unless something replaced it.
+    DeliveryState.ACCEPTED: frozenset(
+        {DeliveryState.COMMITTED, DeliveryState.LATER, DeliveryState.DEAD, DeliveryState.SETTLED}
+    ),
+    DeliveryState.COMMITTED: frozenset(),
+    # A person sends it again, or says that it need not be sent; or the peer commits it after all.
+    DeliveryState.DEAD: frozenset({DeliveryState.PENDING, DeliveryState.SETTLED, DeliveryState.COMMITTED}),
     DeliveryState.SETTLED: frozenset(),
 }
 

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from appliance.ledger import columns
+from appliance.ledger import columns, commitment_tables
 from appliance.ledger.columns import refer, row_id, sequence, text, time, unique_where
 
 # Who takes it from here has every table in it.
 metadata = columns.metadata
+commitments = commitment_tables.commitments
+uncommitted = commitment_tables.uncommitted
+promises = commitment_tables.promises
 
 # The condition of a partial index, which queries repeat word for word.
 UNSETTLED = "state IN ('PENDING', 'SENDING', 'LATER')"

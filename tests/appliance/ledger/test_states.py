@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from appliance.core.words import DeliveryState, JobState, StudyState
-from appliance.ledger import deliveries, jobs, studies
+from appliance.ledger import commitments, deliveries, jobs, studies
 from appliance.ledger.states import DELIVERY, JOB, STUDY, VERSION, VersionState, diagram
 from tests.appliance.ledger import given
 
@@ -70,8 +70,16 @@ def test_only_a_waiting_delivery_is_taken(ledger, state):
     given.ended(ledger)
     (parcel,) = given.parcels(ledger, "archive")
     with ledger.write() as tx:
-        if state is DeliveryState.ACCEPTED:
+        if state in (DeliveryState.ACCEPTED, DeliveryState.COMMITTED):
             deliveries.accepted(tx, parcel, status=0, word="courier.accepted", at=given.NOW)
+        if state is DeliveryState.COMMITTED:
+            commitments.want(tx, parcel.id, "archive", due_at=given.NOW)
+            wanted = commitments.due(tx, "archive", at=given.NOW, limit=1)
+            commitments.ask(tx, "archive", "2.25.1", wanted, at=given.NOW, until=given.NOW)
+            uids, limits = {wanted[0].sop_instance_uid}, given.LIMITS
+            commitments.reported(
+                tx, "archive", "2.25.1", committed=uids, failed={}, at=given.NOW, limits=limits
+            )
         if state in (DeliveryState.DEAD, DeliveryState.SETTLED):
             deliveries.dead(tx, parcel, status=0x0122, word="courier.refused", at=given.NOW)
         if state is DeliveryState.SETTLED:
