@@ -1,0 +1,106 @@
+"""The box of the night and where everything about it lies."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from appliance.core.config import load
+from appliance.demo.box import BOX_AE, Box, NotReady, SiteShape, free_ports
+from scripts.night.pacs import MoodyPacs, pacs_in
+from scripts.night.senders import CALLING_AE, WANTED
+from tests.certificates import Authority
+
+PACS_AE = "PACS"
+ROUTE = "bands"
+# More than any modality pauses between two images, and little enough for many studies in a short night.
+QUIET_SECONDS = 2.0
+_START_SECONDS_MAX = 90.0
+_MORE = f"""
+[[peers]]
+name = "modality"
+ae_title = "{CALLING_AE}"
+
+[[routes]]
+name = "{ROUTE}"
+when = 'Modality == "CT" && SeriesDescription == "{WANTED}" && slices >= 3'
+model = "ct-tissue-bands"
+send_to = ["pacs"]
+"""
+_DICOM = """max_associations = {associations}
+
+[dicom.tls]
+certificate = "{certificate}"
+key = "{key}"
+ca = "{ca}"
+port = {port}
+plain = true
+"""
+
+
+class NightBox(Box):
+    """A box under a supervisor that takes orders."""
+
+    forked = False
+
+    @property
+    def orders(self) -> Path:
+        """Return where orders for the supervisor go."""
+        return self.folder / "orders"
+
+    def order(self, service: str, armed: str) -> None:
+        """Arm the next process of a service."""
+        self.orders.mkdir(parents=True, exist_ok=True)
+        part = self.orders / f".{service}"
+        part.write_text(armed, encoding="ascii")
+        part.rename(self.orders / service)
+
+    def start(self) -> None:
+        """Start the box and wait until it is ready.
+
+        Raises:
+            NotReady: it did not get ready in time, or ended.
+        """
+        command = [sys.executable, "-m", "scripts.night.supervise", "--config", str(self.config_path)]
+        command += ["--orders", str(self.orders), *(["--forked"] if self.forked else [])]
+        with self.log_path.open("ab") as output:
+            self._process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+        deadline = time.monotonic() + _START_SECONDS_MAX
+        while not self._ready():
+            if time.monotonic() > deadline or self._process.poll() is not None:
+                raise NotReady("the box did not get ready")
+            time.sleep(0.1)
+
+
+def made_in(
+    folder: Path, *, forked: bool, retain_seconds: float, associations: int = 40
+) -> tuple[NightBox, MoodyPacs]:
+    """Write the configuration of a box and start its PACS; the box does not run yet."""
+    pacs = pacs_in(folder / "pacs", PACS_AE, [BOX_AE])
+    authority = Authority(folder / "tls")
+    own = authority.issue("box")
+    dicom = _DICOM.format(
+        associations=associations,
+        certificate=own.certificate,
+        key=own.key,
+        ca=authority.path,
+        port=free_ports(1)[0],
+    )
+    site = folder / "site"
+    site.mkdir(parents=True)
+    shape = SiteShape(
+        pacs_ae=PACS_AE,
+        pacs_port=pacs.start(),
+        quiet_seconds=QUIET_SECONDS,
+        series_quiet_seconds=1.0,
+        more=_MORE,
+        dicom=dicom,
+        retain_days=retain_seconds / 86_400,
+        outputs=("sr", "sc"),
+    )
+    box = NightBox(site, shape)
+    box.forked = forked
+    assert load(box.config_path).dicom.tls is not None
+    return box, pacs
