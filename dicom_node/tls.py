@@ -184,9 +184,12 @@ class Credentials:
     A handshake that has begun, and an association that stands, keep the context they began with.
     """
 
-    def __init__(self, files: Files, *, notice: Notice = _nobody) -> None:
-        """Read nothing yet; `notice` hears of each change, on the thread that found it."""
-        self._files, self._notice = files, notice
+    def __init__(self, files: Files, *, notice: Notice = _nobody, insists: bool = True) -> None:
+        """Read nothing yet; `notice` hears of each change, on the thread that found it.
+
+        Unless it `insists`, who calls may show no certificate, and proves itself in another way.
+        """
+        self._files, self._notice, self._insists = files, notice, insists
         self._lock = threading.Lock()
         self._contexts: _Contexts | None = None
         self._refused: _Stamp | None = None
@@ -219,6 +222,8 @@ class Credentials:
                 return former
             try:
                 self._contexts = made = _made(self._files, stamp)
+                if not self._insists:
+                    made.server.verify_mode = ssl.CERT_OPTIONAL
             except TlsFault as fault:
                 if former is None:
                     raise
