@@ -1,4 +1,4 @@
-"""What can be said of the files of [dicom.tls] before anybody connects."""
+"""What can be said of the files of [dicom.tls] and [dicomweb.tls] before anybody connects."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import stat
 
 from appliance.core.clock import SYSTEM
 from appliance.core.config import Config
+from appliance.services.stow_door import stow_files
 from appliance.services.wire import files_of
-from dicom_node.tls import expiries, faults_of
+from dicom_node.tls import Files, expiries, faults_of
 
 EXPIRY_DAYS_MIN = 30
 _DAY_SECONDS = 86_400.0
@@ -15,22 +16,29 @@ _DAY_SECONDS = 86_400.0
 
 def faults(config: Config) -> list[str]:
     """Return one sentence for each file that is missing, unreadable, or does not go with the others."""
-    tls = config.dicom.tls
-    return [] if tls is None else [f"dicom.tls.{fault}" for fault in faults_of(files_of(tls))]
+    return [f"{where}.{fault}" for where, files in _files(config).items() for fault in faults_of(files)]
 
 
 def warnings(config: Config) -> list[str]:
     """Return what works today and should be looked at; the files have no faults."""
-    tls = config.dicom.tls
-    if tls is None:
-        return []
     found: list[str] = []
-    if tls.key.stat().st_mode & (stat.S_IRWXO | stat.S_IWGRP):
-        found.append("dicom.tls.key: other users can read or change it; chmod 600 or 640")
-    for name, until in expiries(files_of(tls)):
-        left_days = (until.timestamp() - SYSTEM.now()) / _DAY_SECONDS
-        if left_days < EXPIRY_DAYS_MIN:
-            found.append(f"dicom.tls.{name}: {_valid(left_days)}, until {until:%Y-%m-%d %H:%M} UTC")
+    for where, files in _files(config).items():
+        if files.key.stat().st_mode & (stat.S_IRWXO | stat.S_IWGRP):
+            found.append(f"{where}.key: other users can read or change it; chmod 600 or 640")
+        for name, until in expiries(files):
+            left_days = (until.timestamp() - SYSTEM.now()) / _DAY_SECONDS
+            if left_days < EXPIRY_DAYS_MIN:
+                found.append(f"{where}.{name}: {_valid(left_days)}, until {until:%Y-%m-%d %H:%M} UTC")
+    return found
+
+
+def _files(config: Config) -> dict[str, Files]:
+    """Return the files of each table that names some."""
+    found = {}
+    if config.dicom.tls is not None:
+        found["dicom.tls"] = files_of(config.dicom.tls)
+    if config.dicomweb.tls is not None:
+        found["dicomweb.tls"] = stow_files(config.dicomweb.tls)
     return found
 
 

@@ -21,6 +21,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "init": ("setup", "init"),
     "check-config": ("setup", "check_config"),
     "password": ("setup", "password"),
+    "token": ("setup", "token"),
     "run": ("box", "run"),
     "service": ("box", "service"),
     "status": ("show", "status"),

@@ -1,7 +1,8 @@
-"""Commands that make and check a configuration: init, check-config, password."""
+"""Commands that make and check a configuration: init, check-config, password, token."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 from pathlib import Path
@@ -17,6 +18,7 @@ from appliance.core.config import ConfigError, load
 from appliance.routes.table import compile_routes
 
 _PASSWORD_BYTES = 12
+_TOKEN_BYTES = 32
 
 
 def init(
@@ -77,3 +79,10 @@ def password() -> None:
     word = secrets.token_urlsafe(_PASSWORD_BYTES)
     out.print(f"Password, shown only now: {word}", markup=False)
     out.print(f'password_hash = "{PasswordHasher().hash(word)}"', markup=False)
+
+
+def token() -> None:
+    """Make a token for a client of [dicomweb] and print the digest that goes into the configuration."""
+    word = secrets.token_urlsafe(_TOKEN_BYTES)
+    out.print(f"Token, shown only now: {word}", markup=False)
+    out.print(f'token_sha256 = "{hashlib.sha256(word.encode()).hexdigest()}"', markup=False)

@@ -15,7 +15,9 @@ from typing import Any, Self, TypeVar
 
 from pydantic import ValidationError, model_validator
 
+from appliance.core.dicomweb_section import Dicomweb, DicomwebTls, WebClient
 from appliance.core.reconcile_section import Reconcile, reconcile_faults
+from appliance.core.registry_section import Registry
 from appliance.core.sections import (
     Assembly,
     Audit,
@@ -42,16 +44,20 @@ __all__ = [
     "Console",
     "Dicom",
     "DicomTls",
+    "Dicomweb",
+    "DicomwebTls",
     "Inference",
     "LedgerSection",
     "Models",
     "Peer",
     "Reconcile",
+    "Registry",
     "Route",
     "Section",
     "Site",
     "Storage",
     "User",
+    "WebClient",
     "load",
     "parse",
 ]
@@ -59,7 +65,7 @@ __all__ = [
 DEFAULT_PATH = Path("/etc/readside/site.toml")
 
 # Names that the design keeps for what later versions bring; asking for one now is a fault of its own kind.
-RESERVED = frozenset({"registry"})
+RESERVED = frozenset({"registry.telemetry"})
 
 
 class ConfigError(Exception):
@@ -88,6 +94,8 @@ class Config(Section):
     console: Console = Console()
     audit: Audit = Audit()
     reconcile: Reconcile = Reconcile()
+    registry: Registry = Registry()
+    dicomweb: Dicomweb = Dicomweb()
 
     @model_validator(mode="after")
     def _names_fit(self) -> Self:

@@ -1,4 +1,4 @@
-"""The ports of the listener: the one under TLS, the plain one, or both; and what is told of who comes there.
+"""The ports of the listener: under TLS, plain, or both, and for STOW-RS; what is told of who comes there.
 
 With [dicom.tls] the plain port is closed unless the site keeps it by `plain = true`.
 """
@@ -13,11 +13,13 @@ from appliance.core.config import Config
 from appliance.ledger import events
 from appliance.ledger.reading import LedgerFault
 from appliance.services.stage import Stage
+from appliance.services.stow_door import stow_server
 from appliance.services.wire import files_of, wire_peer
+from dicom_node.dicomweb.server import StowServer
 from dicom_node.intake import Intake
 from dicom_node.limits import Limits
 from dicom_node.listener import Listener
-from dicom_node.receive import OnRefused
+from dicom_node.receive import OnRefused, Reception
 from dicom_node.roster import Suspect
 from dicom_node.tls import Credentials
 
@@ -30,7 +32,7 @@ class Doors:
     def __init__(
         self, stage: Stage, config: Config, *, intake: Intake, limits: Limits, on_refused: OnRefused
     ) -> None:
-        """Read the files of TLS, and bind nothing yet.
+        """Read the files of TLS, and bind nothing yet. All ports share one intake: segments have one writer.
 
         Raises:
             TlsFault: they cannot be used. The plain port does not take the other's place.
@@ -55,14 +57,17 @@ class Doors:
                 tls=credentials,
             )
 
-        self._doors: dict[str, Listener] = {}
+        self._doors: dict[str, Listener | StowServer] = {}
         if tls is None or tls.plain:
             self._doors["port"] = door(config.dicom.port, None)
         if tls is not None:
             self._doors["tls_port"] = door(tls.port, self._credentials)
+        if config.dicomweb.port is not None:
+            reception = Reception(intake=intake, limits=limits, on_refused=on_refused)
+            self._doors["stow_port"] = stow_server(config, reception, timeline.suspect)
 
     def start(self) -> dict[str, int]:
-        """Listen on every port; return each as it was bound, under "port" and "tls_port".
+        """Listen on every port; return each as it was bound, under "port", "tls_port" and "stow_port".
 
         Raises:
             OSError: one cannot be bound.
@@ -90,7 +95,8 @@ class Doors:
 
 def count_of(config: Config) -> int:
     """Return how many ports a configuration opens."""
-    return 2 if config.dicom.tls is not None and config.dicom.tls.plain else 1
+    dimse = 2 if config.dicom.tls is not None and config.dicom.tls.plain else 1
+    return dimse + (config.dicomweb.port is not None)
 
 
 class _Timeline:
