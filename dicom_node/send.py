@@ -61,7 +61,7 @@ def send(peer: Peer, *, calling_ae: str, objects: Sequence[Outgoing], limits: Li
     """
     for batch in _batches(objects, limits.contexts_max):
         for sent in _send_batch(peer, calling_ae, batch, limits):
-            _note(sent, peer)
+            note(sent, peer.name)
             yield sent
 
 
@@ -89,7 +89,7 @@ def _send_one(line: Line, item: Outgoing) -> Sent:
     response = line.ask(_request(item), context_id)
     if response is None or response.Status is None:
         return _sent(item, "later", "courier.no_reply")
-    return _judged(item, response.Status)
+    return judged(item, response.Status)
 
 
 def _request(item: Outgoing) -> C_STORE:
@@ -102,7 +102,7 @@ def _request(item: Outgoing) -> C_STORE:
     return request
 
 
-def _judged(item: Outgoing, status: int) -> Sent:
+def judged(item: Outgoing, status: int) -> Sent:
     """Return what a peer's status means (PS3.4 Table B.2-1, PS3.7 Annex C)."""
     if status == _SUCCESS:
         return _sent(item, "accepted", "courier.accepted", status)
@@ -134,8 +134,8 @@ def _batches(objects: Iterable[Outgoing], contexts_max: int) -> Iterator[list[Ou
         yield batch
 
 
-def _note(sent: Sent, peer: Peer) -> None:
+def note(sent: Sent, peer_name: str) -> None:
     """Log one outcome under its own word."""
     say = log.info if sent.outcome == "accepted" else log.warning
     status = None if sent.status is None else f"{sent.status:04X}"
-    say(sent.word, peer=peer.name, status=status, instance=short(sent.sop_instance_uid))
+    say(sent.word, peer=peer_name, status=status, instance=short(sent.sop_instance_uid))

@@ -45,12 +45,12 @@ def of_all(tx: Tx, config: Config) -> list[Taking]:
 
 def _of_one(peer: Peer, answer: Answer) -> Taking:
     # A peer without an address only sends: nothing is kept for it.
-    outputs = peer.outputs if peer.reachable else ()
+    outputs = peer.outputs if peer.deliverable else ()
     said = {output: answer.takes_output(output) for output in outputs}
     return Taking(
         name=peer.name,
         ae_title=peer.ae_title,
-        reachable=peer.reachable,
+        reachable=peer.deliverable,
         outputs=outputs,
         takes=[output for output, takes in said.items() if takes],
         refuses={output: _instead(output, answer) for output, takes in said.items() if takes is False},

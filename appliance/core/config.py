@@ -193,7 +193,9 @@ def _destination_fault(route: str, name: str, peer: Peer | None) -> str:
     if peer is None:
         return f"routes.{route}.send_to: no peer is called {name!r}"
     return (
-        "" if peer.reachable else f"routes.{route}.send_to: peer {name!r} needs host and port to be sent to"
+        ""
+        if peer.deliverable
+        else f"routes.{route}.send_to: peer {name!r} needs host and port, or dicomweb, to be sent to"
     )
 
 

@@ -43,6 +43,7 @@ def _one_or_more(entry: object) -> object:
 
 Fingerprint = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$"), BeforeValidator(_fingerprint)]
 Fingerprints = Annotated[tuple[Fingerprint, ...], BeforeValidator(_one_or_more)]
+WebAddress = Annotated[str, StringConstraints(pattern=r"^https?://[^/\s@:?#]+(:\d{1,5})?(/[^\s?#]*)?$")]
 EngineName = Literal["tensorrt", "cuda", "openvino", "cpu", "kserve"]
 Server = Annotated[str, StringConstraints(pattern=r"^(http|grpc)://[^/\s:]+:\d{1,5}$")]
 # More than one device is one box each for now: the key stays a list, and one entry is taken.
@@ -109,6 +110,9 @@ class Peer(Section):
         tls: whether it is spoken with under TLS only, in both directions.
         certificate_sha256: fingerprints of the certificates it may show; none: one that names it.
         commitment: whether it has to commit what it was sent (PS3.4 J) before a delivery is done.
+        dicomweb: address of its DICOMweb service; with it results go there by STOW-RS.
+        dicomweb_token: file with the token that the service is shown.
+        retrieve: how the box fetches from it: have it sent (C-MOVE), or get it (C-GET).
     """
 
     name: Name
@@ -120,11 +124,19 @@ class Peer(Section):
     tls: bool = False
     certificate_sha256: Fingerprints = ()
     commitment: bool = False
+    dicomweb: WebAddress | None = None
+    dicomweb_token: Path | None = None
+    retrieve: Literal["move", "get"] = "move"
 
     @property
     def reachable(self) -> bool:
         """Say whether the box has an address to open an association to."""
         return bool(self.host) and self.port is not None
+
+    @property
+    def deliverable(self) -> bool:
+        """Say whether the box has an address to send results to."""
+        return self.reachable or self.dicomweb is not None
 
 
 class Storage(Section):

@@ -14,8 +14,9 @@ from appliance.queue.bell import BellCord
 from appliance.queue.tickets import Bell, Ticket
 from appliance.services.asker import Asker
 from appliance.services.stage import Stage, on_stage
-from appliance.services.wire import wire_peer
+from appliance.services.wire import web_peer, wire_peer
 from appliance.spool.store import Spool
+from dicom_node.dicomweb.send import stow
 from dicom_node.limits import Limits as WireLimits
 from dicom_node.send import Outgoing, Sent, send
 
@@ -54,6 +55,8 @@ class _Round:
         wire = WireLimits()
 
         def send_to(peer: Peer, objects: Sequence[Outgoing]) -> Iterable[Sent]:
+            if peer.dicomweb is not None:
+                return stow(web_peer(peer, config), objects=objects, limits=wire)
             return send(
                 wire_peer(peer, config), calling_ae=config.dicom.ae_title, objects=objects, limits=wire
             )

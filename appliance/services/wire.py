@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ssl
 from functools import cache
 
 from appliance.core.config import Config, DicomTls, Peer
 from dicom_node import values
+from dicom_node.dicomweb.send import WebPeer
 from dicom_node.tls import Credentials, Files
 
 
@@ -20,6 +22,18 @@ def wire_peer(peer: Peer, config: Config) -> values.Peer:
         tls=_credentials(files_of(config.dicom.tls)) if peer.tls and config.dicom.tls else None,
         certificate_sha256=frozenset(peer.certificate_sha256),
     )
+
+
+def web_peer(peer: Peer, config: Config) -> WebPeer:
+    """Return where a peer takes results by STOW-RS; [dicom.tls], where it is there, is what is trusted."""
+    tls = config.dicom.tls
+
+    def context() -> ssl.SSLContext:
+        if tls is None:
+            return ssl.create_default_context()
+        return _credentials(files_of(tls)).client(checks_name=True)
+
+    return WebPeer(name=peer.name, url=peer.dicomweb or "", token_file=peer.dicomweb_token, context=context)
 
 
 def files_of(tls: DicomTls) -> Files:

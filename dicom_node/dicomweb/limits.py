@@ -37,6 +37,8 @@ class WebLimits:
     # What one request of ours holds, unless a single object is larger.
     stow_objects_max: int = 16
     stow_bytes_max: int = 64 * MIB
+    # One request of ours and its answer: shorter than the lease of the deliveries in it.
+    stow_seconds_max: float = 240.0
     # An answer to a STOW-RS request of ours: some hundred bytes an object from an honest peer.
     reply_bytes_max: int = 4 * MIB
 

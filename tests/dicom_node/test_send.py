@@ -16,7 +16,7 @@ import pytest
 from pynetdicom import AE, build_context, evt
 
 from dicom_node.limits import Limits
-from dicom_node.send import Outgoing, Sent, _batches, _judged, send
+from dicom_node.send import Outgoing, Sent, _batches, judged, send
 from dicom_node.values import Peer
 from tests.dicom_node.samples import (
     CT,
@@ -130,7 +130,7 @@ STATUSES = [
 
 @pytest.mark.parametrize(("status", "outcome", "word"), STATUSES)
 def test_what_each_status_means(status: int, outcome: str, word: str) -> None:
-    found = _judged(outgoing(sample()), status)
+    found = judged(outgoing(sample()), status)
     assert (found.outcome, found.word, found.status) == (outcome, word, status)
 
 

@@ -131,7 +131,7 @@ def test_every_fault_is_reported_at_once():
     assert faults[-3:] == [
         "peers: 'ct1' stands there twice",
         "routes.lesion.send_to: no peer is called 'nobody'",
-        "routes.lesion.send_to: peer 'ct1' needs host and port to be sent to",
+        "routes.lesion.send_to: peer 'ct1' needs host and port, or dicomweb, to be sent to",
     ]
 
 
@@ -161,7 +161,7 @@ def test_an_entry_without_a_name_is_named_by_its_place():
         (
             ("routes", 0, "send_to"),
             ["ct1"],
-            "routes.bands.send_to: peer 'ct1' needs host and port to be sent to",
+            "routes.bands.send_to: peer 'ct1' needs host and port, or dicomweb, to be sent to",
         ),
         (("assembly", "confirm_with"), "pax", "assembly.confirm_with: no peer is called 'pax'"),
         (
@@ -228,7 +228,7 @@ def test_a_file_that_cannot_be_used_is_one_fault(tmp_path, content, fault):
     assert said.startswith(f"{path}: {fault}")
 
 
-@pytest.mark.parametrize(("tree", "where"), [({"registry": {"url": "x"}}, "registry")])
+@pytest.mark.parametrize(("tree", "where"), [({"registry": {"telemetry": "off"}}, "registry.telemetry")])
 def test_a_reserved_name_is_told_apart_from_an_unknown_one(tree, where):
     with pytest.raises(ConfigError) as refused:
         config.parse({"site": {"name": "x"}, "storage": {"root": "/var/lib/x"}} | tree)
