@@ -206,6 +206,31 @@ def test_a_heat_map_that_is_not_made_is_not_referred_to(outputs):
     assert "1.2.840.10008.5.1.4.1.1.30" not in str(document)
 
 
+@pytest.mark.parametrize(
+    ("findings", "reached"),
+    [(given.lesions, {"pmap"}), (given.bands, {"pmap", "seg"})],
+    ids=["lesions", "bands"],
+)
+def test_what_the_profile_covers_is_one_tree_with_the_report_as_its_root(findings, reached):
+    objects = made(lambda volume: given.mapped(findings(volume)), outputs={"sr", "seg", "pmap"})
+    document = report(objects)
+    named_by_root = [item for item in objects if item.sop_instance_uid in evidence(document)]
+    assert {item.output for item in named_by_root} == {"seg", "pmap"}
+    assert len(named_by_root) == len(objects) - 1
+    in_content = {
+        str(item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID)
+        for item in walk(document)
+        if "ReferencedSOPSequence" in item
+    }
+    assert {item.output for item in objects if item.sop_instance_uid in in_content} == reached
+    # No other object refers to one of the result: there is no second root and no circle.
+    uids = {item.sop_instance_uid for item in objects}
+    for item in named_by_root:
+        named = {str(e.value) for e in given.read(item).iterall() if e.keyword == "ReferencedSOPInstanceUID"}
+        assert named
+        assert not named & uids
+
+
 @pytest.mark.parametrize("findings", ["lesions", "bands"])
 def test_every_place_is_an_image_region_of_its_group_or_a_segment(request, findings):
     located = 0
