@@ -17,7 +17,7 @@ from appliance.ledger import versions
 from appliance.ledger.catalogue import Served
 from appliance.ledger.states import VersionState
 from appliance.ledger.versions import Arrival, Overtaken, StillNeeded, Version
-from appliance.sync.box import ModelBox, Refused
+from appliance.sync.box import ModelBox, Refused, Rejected
 from appliance.sync.proof import Proof, Unproved, prove
 from models.package import Package, PackageError
 
@@ -178,14 +178,14 @@ class _Check:
                 self.row = versions.verifying(tx, self.row, at=self.box.now())
 
 
-def _failed(box: ModelBox, row: Version, error: Unproved) -> Refused:
+def _failed(box: ModelBox, row: Version, error: Unproved) -> Rejected:
     with box.ledger.write() as tx:
         failed = versions.failed(tx, row, evidence={"activation": error.evidence}, at=box.now(), by=box.by)
     _log.error("model.rejected", model=row.name, version=row.version, reason=error.sentence)
     if failed.here:
-        return Refused([error.sentence])
+        return Rejected([error.sentence])
     box.store.drop(row.digest)
-    return Refused([error.sentence, "its files were removed; install it again when the reason is gone"])
+    return Rejected([error.sentence, "its files were removed; install it again when the reason is gone"])
 
 
 def _changed(name: str, version: str, digest: str, proof: Proof) -> Change:

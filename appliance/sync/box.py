@@ -29,6 +29,10 @@ class Refused(Exception):
         self.faults = list(faults)
 
 
+class Rejected(Refused):
+    """The package itself is why, and its row keeps the evidence: the same bytes will not do another time."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelBox:
     """One box, for whoever works on its versions; `by` is who asked."""

@@ -23,7 +23,7 @@ from appliance.inference.engine import BuildProgress
 from appliance.ledger import versions
 from appliance.ledger.versions import Arrival, OtherDigest, Version
 from appliance.routes.expression import ExpressionError, compile_condition
-from appliance.sync.box import ModelBox, Refused
+from appliance.sync.box import ModelBox, Refused, Rejected
 from appliance.sync.proof import Evidence, Unproved, prove
 from models.labels import codes_of
 from models.package import MANIFEST, Package, PackageError, open_package
@@ -45,16 +45,23 @@ class Installed:
     repaired: bool = False
 
 
-def install(box: ModelBox, path: Path, *, progress: BuildProgress | None = None) -> Installed:
+def install(
+    box: ModelBox, path: Path, *, expected: str | None = None, progress: BuildProgress | None = None
+) -> Installed:
     """Install a package: a folder or a zip of it. What lies on the box already is only looked after.
 
+    `expected` is the digest that it must have, where somebody signed for one.
+
     Raises:
-        Refused: with every reason; a row keeps them.
+        Rejected: the package is why, with every reason; a row keeps them.
+        Refused: the box is why.
         Busy: another command works on this box's models.
     """
     with box.alone(), box.store.incoming() as folder:
         try:
             package = _received(box, path, folder)
+            if expected not in (None, package.digest):
+                raise PackageError(["its digest is not the one that was signed for it"])
             with box.ledger.read() as tx:
                 row = versions.of_digest(tx, package.digest)
             if row is not None and row.here:
@@ -141,13 +148,13 @@ def _looked_after(box: ModelBox, package: Package, row: Version) -> Installed:
     return Installed(version=row)
 
 
-def _refused(box: ModelBox, arrival: Arrival, evidence: Evidence) -> Refused:
+def _refused(box: ModelBox, arrival: Arrival, evidence: Evidence) -> Rejected:
     """Record why a package was refused, within bounds."""
     faults = _bounded(box, evidence["faults"])
     with box.ledger.write() as tx:
         versions.refused(tx, arrival, evidence={**evidence, "faults": faults}, at=box.now(), by=box.by)
     _log.error("model.refused", model=arrival.name, version=arrival.version, faults=len(faults))
-    return Refused(faults)
+    return Rejected(faults)
 
 
 def _bounded(box: ModelBox, faults: Sequence[str]) -> list[str]:

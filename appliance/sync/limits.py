@@ -22,4 +22,41 @@ class SyncLimits:
     differences_max: int = 20
 
 
+@dataclass(frozen=True, kw_only=True)
+class FetchLimits:
+    """Bounds of what is fetched from a registry.
+
+    Attributes:
+        connect_seconds_max: until a server answers at all.
+        silence_seconds_max: between two parts of an answer.
+        list_seconds_max: one signed list, from the first byte asked to the last one read.
+        bytes_per_second_min: of a release; what comes slower on the whole is cut, and resumed later.
+        start_seconds: what a release may take beside that.
+        chunk_bytes: read at once.
+        slack_bytes: read of what is longer than it should be, to tell another list from data without end.
+        assignment_bytes_max: of a device's assignment; a line is under 300 bytes.
+        release_bytes_max: of a packed release, as of a package.
+        fast_forward_versions: a stamp a second for four months; a signed stamp that is further ahead than
+            this was made to lock others out.
+        stamp_seconds: how long a server's stamp holds; its end less this is about when it was made.
+        clock_slack_seconds: a clock that is behind by less is not worth a refusal.
+        turn_wait_seconds_max: how long a turn waits for another on the same box.
+    """
+
+    connect_seconds_max: float = 15.0
+    silence_seconds_max: float = 30.0
+    list_seconds_max: float = 60.0
+    bytes_per_second_min: float = 16_384.0
+    start_seconds: float = 60.0
+    chunk_bytes: int = 1 << 16
+    slack_bytes: int = 1 << 16
+    assignment_bytes_max: int = 100_000
+    release_bytes_max: int = 4 << 30
+    fast_forward_versions: int = 10_000_000
+    stamp_seconds: float = 7 * 86_400.0
+    clock_slack_seconds: float = 300.0
+    turn_wait_seconds_max: float = 5.0
+
+
 DEFAULT = SyncLimits()
+FETCH = FetchLimits()

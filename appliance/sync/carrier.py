@@ -1,0 +1,231 @@
+"""The public tree of a registry as something that bytes are read from: a server, or a folder on a stick.
+
+Promises: every wait ends; a page for people in place of a list is told apart from a list; nothing outside of
+the tree is read.
+Never: trusts a carrier. Whatever it gives is held against signed lists by `appliance.sync.trust`.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import unquote, urlsplit
+from urllib.request import url2pathname
+
+import httpx
+
+from appliance.core.clock import SYSTEM
+from appliance.sync.limits import FETCH, FetchLimits
+from appliance.sync.refusal import Refusal, Word
+
+_MISSING = (403, 404)
+# RFC 6585 section 6; a redirect elsewhere is how portals did it before there was a status for it.
+_LOG_IN_FIRST = 511
+_MARKUP = b"<"
+
+
+class NotThere(Exception):
+    """The carrier has no such file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A file from `start` on, in bytes; the carrier may begin at 0 though it was asked for less."""
+
+    start: int
+    chunks: Iterator[bytes]
+
+
+class Carrier(Protocol):
+    """What a tree can be read from."""
+
+    def part(self, path: str, *, start: int, seconds_max: float) -> AbstractContextManager[Part]:
+        """Give a file of the tree from a byte on.
+
+        Raises:
+            NotThere: there is no such file.
+            Refusal: the carrier does not carry.
+        """
+        ...
+
+
+def carrier_of(url: str, *, limits: FetchLimits = FETCH) -> Carrier:
+    """Return what reads the tree at a configured address."""
+    parts = urlsplit(url)
+    if parts.scheme == "file":
+        return Folder(root=Path(url2pathname(unquote(parts.path))), limits=limits)
+    return Server(url=url, limits=limits)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Folder:
+    """A tree in a folder: a stick, or a share that is mounted."""
+
+    root: Path
+    limits: FetchLimits = FETCH
+
+    @contextmanager
+    def part(self, path: str, *, start: int, seconds_max: float) -> Iterator[Part]:
+        """Give a file of the tree from a byte on."""
+        place = (self.root / path).resolve()
+        if not place.is_relative_to(self.root.resolve()):
+            raise Refusal(Word.TAMPERED, "a list names a file outside of the registry's folder")
+        try:
+            with place.open("rb") as file:
+                file.seek(start)
+                yield Part(start=start, chunks=self._chunks(file, SYSTEM.elapsed() + seconds_max))
+        except FileNotFoundError as error:
+            raise self._gone() if not self.root.is_dir() else NotThere(path) from error
+        except OSError as error:
+            raise self._gone(error.strerror) from error
+
+    def _chunks(self, file: Any, until: float) -> Iterator[bytes]:
+        while chunk := file.read(self.limits.chunk_bytes):
+            yield chunk
+            _in_time(until)
+        if not self.root.is_dir():
+            raise self._gone()
+
+    def _gone(self, why: str | None = None) -> Refusal:
+        said = "it is not there" if why is None else why
+        return Refusal(Word.CARRIER_GONE, f"the folder with the registry cannot be read: {said}")
+
+
+class Server:
+    """A tree behind HTTP. Proxies and their exceptions come from the environment, as for every program."""
+
+    def __init__(self, *, url: str, limits: FetchLimits = FETCH) -> None:
+        """Take the address of the tree."""
+        self._url, self._limits = url.rstrip("/"), limits
+        waits = httpx.Timeout(limits.silence_seconds_max, connect=limits.connect_seconds_max)
+        self._client = httpx.Client(timeout=waits, limits=httpx.Limits(max_connections=1))
+
+    @contextmanager
+    def part(self, path: str, *, start: int, seconds_max: float) -> Iterator[Part]:
+        """Give a file of the tree from a byte on."""
+        headers = {"Accept-Encoding": "identity"}
+        if start:
+            headers["Range"] = f"bytes={start}-"
+        with _Watch(seconds_max) as watch:
+            try:
+                with self._client.stream(
+                    "GET", f"{self._url}/{path}", headers=headers, extensions={"trace": watch.follow}
+                ) as response:
+                    yield self._judged(response, path, start)
+                if watch.ended:
+                    raise _late()
+            except httpx.HTTPError as error:
+                raise _said(error, ended=watch.ended) from error
+
+    def _judged(self, response: httpx.Response, path: str, start: int) -> Part:
+        status = response.status_code
+        if status in _MISSING:
+            raise NotThere(path)
+        if status == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
+            return Part(start=0, chunks=iter(()))
+        if status == _LOG_IN_FIRST or response.is_redirect:
+            raise _portal()
+        if status not in (httpx.codes.OK, httpx.codes.PARTIAL_CONTENT):
+            raise Refusal(Word.UNREACHABLE, f"the registry, or a proxy before it, answers with {status}")
+        began = _began(response) if status == httpx.codes.PARTIAL_CONTENT else 0
+        chunks = response.iter_raw(self._limits.chunk_bytes)
+        return Part(start=began, chunks=chunks if began else _no_page(chunks))
+
+
+class _Watch:
+    """Ends a transfer at its deadline, also while the library waits for the next byte of a header."""
+
+    def __init__(self, seconds: float) -> None:
+        self.ended = False
+        self._socket: socket.socket | None = None
+        self._timer = threading.Timer(seconds, self._end)
+        self._timer.daemon = True
+
+    def follow(self, event: str, info: dict[str, Any]) -> None:
+        """Learn of the connection from the library's trace."""
+        if event.endswith(("connect_tcp.complete", "start_tls.complete")):
+            self._socket = info["return_value"].get_extra_info("socket")
+
+    def _end(self) -> None:
+        self.ended = True
+        if self._socket is not None:
+            with suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+
+    def __enter__(self) -> _Watch:
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+
+
+def read_all(carrier: Carrier, path: str, *, bytes_max: int, limits: FetchLimits = FETCH) -> bytes:
+    """Read a small file whole.
+
+    Raises:
+        NotThere: there is no such file.
+        Refusal: ENDLESS_DATA when it does not end; MIX_AND_MATCH when it is longer than it was signed to be.
+    """
+    data = bytearray()
+    with carrier.part(path, start=0, seconds_max=limits.list_seconds_max) as part:
+        for chunk in part.chunks:
+            data += chunk
+            if len(data) > bytes_max + limits.slack_bytes:
+                raise Refusal(
+                    Word.ENDLESS_DATA, f"{path} does not end after the {bytes_max} bytes it may have"
+                )
+    if len(data) > bytes_max:
+        raise Refusal(Word.MIX_AND_MATCH, f"{path} is longer than the {bytes_max} bytes it may have")
+    return bytes(data)
+
+
+def _no_page(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Refuse a page: neither a list nor a package begins with markup."""
+    looked = False
+    for chunk in chunks:
+        if not looked and chunk.strip():
+            looked = True
+            if chunk.lstrip().startswith(_MARKUP):
+                raise _portal()
+        yield chunk
+
+
+def _began(response: httpx.Response) -> int:
+    """Return where a part begins (RFC 9110 section 14.4)."""
+    unit, _, span = response.headers.get("content-range", "").partition(" ")
+    first = span.partition("-")[0]
+    if unit != "bytes" or not first.isdigit():
+        raise Refusal(Word.NOT_A_REGISTRY, "the server gives a part of a file and does not say which")
+    return int(first)
+
+
+def _portal() -> Refusal:
+    return Refusal(
+        Word.CAPTIVE_PORTAL,
+        "a web page came in place of the registry: a log-in page or a filter of this network is in between",
+    )
+
+
+def _said(error: httpx.HTTPError, *, ended: bool) -> Refusal:
+    if ended:
+        return _late()
+    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError):
+        return Refusal(Word.UNREACHABLE, f"the registry cannot be reached: {error}")
+    if isinstance(error, httpx.TimeoutException):
+        return Refusal(Word.TOO_SLOW, "the registry fell silent in the middle; what came is kept")
+    return Refusal(Word.CUT_OFF, f"the connection broke off ({type(error).__name__}); what came is kept")
+
+
+def _in_time(until: float) -> None:
+    if SYSTEM.elapsed() > until:
+        raise _late()
+
+
+def _late() -> Refusal:
+    return Refusal(Word.TOO_SLOW, "the transfer was ended at its deadline; what came is kept")

@@ -1,0 +1,55 @@
+"""Why nothing new was taken from a registry: a word for each reason, in log, timeline and status alike."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Word(StrEnum):
+    """What a turn came to, for one model or as a whole."""
+
+    # Nothing is wrong.
+    CURRENT = "current"
+    ACTIVATED = "activated"
+    # The carrier: network, server, stick.
+    UNREACHABLE = "unreachable"
+    CUT_OFF = "cut_off"
+    TOO_SLOW = "too_slow"
+    CARRIER_GONE = "carrier_gone"
+    CAPTIVE_PORTAL = "captive_portal"
+    NOT_A_REGISTRY = "not_a_registry"
+    STOPPED = "stopped"
+    # The signed lists.
+    WRONG_KEY = "wrong_key"
+    TOO_FEW_SIGNATURES = "too_few_signatures"
+    TAMPERED = "tampered"
+    ENDLESS_DATA = "endless_data"
+    ROLLBACK = "rollback"
+    FREEZE = "freeze"
+    FAST_FORWARD = "fast_forward"
+    MIX_AND_MATCH = "mix_and_match"
+    CLOCK_BEHIND = "clock_behind"
+    CLOCK_AHEAD = "clock_ahead"
+    # What is assigned.
+    UNASSIGNED = "unassigned"
+    DISAGREE = "disagree"
+    UNKNOWN_FORM = "unknown_form"
+    RECALLED = "recalled"
+    INCOMPATIBLE = "incompatible"
+    REJECTED = "rejected"
+    HELD = "held"
+    # This box.
+    NO_ROOM = "no_room"
+    BUSY = "busy"
+    BOX_REFUSED = "box_refused"
+    NOT_CLAIMED = "not_claimed"
+    FLOORS_DAMAGED = "floors_damaged"
+
+
+class Refusal(Exception):
+    """Nothing new is taken, and what serves goes on serving; the sentence is for a person."""
+
+    def __init__(self, word: Word, sentence: str) -> None:
+        """Keep both."""
+        super().__init__(f"{word}: {sentence}")
+        self.word, self.sentence = word, sentence

@@ -1,0 +1,277 @@
+"""One look at the registry: believe, agree, permit, fetch, prove, let serve; or say why not.
+
+Promises: what serves goes on serving whatever the registry, the network or the stick does; a release serves
+only after it was assigned and signed, and passed its golden cases on this device; each reason has its word in
+the log, the timeline and the status.
+Never: tries again what this device rejected, or undoes what a person chose at the box.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from appliance.core import log
+from appliance.disk.durable import NoSpace, make_folder
+from appliance.disk.space import Floor
+from appliance.inference.engine import BuildProgress
+from appliance.inference.lock import locked
+from appliance.ledger import events, versions
+from appliance.ledger.states import VersionState
+from appliance.ledger.versions import Version
+from appliance.sync.activate import activate
+from appliance.sync.assignment import Wanted, agreed, assigned_to, permit, releases_of
+from appliance.sync.box import ModelBox, Refused, Rejected
+from appliance.sync.carrier import Carrier
+from appliance.sync.fetch import clear, fetch
+from appliance.sync.floors import Floors, read_floors, write_floors
+from appliance.sync.floors import Refused as Kept
+from appliance.sync.install import install
+from appliance.sync.limits import FETCH, FetchLimits
+from appliance.sync.refusal import Refusal, Word
+from appliance.sync.release import DIRECTOR, IMAGE, Assigned
+from appliance.sync.standing import Outcome, Standing, fresh, read_standing, registry_folder, write_standing
+from appliance.sync.store import Busy
+from appliance.sync.trust import Listing, Trust, clock_fault
+
+_log = log.get("registry")
+ROOT_FILES = {IMAGE: "image.root.json", DIRECTOR: "director.root.json"}
+FLOORS_FILE = "floors.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What both repositories say at one moment."""
+
+    image: Listing
+    lines: list[Assigned]
+
+
+@dataclass(kw_only=True)
+class Syncer:
+    """Brings what the registry assigns onto a box; `stopping` ends a fetch, which is resumed later."""
+
+    box: ModelBox
+    carrier: Carrier
+    limits: FetchLimits = FETCH
+    stopping: Callable[[], bool] = lambda: False
+    progress: BuildProgress | None = None
+
+    def turn(self, *, again: bool = False) -> Standing:
+        """Take one look and do what is due; `again` forgets what was held against packages.
+
+        Raises:
+            DiskFault: the disk failed.
+        """
+        outcomes: list[Outcome]
+        try:
+            with self._alone():
+                outcomes = self._taken(again=again)
+        except Refusal as refusal:
+            outcomes = [Outcome(word=refusal.word, sentence=refusal.sentence)]
+        except NoSpace:
+            outcomes = [_no_room()]
+        return self._told(outcomes)
+
+    def _taken(self, *, again: bool) -> list[Outcome]:
+        floors = self._floors()
+        if again:
+            floors = floors.forgiven()
+            write_floors(self._floors_path, floors)
+        seen = self._look(floors)
+        brought = [self._one(line, seen, self._bring) for line in seen.lines]
+        if any(outcome is None for outcome in brought):
+            # It may have taken hours: what is paused or recalled meanwhile does not begin to serve.
+            seen = self._look(self._floors())
+        settled = [self._one(line, seen, self._serve) for line in seen.lines]
+        refused = [outcome for outcome in brought if outcome is not None and not outcome.is_well]
+        named = {outcome.model for outcome in refused}
+        rest = [outcome for outcome in settled if outcome is not None and outcome.model not in named]
+        clear(self._fetched, but=frozenset(line.sha256 for line in seen.lines))
+        return [*refused, *rest, *self._recalled(seen.image)] or [Outcome(word=Word.CURRENT)]
+
+    def _look(self, floors: Floors) -> Seen:
+        """Return what both repositories say, and raise the floors by it."""
+        now = self.box.now()
+        if (fault := clock_fault(now, floors.clock_at, limits=self.limits)) is not None:
+            raise fault
+        director, image = self._trust(DIRECTOR), self._trust(IMAGE)
+        assigning, listing = director.refresh(), image.refresh()
+        if listing.keys == floors.targets_keys and listing.version < floors.targets_version:
+            raise Refusal(
+                Word.ROLLBACK,
+                f"the list of releases is number {listing.version}, and this device has seen number"
+                f" {floors.targets_version}",
+            )
+        raised = floors.held_good(listing.version, listing.keys)
+        raised = raised.at_least(min(now, assigning.stamped_at, listing.stamped_at))
+        if raised != floors or not self._floors_path.exists():
+            write_floors(self._floors_path, raised)
+        return Seen(image=listing, lines=assigned_to(self._device, director, assigning))
+
+    def _one(self, line: Assigned, seen: Seen, act: Callable[[Wanted], Outcome | None]) -> Outcome | None:
+        """Do something for one model; what is wrong with it does not hold up the others."""
+        outcome: Outcome | None
+        try:
+            wanted = agreed(line, seen.image)
+            if self._serves(wanted):
+                outcome = Outcome(word=Word.CURRENT)
+            else:
+                permit(wanted.release, seen.image, self._floors(), self.box.config)
+                outcome = act(wanted)
+        except Refusal as refusal:
+            outcome = Outcome(word=refusal.word, sentence=refusal.sentence)
+        except Rejected as rejected:
+            outcome = Outcome(word=Word.REJECTED, sentence=str(rejected))
+        except (Refused, Busy) as error:
+            outcome = Outcome(word=Word.BUSY, sentence=str(error))
+        except NoSpace:
+            outcome = _no_room()
+        return outcome and replace(outcome, model=line.name, version=line.version)
+
+    def _bring(self, wanted: Wanted) -> Outcome | None:
+        """Fetch and install a release; None when that is done."""
+        release = wanted.release
+        row = self._row(release.digest)
+        if row is not None and row.here:
+            return None
+        room = Floor(path=self.box.root, floor_bytes=self.box.config.storage.floor_bytes)
+        room.admit(wanted.target.length + 2 * release.needs.unpacked_bytes)
+        path = fetch(self.carrier, wanted.target, self._fetched, limits=self.limits, told=self._heard)
+        with self._remembering(release.digest):
+            install(self.box, path, expected=release.digest, progress=self.progress)
+        path.unlink()
+        return None
+
+    def _serve(self, wanted: Wanted) -> Outcome | None:
+        """Let an installed release serve, unless a person chose another since it was assigned."""
+        release, floors = wanted.release, self._floors()
+        row = self._row(release.digest)
+        if row is None or not row.here:
+            return None
+        if floors.settled.get(release.name) == release.digest:
+            return Outcome(
+                word=Word.HELD,
+                sentence="a person at this box chose another version; it stays until another is assigned,"
+                " or until `readside registry sync --again`",
+            )
+        with self._remembering(release.digest):
+            activate(self.box, release.name, release.version, progress=self.progress)
+        write_floors(self._floors_path, self._floors().served(release.name, release.digest, release.counter))
+        return Outcome(word=Word.ACTIVATED)
+
+    def _serves(self, wanted: Wanted) -> bool:
+        with self.box.ledger.read() as tx:
+            active = versions.active(tx).get(wanted.release.name)
+        serves = active is not None and active.digest == wanted.release.digest
+        floors = self._floors()
+        if serves and floors.settled.get(wanted.release.name) != wanted.release.digest:
+            release = wanted.release
+            counter = max(release.counter, floors.counters.get(release.name, 0))
+            write_floors(self._floors_path, floors.served(release.name, release.digest, counter))
+        return serves
+
+    def _recalled(self, image: Listing) -> Iterator[Outcome]:
+        """Say which of the versions that serve were recalled; taking one away is a person's decision."""
+        with self.box.ledger.read() as tx:
+            active = versions.active(tx)
+        for row in active.values():
+            for release in releases_of(row.name, image):
+                if release.digest == row.digest and release.recalled:
+                    sentence = f"it serves here and was recalled: {release.recalled}"
+                    yield Outcome(word=Word.RECALLED, sentence=sentence, model=row.name, version=row.version)
+
+    @contextmanager
+    def _remembering(self, digest: str) -> Iterator[None]:
+        """Remember a package that was rejected."""
+        try:
+            yield
+        except Rejected as rejected:
+            kept = Kept(word=Word.REJECTED, sentence=str(rejected), at=self.box.now())
+            write_floors(self._floors_path, self._floors().rejected(digest, kept))
+            raise
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        path = make_folder(self._folder) / "turn.lock"
+        try:
+            with locked(path, seconds_max=self.limits.turn_wait_seconds_max):
+                yield
+        except TimeoutError as error:
+            raise Refusal(Word.BUSY, "another turn is under way on this box") from error
+
+    def _told(self, outcomes: list[Outcome]) -> Standing:
+        """Tell log, timeline and status."""
+        at, before = self.box.now(), read_standing(self.box.root)
+        well = all(outcome.is_well for outcome in outcomes)
+        well_at = at if well else before and before.well_at
+        standing = Standing(at=at, well_at=well_at, outcomes=tuple(outcomes))
+        for outcome in outcomes:
+            if not outcome.is_well:
+                said = {"model": outcome.model, "version": outcome.version, "reason": outcome.sentence}
+                _log.warning("registry.refused", word=outcome.word.value, **said)
+        with self.box.ledger.write() as tx:
+            for outcome in fresh(outcomes, before):
+                if not outcome.is_well:
+                    detail = {"model": outcome.model, "version": outcome.version, "by": self.box.by}
+                    events.add(tx, "registry.refused", at=at, reason=outcome.word.value, **detail)
+        write_standing(self.box.root, standing)
+        return standing
+
+    def _trust(self, repository: str) -> Trust:
+        try:
+            root = (self.box.config.registry.roots / ROOT_FILES[repository]).read_bytes()
+        except OSError as error:
+            raise Refusal(
+                Word.NOT_CLAIMED,
+                f"{ROOT_FILES[repository]} is not in registry.roots: `readside registry claim` makes it",
+            ) from error
+        return Trust(
+            repository=repository,
+            folder=self._folder / "trust" / repository,
+            root=root,
+            carrier=self.carrier,
+            clock=self.box.ledger.clock,
+            limits=self.limits,
+        )
+
+    def _heard(self, have: int, of: int) -> None:
+        if self.stopping():
+            raise Refusal(Word.STOPPED, "the service was told to stop; what came is kept")
+        if self.progress is not None:
+            self.progress(have / max(of, 1), "fetching")
+
+    def _row(self, digest: str) -> Version | None:
+        with self.box.ledger.read() as tx:
+            row = versions.of_digest(tx, digest)
+        return None if row is None or row.state is VersionState.REJECTED else row
+
+    def _floors(self) -> Floors:
+        return read_floors(self._floors_path, self.box.config.registry.roots / FLOORS_FILE)
+
+    @property
+    def _device(self) -> str:
+        device = self.box.config.registry.device
+        if device is None:
+            raise Refusal(
+                Word.NOT_CLAIMED, "registry.device says what this box was claimed as; it is not given"
+            )
+        return device
+
+    @property
+    def _folder(self) -> Path:
+        return registry_folder(self.box.root)
+
+    @property
+    def _fetched(self) -> Path:
+        return self._folder / "fetched"
+
+    @property
+    def _floors_path(self) -> Path:
+        return self._folder / FLOORS_FILE
+
+
+def _no_room() -> Outcome:
+    return Outcome(word=Word.NO_ROOM, sentence="the box's disk has no room for it above the floor")
