@@ -8,20 +8,17 @@ Never: touches the content.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from io import BytesIO
 from typing import Any
 
 from highdicom.base_content import ContributingEquipment
 from pydicom import Dataset
-from pydicom.charset import convert_encodings, default_encoding
-from pydicom.filebase import DicomFileLike
-from pydicom.filewriter import correct_ambiguous_vr, write_dataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian
 
 from appliance.results.context import EncodedObject, Provenance, ResultContext
-from appliance.results.headers import carry_identity, legible, local_time
+from appliance.results.headers import carry_identity, local_time
 from appliance.results.wording import NOT_PRIMARY, long_string, plain, series_description
+from appliance.results.writing import written
 
 # High, so that results stand behind the images in every list.
 _SERIES_NUMBERS = {
@@ -96,7 +93,7 @@ def finish(
         transfer_syntax_uid=str(ExplicitVRLittleEndian),
         series_description=str(made.SeriesDescription),
         modality=str(made.Modality),
-        data=_encoded(made),
+        data=written(made),
         preview_png=preview_png,
     )
 
@@ -138,19 +135,3 @@ def _contribution(context: ResultContext) -> str:
     if who.stepped_down:
         text += f" Engine stepped down: {who.stepped_down}"
     return plain(text)[:1024]
-
-
-def _encoded(made: Dataset) -> bytes:
-    """Encode a data set without preamble and file meta information (PS3.5 7)."""
-    # Both steps keep the identity's bytes: without them the writer decodes and encodes every text anew.
-    correct_ambiguous_vr(made, is_little_endian=True)
-    told = legible(made, "SpecificCharacterSet")
-    declared = "SpecificCharacterSet" in told
-    charset = convert_encodings(told.SpecificCharacterSet) if declared else default_encoding
-    made.set_original_encoding(is_implicit_vr=False, is_little_endian=True, character_encoding=charset)
-    buffer = BytesIO()
-    stream = DicomFileLike(buffer)
-    stream.is_implicit_VR = False
-    stream.is_little_endian = True
-    write_dataset(stream, made)
-    return buffer.getvalue()
