@@ -26,6 +26,7 @@ class ServiceName(StrEnum):
     COURIER = "courier"
     CONSOLE = "console"
     AUDIT = "audit"
+    SYNC = "sync"
 
 
 def run(config: ConfigOption = DEFAULT_CONFIG) -> None:

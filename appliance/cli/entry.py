@@ -34,7 +34,12 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "doctor": ("doctor", "doctor"),
 }
 # Commands with commands of their own -> the module that holds them as `app`.
-GROUPS: Final[Mapping[str, str]] = {"model": "model", "spool": "spool", "audit": "audit"}
+GROUPS: Final[Mapping[str, str]] = {
+    "model": "model",
+    "spool": "spool",
+    "audit": "audit",
+    "registry": "registry",
+}
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ from appliance.disk.space import free_bytes
 from appliance.ledger import counts, deliveries, events, jobs, missing, results, services
 from appliance.ledger import studies as study_rows
 from appliance.ledger.engine import Ledger, Tx
+from appliance.sync.standing import read_standing
 
 _LATEST = 50
 
@@ -32,6 +33,8 @@ def status(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -
         "waiting": reconciled.waiting,
         **{peer: None if at is None else as_text(at) for peer, at in reconciled.looked_at.items()},
     }
+    standing = read_standing(read.storage.root)
+    report["registry"] = None if standing is None else standing.as_json()
     report["disk_free_bytes"] = free_bytes(read.storage.root)
     if as_json:
         print_json(report)
@@ -43,6 +46,8 @@ def status(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -
 
 
 def _plain(value: Any) -> str:
+    if isinstance(value, list):
+        return "; ".join(_plain(one) for one in value) or "-"
     if isinstance(value, dict):
         return ", ".join(f"{k}: {_plain(v)}" for k, v in value.items()) or "-"
     return str(value)

@@ -23,6 +23,8 @@ from appliance.services.stage import SUPERVISOR
 
 _log = log.get("supervisor")
 NAMES = ("conductor", "audit", "listener", "worker", "courier", "console")
+# Only where the site names a registry.
+SYNC = "sync"
 
 
 @dataclass
@@ -103,7 +105,8 @@ def run_box(config: Config, config_path: Path) -> int:
     log.configure("supervisor")
     # Opened once before anything starts: a ledger that is refused is one clear error, not five.
     open_ledger(config.ledger_url).close()
-    supervisor = Supervisor(config_path)
+    names = (*NAMES, SYNC) if config.registry.url else NAMES
+    supervisor = Supervisor(config_path, names)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: supervisor.stopping.set())
     _log.info("box.started", pid=os.getpid(), services=len(supervisor.names))

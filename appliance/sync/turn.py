@@ -88,9 +88,11 @@ class Syncer:
         settled = [self._one(line, seen, self._serve) for line in seen.lines]
         refused = [outcome for outcome in brought if outcome is not None and not outcome.is_well]
         named = {outcome.model for outcome in refused}
+        recalled = list(self._recalled(seen.image))
+        named |= {outcome.model for outcome in recalled}
         rest = [outcome for outcome in settled if outcome is not None and outcome.model not in named]
         clear(self._fetched, but=frozenset(line.sha256 for line in seen.lines))
-        return [*refused, *rest, *self._recalled(seen.image)] or [Outcome(word=Word.CURRENT)]
+        return [*refused, *recalled, *rest] or [Outcome(word=Word.CURRENT)]
 
     def _look(self, floors: Floors) -> Seen:
         """Return what both repositories say, and raise the floors by it."""
@@ -119,14 +121,18 @@ class Syncer:
             if self._serves(wanted):
                 outcome = Outcome(word=Word.CURRENT)
             else:
-                permit(wanted.release, seen.image, self._floors(), self.box.config)
+                floors = self._floors()
+                permit(wanted.release, seen.image, floors, self.box.config)
+                _not_held(wanted, floors)
                 outcome = act(wanted)
         except Refusal as refusal:
             outcome = Outcome(word=refusal.word, sentence=refusal.sentence)
         except Rejected as rejected:
             outcome = Outcome(word=Word.REJECTED, sentence=str(rejected))
-        except (Refused, Busy) as error:
-            outcome = Outcome(word=Word.BUSY, sentence=str(error))
+        except Refused as refused:
+            outcome = Outcome(word=Word.BOX_REFUSED, sentence=str(refused))
+        except Busy as busy:
+            outcome = Outcome(word=Word.BUSY, sentence=str(busy))
         except NoSpace:
             outcome = _no_room()
         return outcome and replace(outcome, model=line.name, version=line.version)
@@ -141,26 +147,31 @@ class Syncer:
         room.admit(wanted.target.length + 2 * release.needs.unpacked_bytes)
         path = fetch(self.carrier, wanted.target, self._fetched, limits=self.limits, told=self._heard)
         with self._remembering(release.digest):
-            install(self.box, path, expected=release.digest, progress=self.progress)
+            try:
+                install(self.box, path, expected=release.digest, progress=self.progress)
+            except Rejected:
+                path.unlink()
+                raise
         path.unlink()
         return None
 
     def _serve(self, wanted: Wanted) -> Outcome | None:
         """Let an installed release serve, unless a person chose another since it was assigned."""
-        release, floors = wanted.release, self._floors()
-        row = self._row(release.digest)
+        release, row = wanted.release, self._row(wanted.release.digest)
         if row is None or not row.here:
             return None
-        if floors.settled.get(release.name) == release.digest:
-            return Outcome(
-                word=Word.HELD,
-                sentence="a person at this box chose another version; it stays until another is assigned,"
-                " or until `readside registry sync --again`",
-            )
+        if self.stopping():
+            raise _stopped()
         with self._remembering(release.digest):
             activate(self.box, release.name, release.version, progress=self.progress)
-        write_floors(self._floors_path, self._floors().served(release.name, release.digest, release.counter))
+        self._settle(wanted)
         return Outcome(word=Word.ACTIVATED)
+
+    def _settle(self, wanted: Wanted) -> None:
+        """Remember that a release serves because it was assigned: nothing older follows it."""
+        release = wanted.release
+        settled = self._floors().served(release.name, release.digest, release.counter)
+        write_floors(self._floors_path, settled)
 
     def _serves(self, wanted: Wanted) -> bool:
         with self.box.ledger.read() as tx:
@@ -168,9 +179,7 @@ class Syncer:
         serves = active is not None and active.digest == wanted.release.digest
         floors = self._floors()
         if serves and floors.settled.get(wanted.release.name) != wanted.release.digest:
-            release = wanted.release
-            counter = max(release.counter, floors.counters.get(release.name, 0))
-            write_floors(self._floors_path, floors.served(release.name, release.digest, counter))
+            self._settle(wanted)
         return serves
 
     def _recalled(self, image: Listing) -> Iterator[Outcome]:
@@ -206,7 +215,7 @@ class Syncer:
         """Tell log, timeline and status."""
         at, before = self.box.now(), read_standing(self.box.root)
         well = all(outcome.is_well for outcome in outcomes)
-        well_at = at if well else before and before.well_at
+        well_at = at if well else None if before is None else before.well_at
         standing = Standing(at=at, well_at=well_at, outcomes=tuple(outcomes))
         for outcome in outcomes:
             if not outcome.is_well:
@@ -239,7 +248,7 @@ class Syncer:
 
     def _heard(self, have: int, of: int) -> None:
         if self.stopping():
-            raise Refusal(Word.STOPPED, "the service was told to stop; what came is kept")
+            raise _stopped()
         if self.progress is not None:
             self.progress(have / max(of, 1), "fetching")
 
@@ -271,6 +280,19 @@ class Syncer:
     @property
     def _floors_path(self) -> Path:
         return self._folder / FLOORS_FILE
+
+
+def _not_held(wanted: Wanted, floors: Floors) -> None:
+    if floors.settled.get(wanted.release.name) == wanted.release.digest:
+        raise Refusal(
+            Word.HELD,
+            "it served because it was assigned, and a person at this box chose another version since; that"
+            " one stays until another is assigned, or until `readside registry sync --again`",
+        )
+
+
+def _stopped() -> Refusal:
+    return Refusal(Word.STOPPED, "the service was told to stop; what came is kept")
 
 
 def _no_room() -> Outcome:

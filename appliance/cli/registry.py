@@ -1,0 +1,71 @@
+"""Commands on a registry: the device's own here, those of publisher and operator from `provisioning`."""
+
+from __future__ import annotations
+
+import getpass
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from appliance.cli.terms import (
+    DEFAULT_CONFIG,
+    FAILED,
+    ConfigOption,
+    JsonOption,
+    fail,
+    opened_ledger,
+    out,
+    print_json,
+)
+from appliance.core import log
+from appliance.disk.durable import DiskFault, NoSpace
+from appliance.sync.box import ModelBox
+from appliance.sync.carrier import Carrier, Folder, carrier_of
+from appliance.sync.standing import Standing
+from appliance.sync.turn import Syncer
+
+app = typer.Typer(help="Signed releases of models: publish, assign, bring onto a box.", no_args_is_help=True)
+# The fleet stands on the box and not the box on the fleet: what is up there is asked for by name, here alone.
+import_module("provisioning.registry.commands").add_to(app)
+
+
+@app.command("sync")
+def sync(
+    config: ConfigOption = DEFAULT_CONFIG,
+    source: Annotated[
+        Path | None,
+        typer.Option("--from", help="A folder with the public tree of the registry, as on a stick."),
+    ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Forget what was held against packages, and try them once more.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Look at the registry once: fetch, prove and let serve what is assigned, or say why not."""
+    log.silence()
+    with opened_ledger(config) as (read, ledger):
+        carrier: Carrier
+        if source is not None:
+            carrier = Folder(root=source)
+        elif read.registry.url:
+            carrier = carrier_of(read.registry.url)
+        else:
+            fail("registry.url is not given: name a folder with --from", code=2)
+        box = ModelBox(config=read, ledger=ledger, by=getpass.getuser())
+        try:
+            standing = Syncer(box=box, carrier=carrier).turn(again=again)
+        except (DiskFault, NoSpace) as error:
+            fail(f"the box's disk failed ({type(error).__name__}); look at its room and its health")
+    if as_json:
+        print_json({"ok": standing.is_well, **standing.as_json()})
+    else:
+        _say(standing)
+    raise typer.Exit(0 if standing.is_well else FAILED)
+
+
+def _say(standing: Standing) -> None:
+    for outcome in standing.outcomes:
+        who = f"{outcome.model} {outcome.version}".strip() or "registry"
+        out.print(f"{who}: {outcome.word}{': ' if outcome.sentence else ''}{outcome.sentence}", markup=False)

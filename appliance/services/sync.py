@@ -1,0 +1,40 @@
+"""The sync service: looks at the registry now and then, and brings onto the box what is assigned to it."""
+
+from __future__ import annotations
+
+import random
+
+from appliance.core import log
+from appliance.core.config import Config
+from appliance.ledger.reading import LedgerFault
+from appliance.services.stage import Stage, on_stage
+from appliance.sync.box import ModelBox
+from appliance.sync.carrier import carrier_of
+from appliance.sync.turn import Syncer
+
+_log = log.get("registry")
+# A fleet whose boxes all started after one power cut must not ask all at once for ever.
+_SPREAD = 0.2
+
+
+def run(config: Config) -> int:
+    """Look at the registry until told to stop; return the exit code. Without a registry it only waits."""
+    with on_stage("sync", config) as stage:
+        if config.registry.url:
+            _keep_looking(stage, config)
+        else:
+            _log.info("registry.none")
+            stage.stopping.wait()
+        return stage.exit_code
+
+
+def _keep_looking(stage: Stage, config: Config) -> None:
+    box = ModelBox(config=config, ledger=stage.ledger, by="registry")
+    syncer = Syncer(box=box, carrier=carrier_of(config.registry.url), stopping=stage.stopping.is_set)
+    while not stage.stopping.is_set():
+        try:
+            syncer.turn()
+        except LedgerFault:
+            # A full disk, or a ledger locked for too long: what was not written is done again.
+            _log.warning("registry.not_recorded")
+        stage.stopping.wait(config.registry.every_seconds * random.uniform(1 - _SPREAD, 1 + _SPREAD))

@@ -1,0 +1,227 @@
+"""The registry's commands for publisher and operator: init, publish, promote, recall and the rest."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.table import Table
+
+from appliance.cli.terms import JsonOption, err, fail, out, print_json
+from appliance.core.clock import as_text
+from appliance.disk.durable import DiskFault, NoSpace
+from appliance.sync.release import DIRECTOR, IMAGE, Release
+from provisioning.registry import promote as director
+from provisioning.registry import publish as publisher
+from provisioning.registry.book import Book
+from provisioning.registry.faults import RegistryFault
+
+PASSPHRASE = "READSIDE_KEY_PASSPHRASE"
+FolderArgument = Annotated[Path, typer.Argument(help="The registry's folder.")]
+FolderOption = Annotated[Path, typer.Option("--registry", help="The registry's folder.")]
+KeysOption = Annotated[
+    list[Path], typer.Option("--keys", help="Folder with offline keys; may be given for each holder's.")
+]
+NameArgument = Annotated[str, typer.Argument(help="The model's name.")]
+VersionArgument = Annotated[str, typer.Argument(help="Its version.")]
+
+
+def init(
+    folder: FolderArgument,
+    keys: Annotated[Path, typer.Option("--keys", help="New folder for the offline keys, not on the server.")],
+    plain: Annotated[bool, typer.Option("--plain", help="Leave the offline keys unencrypted.")] = False,
+) -> None:
+    """Make a registry: its keys, and the first signed lists of both repositories."""
+    passphrase = None if plain else _passphrase(new=True)
+    with _saying() as _:
+        Book(folder=folder, passphrase=passphrase).create(keys)
+    if plain:
+        err.print(f"readside: the keys in {keys} lie there PLAIN: who copies two of each can sign releases")
+    out.print(f"The registry is in {folder}; its public tree is {folder / 'public'}.", markup=False)
+    out.print(
+        f"Offline keys, any two of three of each role sign: {keys}. Give them to three people.", markup=False
+    )
+
+
+def publish(
+    package: Annotated[Path, typer.Argument(help="A package: a folder or a zip of it.")],
+    registry: FolderOption,
+    keys: KeysOption,
+    needs_readside: Annotated[
+        str, typer.Option(help="First version of Readside that can use it, like 0.2.0.")
+    ] = "0.0.0",
+    engine: Annotated[
+        list[str] | None, typer.Option(help="A site must have one of these engines; may be given often.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check a package whole, sign it on this machine and put it into the registry."""
+    with _saying():
+        book = _signing(registry, keys)
+        release = publisher.publish(book, package, keys, readside=needs_readside, engines=engine or ())
+        visible = book.may_stamp(IMAGE)
+    _release(release, "is published", visible=visible, as_json=as_json)
+
+
+def recall(
+    name: NameArgument,
+    version: VersionArgument,
+    registry: FolderOption,
+    keys: KeysOption,
+    reason: Annotated[str, typer.Option(help="Why; devices show it.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Sign that a release must not be used any more: no device takes it, those that have it say so."""
+    with _saying():
+        book = _signing(registry, keys)
+        release = publisher.recall(book, name, version, keys, reason=reason)
+        visible = book.may_stamp(IMAGE)
+    _release(release, "is recalled", visible=visible, as_json=as_json)
+
+
+def promote(
+    name: NameArgument,
+    version: VersionArgument,
+    registry: FolderOption,
+    device: Annotated[list[str] | None, typer.Option(help="A device; may be given often.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every device that was claimed.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Assign a release to devices, signed with the server's own keys."""
+    if bool(device) == every:
+        fail("name devices with --device, or take --all", code=2)
+    with _saying():
+        book = Book(folder=registry)
+        devices = sorted(director.assignments(book)) if every else list(device or ())
+        release = director.promote(book, name, version, devices)
+    if as_json:
+        print_json({"ok": True, "name": name, "version": version, "devices": devices})
+        return
+    out.print(f"{release.name} {release.version} is assigned to {len(devices)} devices.", markup=False)
+
+
+def claim(
+    device: Annotated[str, typer.Argument(help="The device's name.")],
+    registry: FolderOption,
+    out_folder: Annotated[Path, typer.Option("--out", help="Folder for what the device must be given.")],
+) -> None:
+    """Make a device known, and write what it is given: both roots, and the floors it begins with."""
+    with _saying():
+        director.claim(Book(folder=registry), device, out_folder)
+    out.print(f"Put the files of {out_folder} into registry.roots of {device}.", markup=False)
+
+
+def stamp(registry: FolderArgument) -> None:
+    """Sign with the server's keys that the newest lists are the newest, for another seven days."""
+    with _saying():
+        book = Book(folder=registry)
+        with book.alone():
+            book.stamp_all()
+    out.print("Both repositories are stamped.")
+
+
+def renew(registry: FolderArgument, keys: KeysOption) -> None:
+    """Sign what the offline keys signed once more, for another year."""
+    with _saying():
+        book = _signing(registry, keys)
+        with book.alone():
+            book.renew(keys)
+    out.print("What was signed offline holds for another year.")
+
+
+def rotate(
+    registry: FolderArgument,
+    keys: KeysOption,
+    repository: Annotated[str, typer.Option(help="image or director: whose server keys were stolen.")],
+) -> None:
+    """Give a repository other server keys; devices drop what the former ones signed."""
+    if repository not in (IMAGE, DIRECTOR):
+        fail(f"--repository is {IMAGE} or {DIRECTOR}", code=2)
+    with _saying():
+        book = _signing(registry, keys)
+        with book.alone():
+            book.rotate(repository, keys)
+    out.print(f"The {repository} repository has other server keys.", markup=False)
+
+
+def releases(registry: FolderArgument, as_json: JsonOption = False) -> None:
+    """List every release and which devices are assigned what."""
+    with _saying():
+        book = Book(folder=registry)
+        listed, assigned = publisher.releases(book), director.assignments(book)
+    if as_json:
+        lines = {device: [asdict(one) for one in lines] for device, lines in assigned.items()}
+        print_json({"releases": [asdict(one) for one in listed], "devices": lines})
+        return
+    table = Table("name", "version", "counter", "published", "recalled", "devices", box=None)
+    for one in listed:
+        count = sum(
+            (line.name, line.version) == (one.name, one.version) for own in assigned.values() for line in own
+        )
+        row = (one.name, one.version, one.counter, as_text(one.published_at), one.recalled, count)
+        table.add_row(*(str(cell) for cell in row))
+    out.print(table)
+
+
+def serve(
+    registry: FolderArgument,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535)] = 8043,
+) -> None:
+    """Serve the public tree over HTTP, and nothing else; put a proxy with TLS before it."""
+    from provisioning.registry.serve import serve as run
+
+    with _saying():
+        run(registry, host=host, port=port)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands to the group that the command line has for the registry."""
+    for command in (init, publish, recall, promote, claim, stamp, renew, rotate, releases, serve):
+        app.command(command.__name__)(command)
+
+
+def _signing(registry: Path, folders: list[Path]) -> Book:
+    """Open a registry for who signs offline; the passphrase is asked for where a key needs one."""
+    paths = [path for folder in folders if folder.is_dir() for path in folder.glob("*.pem")]
+    sealed = any(b"ENCRYPTED" in path.read_bytes() for path in paths)
+    return Book(folder=registry, passphrase=_passphrase(new=False) if sealed else None)
+
+
+def _passphrase(*, new: bool) -> str:
+    given = os.environ.get(PASSPHRASE)
+    if given:
+        return given
+    asked: str = typer.prompt("Passphrase of the offline keys", hide_input=True, confirmation_prompt=new)
+    return asked
+
+
+def _release(release: Release, what: str, *, visible: bool, as_json: bool) -> None:
+    if as_json:
+        print_json({"ok": True, "visible": visible, **asdict(release)})
+        return
+    out.print(f"{release.name} {release.version} {what}, release {release.counter}.", markup=False)
+    if not visible:
+        out.print(
+            "Copy the folder to the server and run `readside registry stamp` there; then devices see it."
+        )
+
+
+@contextmanager
+def _saying() -> Iterator[Any]:
+    """Say a fault in one sentence."""
+    try:
+        yield None
+    except RegistryFault as error:
+        _failed(str(error))
+    except (DiskFault, NoSpace) as error:
+        _failed(f"the disk failed or is full ({error})")
+
+
+def _failed(sentence: str) -> NoReturn:
+    fail(sentence)
