@@ -18,7 +18,7 @@ from pydicom.uid import EncapsulatedPDFStorage, ExplicitVRLittleEndian
 from appliance.results import wording
 from appliance.results.context import EncodedObject, Notice, ResultContext
 from appliance.results.finish import Label, common, finish
-from appliance.results.headers import legible, local_time
+from appliance.results.headers import legible, local_time, references
 from appliance.results.lettering import written, written_name
 from appliance.results.limits import DEFAULT, Limits
 from appliance.results.marks import header_of, key_slices, pictured, shapes, where
@@ -45,6 +45,8 @@ _MAKER_SIZE = 7.5
 _NOTE = 14.0
 _NOTE_SIZE = 7.0
 _PICTURE_LIMITS = Limits(picture_pixels_min=512, picture_pixels_max=640)
+# Of a picture as it stands on the page this is as large as the words around it.
+_TAG_PIXELS = 26
 _COLUMNS = ("Of", "Measurement", "Value", "Unit")
 _WIDTHS = (0.26, 0.44, 0.16, 0.14)
 _REASON_WIDTHS = (0.26, 0.74)
@@ -200,13 +202,16 @@ def _pictures(
     places = slice_places(sources, volume)
     made = []
     for index in wanted[: DEFAULT.page_pictures_max]:
+        outlined = shapes(findings, volume, index=index)
         pixels = draw(
             volume.voxels[index],
             window=window_of(header_of(sources, volume, index=index), volume, index=index),
             pixel_spacing_mm=volume.pixel_spacing_mm,
-            shapes=shapes(findings, volume, index=index),
+            shapes=outlined,
             lines=[],
             limits=_PICTURE_LIMITS,
+            # Many large numbers would cover the image.
+            tag_pixels=_TAG_PIXELS if len(outlined) <= DEFAULT.tagged_regions_max else None,
         )
         made.append((pixels, where(places[index], index=index, slices=len(volume.voxels))))
     return made
@@ -247,19 +252,9 @@ def _encapsulated(
     made.VerificationFlag = "UNVERIFIED"
     made.DocumentTitle = wording.long_string(f"{name}, preliminary, unverified; {wording.NOT_PRIMARY}")
     made.ConceptNameCodeSequence = [_TITLE]
-    made.SourceInstanceSequence = _origins(sources)
+    made.add(references("SourceInstanceSequence", sources))
     made.MIMETypeOfEncapsulatedDocument = "application/pdf"
     made.EncapsulatedDocumentLength = len(data)
     made.EncapsulatedDocument = data + b"\0" * (len(data) % 2)
     predecessors(made, context)
     return finish(made, context, label, source=sources[0])
-
-
-def _origins(sources: Sequence[Dataset]) -> list[Dataset]:
-    """Refer to every image the page is about, none twice (PS3.3 Table 10-11)."""
-    items: dict[str, Dataset] = {}
-    for source in sources:
-        item = items.setdefault(str(source.SOPInstanceUID), Dataset())
-        item.ReferencedSOPClassUID = source.SOPClassUID
-        item.ReferencedSOPInstanceUID = source.SOPInstanceUID
-    return list(items.values())

@@ -26,6 +26,7 @@ _WHITE: Rgb = (255, 255, 255)
 _YELLOW: Rgb = (255, 220, 80)
 _BLACK: Rgb = (0, 0, 0)
 _MARGIN = 10
+_TAG_ROOM = 40
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +55,7 @@ def draw(
     shapes: Sequence[Shape],
     lines: Sequence[Line],
     limits: Limits = DEFAULT,
+    tag_pixels: int | None = None,
 ) -> RgbArray:
     """Draw one slice with its outlines and words: uint8, (row, column, 3).
 
@@ -64,6 +66,7 @@ def draw(
         shapes: regions to outline.
         lines: words below the image; without any there is nothing below it.
         limits: bounds of the picture's size.
+        tag_pixels: height of the tags beside the regions; None for that of words in a picture of its width.
     """
     size = _size(pixels.shape, pixel_spacing_mm, limits)
     image = Image.fromarray(_grey(pixels, window)).resize(size, Image.Resampling.BILINEAR).convert("RGB")
@@ -72,7 +75,7 @@ def draw(
     for shape, mask in zip(shapes, masks, strict=True):
         canvas[_edge(mask)] = shape.colour
     image = Image.fromarray(canvas)
-    _tag(image, shapes, masks)
+    _tag(image, shapes, masks, tag_pixels or _text_height(size[0]))
     return np.vstack([np.array(image), _words(size[0], lines)]) if lines else np.array(image)
 
 
@@ -124,13 +127,15 @@ def _edge(mask: BoolArray) -> BoolArray:
     return edge
 
 
-def _tag(image: Image.Image, shapes: Sequence[Shape], masks: Sequence[BoolArray]) -> None:
+def _tag(image: Image.Image, shapes: Sequence[Shape], masks: Sequence[BoolArray], height: int) -> None:
     pen = ImageDraw.Draw(image)
-    font = ImageFont.load_default(_text_height(image.width))
+    font = ImageFont.load_default(height)
     for shape, mask in zip(shapes, masks, strict=True):
         if shape.tag and mask.any():
             rows, columns = np.nonzero(mask)
-            place = (min(int(columns.max()) + 4, image.width - 40), max(int(rows.min()) - 4, 0))
+            room = max(_TAG_ROOM, round(pen.textlength(shape.tag, font=font)) + 4)
+            left = max(min(int(columns.max()) + 4, image.width - room), 0)
+            place = (left, max(int(rows.min()) - 4, 0))
             pen.text(place, shape.tag, fill=shape.colour, font=font, stroke_width=1, stroke_fill=_BLACK)
 
 

@@ -10,6 +10,7 @@ import zlib
 from dataclasses import replace
 from io import BytesIO
 
+import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
 from pydicom.filebase import DicomBytesIO
@@ -114,6 +115,19 @@ def test_every_lesion_is_listed_with_its_numbers_and_outlined_in_a_picture():
     assert page(made).count(b"/Subtype /Image") == 2
     pictures = [stream for stream in streams(page(made)) if bytes((255, 80, 60)) in stream]
     assert len(pictures) == 2
+
+
+def test_the_numbers_beside_outlines_can_be_read_on_paper():
+    made = series(rows=64, columns=64, spacing_mm=(0.5, 0.5))
+    (first, _) = (s for s in streams(page(document(lesions(made.volume), made))) if len(s) == 512 * 512 * 3)
+    picture = np.frombuffer(first, dtype=np.uint8).reshape(512, 512, 3)
+    # The first lesion ends at column 17 of 64, which is 143 of the picture.
+    red = (picture == (255, 80, 60)).all(axis=2)
+    outline = np.ptp(np.flatnonzero(red[:, :144].any(axis=1)))
+    digit = np.ptp(np.flatnonzero(red[:, 145:180].any(axis=1)))
+    assert outline > 80
+    # A picture is 205 points high on the page.
+    assert digit * 205 / 512 > 6
 
 
 def test_no_finding_and_a_notice_say_so_in_words():

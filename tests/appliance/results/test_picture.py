@@ -78,14 +78,32 @@ def test_a_line_with_a_colour_has_a_square_of_it():
     assert red(drawn(lines=[Line(text="bone", colour=RED)]))[640:].sum() > 80
 
 
-def test_a_shape_with_a_tag_is_named_beside_it():
-    shape = Shape(mask=square(10, 10, 20, 20), colour=RED, tag="7")
-    bare = drawn(mask=shape.mask)
-    tagged = draw(
-        GREY, window=(50, 100), pixel_spacing_mm=(1, 1), shapes=[shape], lines=[],
-        limits=Limits(picture_pixels_min=640),
-    )  # fmt: skip
-    assert (bare != tagged).any()
+def tag(mask: np.ndarray, text: str, tag_pixels: int | None = None) -> np.ndarray:
+    """Give where a tag is written: bool, (row, column)."""
+    said = [
+        draw(
+            GREY,
+            window=(50, 100),
+            pixel_spacing_mm=(1, 1),
+            shapes=[Shape(mask=mask, colour=RED, tag=words)],
+            lines=[],
+            limits=Limits(picture_pixels_min=640),
+            tag_pixels=tag_pixels,
+        )
+        for words in ("", text)
+    ]
+    return np.asarray((said[0] != said[1]).any(axis=2))
+
+
+def test_a_shape_with_a_tag_is_named_beside_it_as_large_as_asked():
+    heights = [np.ptp(np.nonzero(tag(square(10, 10, 20, 20), "7", size))[0]) for size in (None, 40)]
+    assert 8 < heights[0] < 20 < heights[1] < 50
+
+
+def test_a_tag_at_the_right_border_is_written_in_full():
+    inside, border = (tag(square(30, left, 40, left + 4), "Lesion 117", 26) for left in (10, 60))
+    assert np.ptp(np.nonzero(inside)[1]) > 100
+    assert np.ptp(np.nonzero(border)[1]) == np.ptp(np.nonzero(inside)[1])
 
 
 def test_a_page_of_words_is_square_at_least_and_not_empty():
