@@ -1,7 +1,7 @@
 """The hub: a ROUTER socket to which every service connects a DEALER and tells what it is interested in.
 
-It forwards each bell to whoever listens for it: ARRIVED to the conductor itself, DELIVERY to couriers,
-a JOB to one idle worker.
+It forwards each bell to whoever listens for it: ARRIVED to the conductor itself and to idle workers,
+DELIVERY to couriers, a JOB to one idle worker.
 It keeps nothing on disk and nothing that matters: the ledger holds the work, and every service also polls.
 """
 
@@ -69,6 +69,10 @@ class Hub:
             self._idle.append(sender)
         elif ticket.bell is Bell.HELLO and sender not in self._couriers:
             self._couriers.append(sender)
+        elif ticket.bell is Bell.ARRIVED:
+            # Who is idle may prepare what arrives; he stays idle, and a job may still be offered to him.
+            for worker in self._idle:
+                self._send(worker, ticket)
         elif ticket.bell is Bell.DELIVERY:
             for courier in self._couriers:
                 self._send(courier, ticket)

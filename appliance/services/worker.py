@@ -7,9 +7,12 @@ all with the same engines, so that a network can take the slices of several stud
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import closing
+from functools import partial
 
+from appliance.assemble.gather import series_facts
 from appliance.core import log
 from appliance.core.config import Config
 from appliance.ledger import jobs
@@ -19,6 +22,9 @@ from appliance.services.stage import Stage, on_stage
 from appliance.spool.retain import remove_unrecorded
 from appliance.spool.store import Spool
 from appliance.worker.attempt import Attempter
+from appliance.worker.beforehand import Beforehand
+from appliance.worker.engines import EngineShelf
+from appliance.worker.readahead import FactsOf, ReadAhead
 
 _log = log.get("worker")
 
@@ -28,13 +34,30 @@ def run(config: Config) -> int:
     with on_stage("worker", config, engines=",".join(config.inference.engines)) as stage:
         _take_back(stage)
         owner = f"{stage.name}:{os.getpid()}"
-        with closing(Attempter(stage.ledger, config, owner=owner, limits=stage.limits)) as attempter:
+        beforehand, engines = Beforehand(), EngineShelf(stage.ledger, config)
+        attempter = Attempter(
+            stage.ledger, config, owner=owner, limits=stage.limits, engines=engines, beforehand=beforehand
+        )
+        with closing(attempter):
             attempter.warm_up()
+            ahead = ReadAhead(
+                stage.ledger, config, beforehand, engines, _facts_of(config), limits=stage.limits
+            )
+            ahead.start()
             # Said again: from here on the routes' models are loaded, or it is known why they are not.
             stage.up(engines=",".join(config.inference.engines), lanes=config.inference.jobs_at_once)
             _log.info("worker.ready", lanes=config.inference.jobs_at_once)
-            _work(stage, attempter)
+            try:
+                _work(stage, attempter, ahead.wake)
+            finally:
+                ahead.stop()
+                ahead.join(stage.limits.drain_seconds)
         return stage.exit_code
+
+
+def _facts_of(config: Config) -> FactsOf:
+    """Return how a series is measured for a route, as the conductor does it."""
+    return partial(series_facts, spool=Spool(config.storage.root))
 
 
 def _take_back(stage: Stage) -> None:
@@ -48,14 +71,14 @@ def _take_back(stage: Stage) -> None:
     remove_unrecorded(stage.ledger, Spool(stage.config.storage.root, "results"))
 
 
-def _work(stage: Stage, attempter: Attempter) -> None:
+def _work(stage: Stage, attempter: Attempter, on_arrival: Callable[[], None]) -> None:
     """Work in as many lanes as the site wants; when told to stop, each brings its job to an end first."""
     lanes = stage.config.inference.jobs_at_once
     if lanes == 1:
-        _lane(stage, attempter)
+        _lane(stage, attempter, on_arrival)
         return
     with ThreadPoolExecutor(lanes, "lane") as pool:
-        ends = [pool.submit(_lane, stage, attempter) for _ in range(lanes)]
+        ends = [pool.submit(_lane, stage, attempter, on_arrival) for _ in range(lanes)]
         done, _ = wait(ends, return_when=FIRST_EXCEPTION)
         if any(end.exception() is not None for end in done):
             # What ends one lane ends the service: the others finish what they hold.
@@ -64,14 +87,16 @@ def _work(stage: Stage, attempter: Attempter) -> None:
         end.result()
 
 
-def _lane(stage: Stage, attempter: Attempter) -> None:
+def _lane(stage: Stage, attempter: Attempter, on_arrival: Callable[[], None]) -> None:
     with closing(BellCord(stage.config.run_dir)) as cord:
         while not stage.stopping.is_set():
             attempter.refresh()
             _work_off(stage, attempter, cord)
             # Said again each time: the hub may have been started anew and forgotten who is idle.
             cord.ring(Ticket(Bell.IDLE))
-            cord.wait(stage.limits.poll_seconds)
+            ticket = cord.wait(stage.limits.poll_seconds)
+            if ticket is not None and ticket.bell is Bell.ARRIVED:
+                on_arrival()
 
 
 def _work_off(stage: Stage, attempter: Attempter, cord: BellCord) -> None:

@@ -22,7 +22,7 @@ from appliance.ledger.acceptances import UNASKED, Answer
 from appliance.ledger.results import StandIn
 from appliance.results.drawable import drawable
 from appliance.results.lacking import lacking
-from appliance.results.parametric import too_large
+from appliance.results.parametric import FROM_MAPS, too_large
 from models.findings import Findings
 from models.tensors import Volume
 
@@ -74,6 +74,11 @@ def destinations(config: Config, route_name: str) -> list[Peer]:
     if route is None or route.mode == "shadow":
         return []
     return [config.peer(name) for name in route.send_to]
+
+
+def maps_wanted(config: Config, route_name: str) -> bool:
+    """Say whether any destination of a route gets objects that are made from heat maps."""
+    return any(FROM_MAPS.intersection(peer.outputs) for peer in destinations(config, route_name))
 
 
 def nothing_to_show(findings: Findings, *, volume: Volume, source: Dataset) -> frozenset[str]:

@@ -7,7 +7,7 @@ Only the last step, one transaction, makes a result; before it nothing that was 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from appliance.core import log
@@ -21,16 +21,17 @@ from appliance.inference.engine import InferenceError
 from appliance.ledger import custody, jobs, results
 from appliance.ledger.engine import Ledger
 from appliance.ledger.jobs import Job
-from appliance.results.parametric import FROM_MAPS
 from appliance.spool.store import Spool
 from appliance.spool.verify import damaged
-from appliance.worker.addressing import destinations
+from appliance.worker.addressing import maps_wanted
+from appliance.worker.beforehand import Asked, Beforehand
 from appliance.worker.decode import Decoder
 from appliance.worker.ending import Endings
-from appliance.worker.engines import EngineShelf, ModelGone
+from appliance.worker.engines import EngineShelf, ModelGone, Serving
 from appliance.worker.heartbeat import Heartbeat
 from appliance.worker.limits import WorkerLimits
-from appliance.worker.run import AnalysisFailed, NotEligible, analyse_series
+from appliance.worker.prepared import Key, Prepared, PreparedDecoder, PreparedReader, rest_of
+from appliance.worker.run import Analysis, AnalysisFailed, NotEligible, analyse_series
 
 _log = log.get("worker")
 _DAMAGED = "images of this study are damaged on the box's disk"
@@ -57,10 +58,12 @@ class Attempter:
         owner: str,
         limits: Limits = DEFAULT,
         engines: EngineShelf | None = None,
+        beforehand: Beforehand | None = None,
     ) -> None:
         self._ledger, self._config, self._owner, self._limits = ledger, config, owner, limits
         self._kept = Spool(config.storage.root)
         self._engines = engines or EngineShelf(ledger, config)
+        self._beforehand = beforehand or Beforehand()
         self._decoder = Decoder(WorkerLimits().decode)
         self._endings = Endings(ledger, config, self._engines, self._kept)
 
@@ -86,7 +89,7 @@ class Attempter:
         if job is None:
             return self._explain_held(job_id)
         crash_here("job-leased")
-        with Heartbeat(self._ledger, job, self._limits):
+        with Heartbeat(self._ledger, job, self._limits), self._beforehand.job():
             try:
                 self._end(job, stale=stale)
             except NoSpace:
@@ -125,18 +128,18 @@ class Attempter:
         with self._ledger.read() as tx:
             instances = jobs.inputs_of(tx, job.id)
         try:
-            if bad := damaged(self._kept, instances):
+            found = self._beforehand.take(self._asked(job, instances))
+            prepared = self._beforehand.slices.of(instances)
+            # What was made ahead was made from bytes that were held against their digests then.
+            if found is None and (bad := damaged(self._kept, rest_of(instances, prepared))):
                 self._quarantine(job, bad)
                 return None
             with self._engines.serve(job.model_name, job.model_digest, priority=job.priority) as serving:
-                analysis = analyse_series(
-                    serving.package,
-                    serving.engine,
-                    instances,
-                    self._kept,
-                    decoder=self._decoder,
-                    maps=_maps_wanted(self._config, job.route),
-                )
+                if found is not None and found.made_by(serving):
+                    analysis = found.analysis
+                else:
+                    analysis, found = self._analysed(job, instances, prepared, serving), None
+                _tell_ahead(job, instances, prepared, analysed=found is not None)
                 # Before it may be unloaded: the result names the engine that made it.
                 self._endings.result(job, serving, analysis)
             return None
@@ -152,6 +155,22 @@ class Attempter:
             kind, places = type(error).__name__, log.where(error)
             _log.error("job.unforeseen", job=job.id, incident=incident, error=kind, where=places)
             return Passing(word="job.fault", reason=f"an unforeseen {kind}, incident {incident}")
+
+    def _asked(self, job: Job, instances: Sequence[Instance]) -> Asked:
+        return Asked.of(instances, job.model_digest, maps=maps_wanted(self._config, job.route))
+
+    def _analysed(
+        self, job: Job, instances: Sequence[Instance], prepared: Mapping[Key, Prepared], serving: Serving
+    ) -> Analysis:
+        """Analyse now, with the slices that were prepared."""
+        return analyse_series(
+            serving.package,
+            serving.engine,
+            instances,
+            PreparedReader.of(prepared, self._kept),
+            decoder=PreparedDecoder(prepared=prepared, decoder=self._decoder),
+            maps=maps_wanted(self._config, job.route),
+        )
 
     def _quarantine(self, job: Job, bad: Sequence[Instance]) -> None:
         """Take damaged instances out of their study and say so (F41)."""
@@ -197,6 +216,8 @@ class Attempter:
         return True
 
 
-def _maps_wanted(config: Config, route_name: str) -> bool:
-    """Say whether any destination of a route gets objects that are made from heat maps."""
-    return any(FROM_MAPS.intersection(peer.outputs) for peer in destinations(config, route_name))
+def _tell_ahead(
+    job: Job, instances: Sequence[Instance], prepared: Mapping[Key, Prepared], *, analysed: bool
+) -> None:
+    if prepared or analysed:
+        _log.info("readahead.used", job=job.id, slices=len(prepared), of=len(instances), analysed=analysed)

@@ -87,6 +87,10 @@ class EngineShelf:
         with self._pool.seat(package, priority=priority) as seat:
             yield Serving(package=package, engine=seat, stepped_down=seat.stepped_down)
 
+    def is_loaded(self, digest: str) -> bool:
+        """Say whether a model can be used without loading it."""
+        return digest in self._pool.loaded()
+
     def refresh(self) -> None:
         """See whether another version of a model serves now, and load it beside the running work.
 

@@ -7,18 +7,32 @@ One frame is in memory at a time, however many an instance holds.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from appliance.core.instance import Instance
+from appliance.worker.limits import DecodeLimits
 from appliance.worker.pixels import EXPLICIT_VR_BIG_ENDIAN, PixelFormat, shape_error
 from appliance.worker.reading import Reader
 
 Cells = NDArray[Any]
 
 _TAG_AND_VR_BYTES = 12
+
+
+class Decoding(Protocol):
+    """Gives the frames of instances; `appliance.worker.decode.Decoder` is one."""
+
+    @property
+    def limits(self) -> DecodeLimits:
+        """Return its bounds."""
+        ...
+
+    def frames(self, instance: Instance, reader: Reader) -> Iterator[Cells]:
+        """Decode the greyscale frames of an instance, first to last, each (rows, columns)."""
+        ...
 
 
 def native_frames(instance: Instance, pixels: PixelFormat, reader: Reader) -> Iterator[Cells]:

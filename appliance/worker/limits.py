@@ -50,3 +50,23 @@ class WorkerLimits:
     voxels_max: int = 1 << 30
     frames_max: int = 20_000
     inference_seconds_max: float = 1800.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class AheadLimits:
+    """Bounds of what is done before a job asks for it.
+
+    Attributes:
+        slices_bytes_max: of decoded frames in memory together; a CT of 400 slices takes 210 MB.
+        analysis_bytes_max: of the volumes and masks of finished analyses that no job took yet.
+        silent_seconds: how long nothing must have come for a series before it is analysed; twice as long
+            each time that more came after all.
+        starts_max: how often one series is analysed ahead, at most.
+        look_seconds: between two looks at the ledger while images arrive.
+    """
+
+    slices_bytes_max: int = GIB
+    analysis_bytes_max: int = 2 * GIB
+    silent_seconds: float = 0.25
+    starts_max: int = 4
+    look_seconds: float = 0.2

@@ -20,6 +20,7 @@ from appliance.inference.engine import Engine, InferenceError, Tensors
 from appliance.worker.decode import Decoder
 from appliance.worker.evidence import Evidence, evidence_of
 from appliance.worker.faults import AnalysisFailed, DecodeError, NotEligible
+from appliance.worker.frames import Decoding
 from appliance.worker.limits import WorkerLimits
 from appliance.worker.reading import Reader, read_header
 from appliance.worker.series import Series, obstacles, read_series
@@ -72,7 +73,7 @@ def analyse_series(
     reader: Reader,
     *,
     limits: WorkerLimits | None = None,
-    decoder: Decoder | None = None,
+    decoder: Decoding | None = None,
     progress: Progress | None = None,
     maps: bool = False,
 ) -> Analysis:
@@ -130,7 +131,7 @@ def refuse(package: Package, series: Series) -> None:
 
 
 def _decoded(
-    series: Series, reader: Reader, limits: WorkerLimits, decoder: Decoder | None, progress: Progress | None
+    series: Series, reader: Reader, limits: WorkerLimits, decoder: Decoding | None, progress: Progress | None
 ) -> Volume:
     told = _staged(progress, "decode")
     if decoder is not None:

@@ -17,9 +17,8 @@ from pydicom import Dataset
 
 from appliance.core.geometry import SliceGeometry
 from appliance.core.instance import Instance
-from appliance.worker.decode import Decoder
 from appliance.worker.faults import NotEligible
-from appliance.worker.frames import Cells
+from appliance.worker.frames import Cells, Decoding
 from appliance.worker.limits import WorkerLimits
 from appliance.worker.pixels import PixelFormat, shape_error
 from appliance.worker.reading import Reader
@@ -37,7 +36,7 @@ _HOUNSFIELD = frozenset({None, "HU"})
 def build_volume(
     series: Series,
     reader: Reader,
-    decoder: Decoder,
+    decoder: Decoding,
     *,
     limits: WorkerLimits,
     progress: Progress | None = None,
@@ -106,7 +105,7 @@ class _Stack:
     units: str
 
     @classmethod
-    def of(cls, series: Series, decoder: Decoder, units: str, limits: WorkerLimits) -> _Stack:
+    def of(cls, series: Series, decoder: Decoding, units: str, limits: WorkerLimits) -> _Stack:
         """Check every claim, then take the memory."""
         pixels = tuple(PixelFormat.of(instance.facts) for instance in series.instances)
         for instance, claim in zip(series.instances, pixels, strict=True):
@@ -128,7 +127,7 @@ class _Stack:
             units=units,
         )
 
-    def fill(self, reader: Reader, decoder: Decoder, progress: Progress | None) -> None:
+    def fill(self, reader: Reader, decoder: Decoding, progress: Progress | None) -> None:
         """Decode all instances, a few at a time, each frame into its slice."""
         done = 0
         with ThreadPoolExecutor(decoder.limits.children_max, thread_name_prefix="decode") as pool:

@@ -61,6 +61,25 @@ def test_a_job_goes_to_one_idle_worker_only(hub: Hub, tmp_path: Path):
         assert not hub.offer(44)
 
 
+def test_an_arrival_is_told_to_idle_workers_who_stay_idle(hub: Hub, tmp_path: Path):
+    with cord(tmp_path) as listener, cord(tmp_path) as idle, cord(tmp_path) as busy:
+        for worker in (idle, busy):
+            worker.ring(Ticket(Bell.IDLE))
+            assert hub.listen(2)
+        assert hub.offer(1)
+        assert hub.offer(2)
+        idle.wait(2)
+        busy.wait(2)
+        idle.ring(Ticket(Bell.IDLE))
+        assert hub.listen(2)
+        listener.ring(Ticket(Bell.ARRIVED))
+        assert hub.listen(2)
+        assert idle.wait(2) == Ticket(Bell.ARRIVED)
+        assert busy.wait(0.05) is None
+        assert hub.offer(42)
+        assert idle.wait(2) == Ticket(Bell.JOB, 42)
+
+
 def test_a_delivery_is_told_to_the_courier(hub: Hub, tmp_path: Path):
     with cord(tmp_path) as courier, cord(tmp_path) as worker:
         courier.ring(Ticket(Bell.HELLO))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ from appliance.core.limits import Limits
 from appliance.core.words import JobState
 from appliance.ledger import jobs
 from appliance.ledger.engine import Ledger
+from appliance.queue.bell import BellCord
+from appliance.queue.hub import Hub
+from appliance.queue.tickets import Bell, Ticket
 from appliance.services.stage import Stage
 from appliance.services.worker import _work
 from tests.appliance.ledger.given import kept, work
@@ -31,6 +35,7 @@ class Works:
         self.ended: list[int] = []
         self.refreshed = 0
         self.let_go = threading.Event()
+        self.arrivals = threading.Event()
         self.together = 0
         self.fails_at: int | None = None
         self._under_way: set[int] = set()
@@ -74,7 +79,7 @@ def at_work(ledger: Ledger, tmp_path: Path) -> Callable[..., Any]:
                 "inference": {"jobs_at_once": lanes},
             }
         )
-        (tmp_path / "box" / "run").mkdir(parents=True)
+        (tmp_path / "box" / "run").mkdir(parents=True, exist_ok=True)
         stage = Stage("worker", config, ledger, Limits(poll_seconds=0.05))
         with ledger.write() as tx:
             kept(tx, 1, 2)
@@ -86,7 +91,7 @@ def at_work(ledger: Ledger, tmp_path: Path) -> Callable[..., Any]:
 
         def run() -> None:
             try:
-                _work(stage, works)  # type: ignore[arg-type]
+                _work(stage, works, works.arrivals.set)  # type: ignore[arg-type]
             except ZeroDivisionError as error:
                 errors.append(error)
 
@@ -165,3 +170,14 @@ def test_what_ends_one_lane_ends_the_service_and_the_others_finish(at_work):
     assert works.ended == ids
     assert len(errors) == 1
     assert stage.exit_code != 0
+
+
+def test_a_bell_of_arrivals_reaches_who_works_ahead(at_work, tmp_path: Path):
+    with closing(Hub(tmp_path / "box" / "run")) as hub, closing(BellCord(tmp_path / "box" / "run")) as cord:
+        stage, works, _, thread, _ = at_work(1, [])
+        late = time.monotonic() + SECONDS_MAX
+        while not works.arrivals.is_set() and time.monotonic() < late:
+            cord.ring(Ticket(Bell.ARRIVED))
+            hub.listen(0.05)
+        stopped(stage, thread)
+        assert works.arrivals.is_set()

@@ -26,6 +26,7 @@ from appliance.spool.retain import remove_unrecorded
 from appliance.spool.store import Spool
 from appliance.worker import attempt as attempt_module
 from appliance.worker.attempt import Attempter
+from appliance.worker.beforehand import Beforehand
 from appliance.worker.engines import EngineShelf
 from appliance.worker.run import AnalysisFailed, NotEligible, analyse_series
 from dicom_node.limits import Limits as WireLimits
@@ -66,16 +67,20 @@ def site(root: Path, *, outputs=("sr", "seg"), mode="release") -> Config:
 class Bench:
     """A box without a wire: a kept study and a worker."""
 
-    def __init__(self, ledger: Ledger, root: Path, config: Config) -> None:
-        self.ledger, self.study = ledger, made_study()
+    def __init__(
+        self, ledger: Ledger, root: Path, config: Config, *, beforehand: Beforehand | None = None
+    ) -> None:
+        self.ledger, self.study, self.config = ledger, made_study(), config
         self.kept = Spool(root)
         # In this process: what a child of its own can do to a job is in test_engines.
-        engines = EngineShelf(ledger, config, makers=MAKERS)
-        self.attempter = Attempter(ledger, config, owner="worker:1", limits=LIMITS, engines=engines)
+        self.engines = EngineShelf(ledger, config, makers=MAKERS)
+        self.attempter = Attempter(
+            ledger, config, owner="worker:1", limits=LIMITS, engines=self.engines, beforehand=beforehand
+        )
         for item in self.study.instances():
-            self._keep(item)
+            self.keep(item)
 
-    def _keep(self, item) -> None:
+    def keep(self, item, *, at: float = 0.0) -> None:
         with self.kept.begin() as writing:
             writing.write(item.data)
             digest = writing.digest
@@ -96,7 +101,7 @@ class Bench:
             sop_class_uid=item.sop_class_uid,
             sop_instance_uid=item.sop_instance_uid,
         )
-        row = Row(instance=instance_of(header, location, digest), calling_ae="PACS", received_at=0.0)
+        row = Row(instance=instance_of(header, location, digest), calling_ae="PACS", received_at=at)
         write_rows(self.ledger, self.kept, [row])
 
     def job(self, *, refusal: str | None = None, model_digest: str = PACKAGE.digest) -> int:
@@ -320,7 +325,7 @@ def test_a_job_that_newer_images_overtook_is_ended_and_sends_nothing(bench: Benc
     old = bench.job()
     late = next(iter(made_study().instances()))
     later = MadeStudy(hu=bench.study.hu[:1] + 1, spacing_mm=(2.0, 1.0, 1.0), number=7)
-    bench._keep(next(iter(later.instances())))
+    bench.keep(next(iter(later.instances())))
     new = bench.job()
     assert late.sop_instance_uid == f"{bench.study.series_uid}.1"
     assert new != old

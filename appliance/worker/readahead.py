@@ -1,0 +1,249 @@
+"""Work ahead of the jobs: decode slices while their study arrives, analyse a series once it fell silent.
+
+One thread, beside the lanes; it looks at the ledger when images came, in order of arrival.
+A box with nothing else to do is through with a study by the time that it counts as complete.
+
+Promises: no job waits for it, but the one whose own analysis is under way; a wrong guess costs only time.
+Never: loads a model, writes a row, or takes more memory than `AheadLimits` says.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from appliance.core import log
+from appliance.core.config import Config, ConfigError
+from appliance.core.instance import Instance
+from appliance.core.limits import DEFAULT, Limits
+from appliance.core.words import short
+from appliance.inference.engine import InferenceError
+from appliance.ledger import foresight, studies
+from appliance.ledger.engine import Ledger
+from appliance.ledger.reading import LedgerFault
+from appliance.routes.match import Candidate
+from appliance.spool.store import Spool
+from appliance.worker.addressing import maps_wanted
+from appliance.worker.beforehand import Asked, Beforehand, Foreseen, Run
+from appliance.worker.decode import Decoder
+from appliance.worker.engines import EngineShelf, ModelGone
+from appliance.worker.interest import Interest
+from appliance.worker.limits import WorkerLimits
+from appliance.worker.prepared import PreparedDecoder, PreparedReader, bytes_of, prepare, rest_of
+from appliance.worker.run import AnalysisFailed, NotEligible, analyse_series
+from models.package import Package
+
+_log = log.get("worker")
+# The instances of a series -> the variables that a route may ask for.
+FactsOf = Callable[[Sequence[Instance]], Mapping[str, Any]]
+
+
+class _Cancelled(Exception):
+    """A job needs the processor, or the service ends."""
+
+
+@dataclass(kw_only=True, eq=False)
+class _Seen:
+    """A gathering series as of the last look at it."""
+
+    row: studies.Series
+    instances: Sequence[Instance]
+    facts: Mapping[str, Any]
+    # By the digest of the model.
+    starts: dict[str, int] = field(default_factory=dict)
+    # Those that could not be prepared: the job finds out why.
+    passed_over: set[tuple[str, str]] = field(default_factory=set)
+
+
+class ReadAhead(threading.Thread):
+    """Prepares what gathers while no job is worked on."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        config: Config,
+        beforehand: Beforehand,
+        engines: EngineShelf,
+        facts_of: FactsOf,
+        *,
+        limits: Limits = DEFAULT,
+    ) -> None:
+        super().__init__(name="read-ahead", daemon=True)
+        self._ledger, self._config, self._limits = ledger, config, limits
+        self._beforehand, self._engines, self._facts_of = beforehand, engines, facts_of
+        self._kept = Spool(config.storage.root)
+        self._decoder = Decoder(WorkerLimits().decode)
+        self._seen: dict[tuple[str, str], _Seen] = {}
+        self._interest: Interest | None = None
+        self._bell, self._stopping = threading.Event(), threading.Event()
+
+    def wake(self) -> None:
+        """Say that images came, or that a job ended."""
+        self._bell.set()
+
+    def stop(self) -> None:
+        """End, in the middle of an analysis if need be."""
+        self._stopping.set()
+        self._bell.set()
+        self._beforehand.stop()
+
+    def run(self) -> None:
+        """Take turns until told to stop."""
+        try:
+            self._interest = Interest(self._ledger, self._config)
+        except ConfigError:
+            # The conductor says what is wrong with the routes.
+            return
+        while not self._stopping.is_set():
+            if self._bell.wait(self._turn_or_pass()):
+                self._bell.clear()
+                # Rows come every few moments while images arrive; each look takes some of them together.
+                self._stopping.wait(self._beforehand.limits.look_seconds)
+        self._decoder.close()
+
+    def _turn_or_pass(self) -> float:
+        try:
+            return self.turn()
+        except LedgerFault as error:
+            _log.warning("ledger.fault", error=type(error).__name__)
+        # What goes wrong here goes wrong in the job too, which says so in its result.
+        except Exception as error:  # noqa: BLE001 - the thread's main loop
+            _log.error("readahead.fault", error=type(error).__name__, where=log.where(error))
+        return self._limits.poll_seconds
+
+    def turn(self) -> float:
+        """Do what can be done now; return in how many seconds there may be more, if no bell rings."""
+        poll = self._limits.poll_seconds
+        if not self._look():
+            return poll
+        for seen in self._wanted():
+            for instance in seen.instances:
+                if not self._may_go_on:
+                    return poll
+                self._prepare(seen, instance)
+        return min(self._foresee(), poll)
+
+    @property
+    def _may_go_on(self) -> bool:
+        return self._beforehand.idle and not self._stopping.is_set()
+
+    def _look(self) -> bool:
+        """Read what gathers and let go of what nobody will ask for; say whether there is something to do."""
+        with self._ledger.read() as tx:
+            rows, expected = foresight.gathering(tx), foresight.expected(tx)
+        self._beforehand.keep_only(expected)
+        former, self._seen = self._seen, {}
+        if not rows or not self._may_go_on:
+            self._seen = former if rows else {}
+            return False
+        assert self._interest is not None, "the routes were compiled when the thread began"
+        self._interest.refresh()
+        for row in rows:
+            key = (row.study_uid, row.series_uid)
+            known = former.get(key)
+            self._seen[key] = known if known and known.row.last_at == row.last_at else self._read(row, known)
+        return True
+
+    def _read(self, row: studies.Series, known: _Seen | None) -> _Seen:
+        with self._ledger.read() as tx:
+            found = studies.instances_of(tx, row.study_uid, row.series_uid)
+        seen = _Seen(row=row, instances=found, facts=self._facts_of(found))
+        if known is not None:
+            seen.starts, seen.passed_over = known.starts, known.passed_over
+        return seen
+
+    def _wanted(self) -> Iterator[_Seen]:
+        assert self._interest is not None, "the routes were compiled when the thread began"
+        return (seen for seen in self._seen.values() if self._interest.could_take(seen.facts))
+
+    def _prepare(self, seen: _Seen, instance: Instance) -> None:
+        slices, known_by = self._beforehand.slices, (instance.sop_instance_uid, instance.digest)
+        if known_by in seen.passed_over or slices.has(instance) or not slices.has_room(instance):
+            return
+        prepared = prepare(instance, self._kept, self._decoder)
+        if prepared is None:
+            seen.passed_over.add(known_by)
+        else:
+            slices.put(instance, prepared)
+
+    def _foresee(self) -> float:
+        """Analyse series that fell silent; return in how many seconds the next one will have."""
+        assert self._interest is not None, "the routes were compiled when the thread began"
+        due_in = [self._limits.poll_seconds]
+        by_study: dict[str, list[_Seen]] = {}
+        for seen in self._seen.values():
+            by_study.setdefault(seen.row.study_uid, []).append(seen)
+        for of_study in by_study.values():
+            candidates = [Candidate(series_uid=one.row.series_uid, facts=one.facts) for one in of_study]
+            for active, package, chosen in self._interest.would_take(candidates):
+                (seen,) = (one for one in of_study if one.row.series_uid == chosen.series_uid)
+                maps = maps_wanted(self._config, active.route.name)
+                due_in.append(self._foresee_one(seen, package, maps=maps))
+        return min(due_in)
+
+    def _foresee_one(self, seen: _Seen, package: Package, *, maps: bool) -> float:
+        """Analyse one series with one model, if it is time; return in how many seconds it will be."""
+        limits, never = self._beforehand.limits, self._limits.poll_seconds
+        asked, starts = (
+            Asked.of(seen.instances, package.digest, maps=maps),
+            seen.starts.get(package.digest, 0),
+        )
+        if starts >= limits.starts_max or self._beforehand.has(asked) or not self._fits(seen):
+            return never
+        silent = self._ledger.clock.now() - seen.row.last_at
+        wanted = limits.silent_seconds * 2.0**starts
+        if silent < wanted:
+            return wanted - silent
+        # Another model of the box may not have to make room for a guess.
+        run = self._beforehand.begin(asked) if self._engines.is_loaded(package.digest) else None
+        if run is not None:
+            again = self._analyse(run, seen.instances, package)
+            seen.starts[package.digest] = starts + 1 if again else limits.starts_max
+        return never
+
+    def _fits(self, seen: _Seen) -> bool:
+        """Say whether every instance is prepared, and the volume of them all finds room."""
+        cells_bytes = sum(bytes_of(one) or 0 for one in seen.instances)
+        # Float32 of cells of 16 bits, and a mask of one byte for each of them.
+        if 3 * cells_bytes > self._beforehand.limits.analysis_bytes_max:
+            return False
+        return not rest_of(seen.instances, self._beforehand.slices.of(seen.instances))
+
+    def _analyse(self, run: Run, instances: Sequence[Instance], package: Package) -> bool:
+        """Make a run's analysis; say whether another try, with more images, could do better."""
+        made = None
+        try:
+            made = self._foreseen(run, instances, package)
+            _log.info("readahead.analysed", study=short(run.asked.study_uid), model=package.manifest.name)
+        except _Cancelled:
+            _log.info("readahead.stopped", study=short(run.asked.study_uid), model=package.manifest.name)
+        except (NotEligible, AnalysisFailed, InferenceError, ModelGone, OSError, MemoryError) as error:
+            # The job meets it again, and its result says it.
+            _log.info("readahead.left", study=short(run.asked.study_uid), error=type(error).__name__)
+            return False
+        finally:
+            self._beforehand.end(run, made)
+        return True
+
+    def _foreseen(self, run: Run, instances: Sequence[Instance], package: Package) -> Foreseen:
+        prepared = self._beforehand.slices.of(instances)
+
+        def wanted_still(_stage: str, _done: int, _total: int) -> None:
+            if run.cancelled.is_set():
+                raise _Cancelled
+
+        with self._engines.serve(package.manifest.name, package.digest, priority=0) as serving:
+            analysis = analyse_series(
+                serving.package,
+                serving.engine,
+                instances,
+                PreparedReader.of(prepared, self._kept),
+                decoder=PreparedDecoder(prepared=prepared, decoder=self._decoder),
+                progress=wanted_still,
+                maps=run.asked.maps,
+            )
+            return Foreseen(
+                analysis=analysis, engine_text=serving.engine_text, stepped_down=serving.stepped_down
+            )

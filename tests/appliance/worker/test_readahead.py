@@ -1,0 +1,336 @@
+"""What is done ahead of a job changes nothing of its result, stops for any other job, and is let go of."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from appliance.assemble.gather import series_facts
+from appliance.core.clock import HeldClock
+from appliance.core.config import Config, parse
+from appliance.core.words import JobState, StudyState
+from appliance.disk.identity import device_uid
+from appliance.ledger import studies
+from appliance.ledger.engine import Ledger, open_ledger
+from appliance.worker import readahead as module
+from appliance.worker.beforehand import Asked, Beforehand, Foreseen
+from appliance.worker.interest import Interest
+from appliance.worker.limits import AheadLimits
+from appliance.worker.prepared import prepare
+from appliance.worker.readahead import ReadAhead
+from appliance.worker.run import AnalysisFailed, analyse_series
+from tests.appliance.worker.test_attempt import LIMITS, PACKAGE, Bench, site
+
+SECONDS_MAX = 30.0
+NOW = 100.0
+
+
+class Box:
+    """A box without a wire whose worker works ahead, turn by turn."""
+
+    def __init__(
+        self, ledger: Ledger, root: Path, config: Config | None = None, limits: AheadLimits | None = None
+    ) -> None:
+        self.beforehand = Beforehand(limits)
+        self.bench = Bench(ledger, root, config or site(root), beforehand=self.beforehand)
+        self.ledger = ledger
+        facts_of = partial(series_facts, spool=self.bench.kept)
+        self.ahead = ReadAhead(
+            ledger, self.bench.config, self.beforehand, self.bench.engines, facts_of, limits=LIMITS
+        )
+        self.ahead._interest = Interest(ledger, self.bench.config)
+
+    @property
+    def instances(self):
+        with self.ledger.read() as tx:
+            return studies.instances_of(tx, self.bench.study.study_uid)
+
+    @property
+    def prepared(self) -> int:
+        return len(self.beforehand.slices.of(self.instances))
+
+    @property
+    def asked(self) -> Asked:
+        return Asked.of(self.instances, PACKAGE.digest, maps=False)
+
+    def warm(self) -> None:
+        self.bench.attempter.warm_up()
+
+    def close(self) -> None:
+        self.ahead.stop()
+        self.bench.attempter.close()
+
+
+@pytest.fixture
+def box(ledger: Ledger, tmp_path: Path) -> Iterator[Box]:
+    made = Box(ledger, tmp_path / "root")
+    yield made
+    made.close()
+
+
+def decided(box: Box) -> int:
+    """Open the study's job, as the conductor does once it is complete."""
+    job_id = box.bench.job()
+    with box.ledger.write() as tx:
+        study = studies.find(tx, box.bench.study.study_uid)
+        assert study is not None
+        assert studies.ready(tx, study, content_digest="sha256:0", instance_count=4, reason="quiet", at=NOW)
+        studies.move(tx, study.study_uid, StudyState.READY, StudyState.DECIDED)
+    return job_id
+
+
+def test_slices_of_a_series_that_a_route_wants_are_prepared_while_it_gathers(box: Box):
+    box.ahead.turn()
+    assert box.prepared == 4
+
+
+def test_a_series_that_no_route_wants_is_left(ledger: Ledger, tmp_path: Path):
+    wants = site(tmp_path / "root").model_dump()
+    wants["routes"][0]["when"] = "slices >= 5"
+    wants["storage"]["root"] = str(tmp_path / "root")
+    box = Box(ledger, tmp_path / "root", parse(wants))
+    box.ahead.turn()
+    assert box.prepared == 0
+    box.close()
+
+
+def test_a_silent_series_is_analysed_and_its_job_takes_that(box: Box, monkeypatch):
+    box.warm()
+    box.ahead.turn()
+    assert box.beforehand.has(box.asked)
+    job_id = decided(box)
+    monkeypatch.setattr("appliance.worker.attempt.analyse_series", lambda *_a, **_k: 1 / 0)
+    assert box.bench.attempter.attempt(job_id)
+    job, result, _, _ = box.bench.seen(job_id)
+    assert job.state is JobState.DONE
+    assert len(result.evidence) == 4
+    assert not box.beforehand.has(box.asked)
+    # What it was made of is let go of with the next look.
+    box.ahead.turn()
+    assert box.prepared == 0
+
+
+def test_a_series_that_still_arrives_is_not_analysed(box: Box, clock: HeldClock):
+    box.warm()
+    with box.ledger.read() as tx:
+        (row,) = studies.series_of(tx, box.bench.study.study_uid)
+    clock.seconds = row.last_at + 0.1
+    assert 0 < box.ahead.turn() < 0.25
+    assert not box.beforehand.has(box.asked)
+    clock.advance(0.2)
+    box.ahead.turn()
+    assert box.beforehand.has(box.asked)
+
+
+def test_a_model_that_is_not_loaded_is_not_loaded_for_a_guess(box: Box):
+    box.ahead.turn()
+    assert not box.beforehand.has(box.asked)
+    assert box.prepared == 4
+
+
+def frozen(box: Box, job_id: int) -> list[tuple[str, str]]:
+    job, result, objects, _ = box.bench.seen(job_id)
+    assert job.state is JobState.DONE
+    assert result is not None
+    return [(item.output, item.digest) for item in objects]
+
+
+@pytest.mark.parametrize("done", ["analysed", "prepared", "partly prepared"])
+def test_the_objects_are_the_same_bytes_with_and_without(tmp_path: Path, newest_schema: Path, done: str):
+    made = []
+    for name in ("with", "without"):
+        root = tmp_path / name / "root"
+        device_uid(root)
+        (root / "device_uid").write_text("2.25.1\n", encoding="ascii")
+        shutil.copyfile(newest_schema, tmp_path / name / "ledger.sqlite3")
+        ledger = open_ledger(f"sqlite:///{tmp_path / name / 'ledger.sqlite3'}", clock=HeldClock())
+        small = AheadLimits(slices_bytes_max=1500 if done == "partly prepared" else 1 << 20)
+        box = Box(ledger, root, limits=small)
+        if done == "analysed":
+            box.warm()
+        if name == "with":
+            box.ahead.turn()
+            assert box.prepared == (1 if done == "partly prepared" else 4)
+            assert box.beforehand.has(box.asked) == (done == "analysed")
+        job_id = decided(box)
+        assert box.bench.attempter.attempt(job_id)
+        made.append(frozen(box, job_id))
+        box.close()
+        ledger.close()
+    assert made[0] == made[1]
+    assert {output for output, _ in made[0]} >= {"sr", "seg"}
+
+
+def test_a_late_slice_makes_another_analysis_and_the_old_one_is_not_taken(box: Box):
+    box.warm()
+    box.ahead.turn()
+    old = box.asked
+    study = box.bench.study
+    *_, late = replace(study, hu=np.concatenate([study.hu, study.hu[:1]])).instances()
+    box.bench.keep(late, at=1.0)
+    box.ahead.turn()
+    assert box.asked != old
+    assert box.beforehand.has(box.asked)
+    assert not box.beforehand.has(old)
+
+
+def test_nothing_is_begun_while_a_job_is_worked_on(box: Box):
+    box.warm()
+    with box.beforehand.job():
+        box.ahead.turn()
+        assert box.prepared == 0
+    box.ahead.turn()
+    assert box.prepared == 4
+
+
+def test_a_job_that_comes_between_two_slices_is_not_waited_for(box: Box, monkeypatch):
+    seen = []
+
+    def prepare_and_interrupt(*given: Any) -> Any:
+        seen.append(given)
+        box.beforehand._jobs = 1
+        return prepare(*given)
+
+    monkeypatch.setattr(module, "prepare", prepare_and_interrupt)
+    box.ahead.turn()
+    assert (len(seen), box.prepared) == (1, 1)
+
+
+def in_the_middle(box: Box, monkeypatch) -> tuple[threading.Thread, threading.Event]:
+    """Begin an analysis ahead and hold it before its first slice is fed."""
+    reached, go_on = threading.Event(), threading.Event()
+
+    def held(*given: Any, progress: Callable[[str, int, int], None], **named: Any) -> Any:
+        reached.set()
+        assert go_on.wait(SECONDS_MAX)
+        return analyse_series(*given, progress=progress, **named)
+
+    monkeypatch.setattr(module, "analyse_series", held)
+    box.warm()
+    thread = threading.Thread(target=box.ahead.turn, daemon=True)
+    thread.start()
+    assert reached.wait(SECONDS_MAX)
+    return thread, go_on
+
+
+def test_a_job_waits_for_its_own_analysis_under_way(box: Box, monkeypatch):
+    thread, go_on = in_the_middle(box, monkeypatch)
+    monkeypatch.setattr("appliance.worker.attempt.analyse_series", lambda *_a, **_k: 1 / 0)
+    job_id = decided(box)
+    job = threading.Thread(target=box.bench.attempter.attempt, args=(job_id,), daemon=True)
+    job.start()
+    while not (run := box.beforehand._run) or not run.claimed:
+        assert job.is_alive()
+    go_on.set()
+    for one in (thread, job):
+        one.join(SECONDS_MAX)
+        assert not one.is_alive()
+    assert frozen(box, job_id)
+
+
+def test_any_other_job_stops_it(box: Box, monkeypatch):
+    thread, go_on = in_the_middle(box, monkeypatch)
+    asked = box.asked
+    assert box.beforehand.take(replace(asked, model_digest="sha256:other")) is None
+    go_on.set()
+    thread.join(SECONDS_MAX)
+    assert not box.beforehand.has(asked)
+    # Its own job works by itself.
+    assert box.beforehand.take(asked) is None
+
+
+def test_the_service_s_end_stops_it(box: Box, monkeypatch):
+    thread, go_on = in_the_middle(box, monkeypatch)
+    box.ahead.stop()
+    go_on.set()
+    thread.join(SECONDS_MAX)
+    assert not box.beforehand.has(box.asked)
+
+
+def test_what_goes_wrong_ahead_is_left_to_the_job_and_not_tried_again(box: Box, monkeypatch):
+    tries = []
+
+    def fail(*_given: Any, **_named: Any) -> None:
+        tries.append(1)
+        raise AnalysisFailed("inference.answer", "The model gave no usable answer.")
+
+    monkeypatch.setattr(module, "analyse_series", fail)
+    box.warm()
+    box.ahead.turn()
+    box.ahead.turn()
+    assert len(tries) == 1
+    job_id = decided(box)
+    assert box.bench.attempter.attempt(job_id)
+    assert frozen(box, job_id)
+
+
+def test_damaged_bytes_are_left_for_the_job_to_find(box: Box):
+    first = box.instances[0]
+    path = box.bench.kept.path(first.location)
+    raw = bytearray(path.read_bytes())
+    raw[first.location.offset + first.location.length - 1] ^= 1
+    path.write_bytes(raw)
+    box.warm()
+    box.ahead.turn()
+    assert box.prepared == 3
+    assert not box.beforehand.has(box.asked)
+    job_id = decided(box)
+    box.bench.attempter.attempt(job_id)
+    job, *_ = box.bench.seen(job_id)
+    assert (job.state, job.word) == (JobState.FAILED, "disk.digest_mismatch")
+
+
+def test_another_engine_than_the_one_that_made_it_makes_it_anew(box: Box, monkeypatch):
+    box.warm()
+    box.ahead.turn()
+    made = box.beforehand._made[box.asked]
+    box.beforehand._made[box.asked] = replace(made, engine_text="another engine")
+    calls = []
+
+    def told(*given: Any, **named: Any) -> Any:
+        calls.append(1)
+        return analyse_series(*given, **named)
+
+    monkeypatch.setattr("appliance.worker.attempt.analyse_series", told)
+    job_id = decided(box)
+    assert box.bench.attempter.attempt(job_id)
+    assert calls == [1]
+    _, result, _, _ = box.bench.seen(job_id)
+    assert result.engine != "another engine"
+
+
+def test_no_more_analyses_are_held_than_the_bound(box: Box):
+    box.warm()
+    box.ahead.turn()
+    made = box.beforehand._made[box.asked]
+    assert isinstance(made, Foreseen)
+    small = Beforehand(AheadLimits(analysis_bytes_max=made.bytes))
+    for number in range(2):
+        run = small.begin(replace(box.asked, study_uid=f"1.{number}"))
+        assert run is not None
+        small.end(run, made)
+    assert small.has(replace(box.asked, study_uid="1.0"))
+    assert not small.has(replace(box.asked, study_uid="1.1"))
+
+
+def test_the_thread_takes_turns_when_it_is_woken_and_ends_when_told(box: Box):
+    box.warm()
+    box.ahead.start()
+    box.ahead.wake()
+    late = threading.Event()
+    for _ in range(int(SECONDS_MAX / 0.02)):
+        if box.prepared == 4:
+            break
+        late.wait(0.02)
+    assert box.prepared == 4
+    box.ahead.stop()
+    box.ahead.join(SECONDS_MAX)
+    assert not box.ahead.is_alive()
