@@ -14,8 +14,8 @@ from typing import Final, Protocol
 
 from dicom_node.dicomweb.limits import WebLimits
 
-# RFC 2046 5.1.1: at most 70 of these, and no space at the end.
-_BOUNDARY: Final = re.compile(r"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]", re.ASCII)
+# RFC 2046 5.1.1: of these, and no space at the end. It allows 70 characters; Orthanc 1.10 sends 73.
+_BOUNDARY: Final = re.compile(r"[0-9A-Za-z'()+_,\-./:=? ]{0,127}[0-9A-Za-z'()+_,\-./:=?]", re.ASCII)
 _FIELD: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+)[ \t]*:[ \t]*([\t\x20-\x7e\x80-\xff]*)")
 _PARAMETER: Final = re.compile(
     r"""[ \t;]*([!#$%&'*+\-.^_`|~\w]+)=(?:([^\s;",]+)|"((?:[^"\\]|\\.)*)")[ \t]*(?:;|$)""", re.ASCII

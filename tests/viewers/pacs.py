@@ -43,10 +43,10 @@ class WebPacs(Orthanc):
             "StudiesMetadata": "Full",
             "SeriesMetadata": "Full",
         }
-        return super()._configuration(box_port, script) | {"Plugins": [str(_plugin())], "DicomWeb": web}
+        return super()._configuration(box_port, script) | {"Plugins": [str(plugin())], "DicomWeb": web}
 
 
-def _plugin() -> Path:
+def plugin() -> Path:
     """Find the plugin; without it the test is skipped, and under CI it fails."""
     found = [path for place in _PLACES for path in place.glob("libOrthancDicomWeb.so*")]
     if found:

@@ -219,7 +219,7 @@ class TestRequests:
             ({"kind": "multipart/form-data; boundary=x"}, 415),
             ({"kind": f'multipart/related; type="application/dicom+json"; boundary={BOUNDARY}'}, 415),
             ({"kind": 'multipart/related; type="application/dicom"'}, 400),
-            ({"kind": f"multipart/related; boundary={'x' * 71}"}, 400),
+            ({"kind": f"multipart/related; boundary={'x' * 129}"}, 400),
             ({"Content_Encoding": "gzip"}, 415),
         ],
     )
