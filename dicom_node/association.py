@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from pynetdicom import AE
 from pynetdicom.association import Association
+from pynetdicom.dimse_primitives import N_ACTION
 
 from dicom_node.checkpoint import Checkpoint, Warn
 from dicom_node.command import StoreCommand
@@ -48,6 +49,8 @@ class GuardedAssociation(Association):
         self.judge = Judge(ground.reception.limits)
         self.partial_bytes = 0
         self.seated = False
+        # What is done on this thread once the answer to an N-ACTION has left.
+        self.afterwards: Callable[[], None] | None = None
         self._peer_of = ground.peer
         self._on_end = on_end
         self._requests: dict[int, tuple[str, str]] = {}
@@ -105,11 +108,18 @@ class GuardedAssociation(Association):
         """Serve what the library gathered, and count it as done."""
         try:
             super()._serve_request(msg, context_id)
+        except ValueError:
+            # A request of one service that names the SOP class of another: the library has no answer.
+            self.warn("node.protocol_error", message=type(msg).__name__)
+            self.abort(block=False)
         finally:
             # A message that never was in the queue is served on a thread of its own.
             with suppress(ValueError):
                 self.dimse.msg_queue.task_done()
             self.partial_bytes = 0
+        if isinstance(msg, N_ACTION) and self.afterwards is not None:
+            afterwards, self.afterwards = self.afterwards, None
+            afterwards()
 
     def _nothing_to_do(self) -> bool:
         """Tell whether the loop would find nothing."""

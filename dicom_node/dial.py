@@ -15,8 +15,17 @@ from typing import Any, Final, TypeVar
 import structlog
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
-from pynetdicom.dimse_messages import C_ECHO_RQ, C_FIND_RQ, C_MOVE_RQ, C_STORE_RQ, DIMSEMessage
-from pynetdicom.dimse_primitives import C_ECHO, C_FIND, C_MOVE, C_STORE
+from pynetdicom.dimse_messages import (
+    C_ECHO_RQ,
+    C_FIND_RQ,
+    C_MOVE_RQ,
+    C_STORE_RQ,
+    N_ACTION_RQ,
+    N_EVENT_REPORT_RQ,
+    DIMSEMessage,
+)
+from pynetdicom.dimse_primitives import C_ECHO, C_FIND, C_MOVE, C_STORE, N_ACTION, N_EVENT_REPORT
+from pynetdicom.pdu_primitives import A_RELEASE, SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import AssociationSocket
 
@@ -30,7 +39,7 @@ from dicom_node.values import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_N
 
 log = structlog.get_logger(__name__)
 
-Primitive = TypeVar("Primitive", C_ECHO, C_FIND, C_MOVE, C_STORE)
+Primitive = TypeVar("Primitive", C_ECHO, C_FIND, C_MOVE, C_STORE, N_ACTION, N_EVENT_REPORT)
 
 _POLL_SECONDS: Final = 0.002
 _LONG_POLL_SECONDS: Final = 0.05
@@ -41,6 +50,8 @@ _MESSAGES: dict[type, type[DIMSEMessage]] = {
     C_FIND: C_FIND_RQ,
     C_MOVE: C_MOVE_RQ,
     C_STORE: C_STORE_RQ,
+    N_ACTION: N_ACTION_RQ,
+    N_EVENT_REPORT: N_EVENT_REPORT_RQ,
 }
 
 
@@ -83,7 +94,7 @@ class Line:
         self.contexts = {
             (str(context.abstract_syntax), str(context.transfer_syntax[0])): int(context.context_id or 0)
             for context in association.accepted_contexts
-            if context.as_scu
+            if context.as_scu or context.as_scp
         }
 
     def ask(self, request: Primitive, context_id: int) -> Primitive | None:
@@ -157,6 +168,18 @@ class Line:
         self.abort()
         return None
 
+    def stay(self, seconds_max: float, *, until: Callable[[], bool]) -> None:
+        """Keep the line for what the peer may ask on it, until the peer leaves or `until` says so."""
+        deadline = time.monotonic() + seconds_max
+        while self.is_open and not self._is_left and not until() and time.monotonic() < deadline:
+            time.sleep(_LONG_POLL_SECONDS)
+        self._wait_for_room(1)
+
+    @property
+    def _is_left(self) -> bool:
+        """Tell whether the peer has asked to release the association; its reactor answers that."""
+        return isinstance(self._association.dul.peek_next_pdu(), A_RELEASE)
+
     @property
     def is_open(self) -> bool:
         """Tell whether the association may still be used."""
@@ -170,8 +193,10 @@ class Line:
 
     def hang_up(self) -> None:
         """Release the association when it is open (PS3.8 7.2) and wait for its threads."""
-        if self.is_open:
-            self._association.release()
+        if self.is_open and not self._is_left:
+            # The reactor is held. The library's own release waits to see that, and a request that was served
+            # meanwhile makes it forget.
+            self._association.acse.negotiate_release()
         _wind_up(self._association, self._limits)
 
     def _wait_for_room(self, pdus_max: int) -> bool:
@@ -190,16 +215,24 @@ class Line:
 
 @contextmanager
 def dial(
-    peer: Peer, *, calling_ae: str, contexts: Sequence[PresentationContext], limits: Limits
+    peer: Peer,
+    *,
+    calling_ae: str,
+    contexts: Sequence[PresentationContext],
+    limits: Limits,
+    handlers: Sequence[evt.EventHandlerType] = (),
+    roles: Sequence[SCP_SCU_RoleSelectionNegotiation] = (),
 ) -> Iterator[Line]:
     """Associate with `peer` for the length of a with block (PS3.8 7.1); released at its end, or aborted.
+
+    `handlers` answer what the peer asks on it; `roles` are proposed with the contexts (PS3.7 D.3.3.4).
 
     Raises:
         NoAssociation: the peer cannot be reached, rejects, aborts, takes no context, or announces PDUs too
             small to work with.
     """
     tame()
-    association = _associate(peer, calling_ae, contexts, limits)
+    association = _associate(peer, calling_ae, contexts, limits, handlers=handlers, roles=roles)
     line = Line(association, limits)
     try:
         announced = association.acceptor.maximum_length or limits.pdu_bytes_max
@@ -212,7 +245,13 @@ def dial(
 
 
 def _associate(
-    peer: Peer, calling_ae: str, contexts: Sequence[PresentationContext], limits: Limits
+    peer: Peer,
+    calling_ae: str,
+    contexts: Sequence[PresentationContext],
+    limits: Limits,
+    *,
+    handlers: Sequence[evt.EventHandlerType],
+    roles: Sequence[SCP_SCU_RoleSelectionNegotiation],
 ) -> Association:
     """Return an established association or say why there is none."""
     if not peer.port:
@@ -238,7 +277,9 @@ def _associate(
                 (evt.EVT_CONN_OPEN, opened),
                 (evt.EVT_DATA_RECV, received.count),
                 (evt.EVT_DIMSE_RECV, received.reset),
+                *handlers,
             ],
+            ext_neg=list(roles),
         )
     except OSError:
         # The host's name has no address.

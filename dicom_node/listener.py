@@ -20,6 +20,8 @@ from pynetdicom.dimse_primitives import C_ECHO
 from pynetdicom.presentation import PresentationContext
 
 from dicom_node.association import Ground, GuardedAssociation
+from dicom_node.commit_desk import MESSAGES, Desk, Steward
+from dicom_node.commitment import commitment_context
 from dicom_node.gate import GuardedServer
 from dicom_node.intake import Intake
 from dicom_node.library import tame
@@ -73,6 +75,7 @@ class Listener:
         on_suspect: OnSuspect = _ignore,
         tls: Credentials | None = None,
         reuse_port: bool = False,
+        steward: Steward | None = None,
     ) -> None:
         """Hold what is needed; nothing is bound before `start`.
 
@@ -82,6 +85,7 @@ class Listener:
         `on_quiet` is called on an association's thread when it ended;
         `on_refused` there too, for each instance that was not kept;
         `on_suspect` for a handshake or an association of somebody who is not who they should be.
+        With a `steward` peers may ask for storage commitment, and report theirs.
         """
         tame()
         self._ae_title = AeTitle.parse(ae_title)
@@ -94,6 +98,7 @@ class Listener:
         self._draining = threading.Event()
         self._tls = tls
         self._reuse_port = reuse_port
+        self._desk = Desk(steward, limits) if steward is not None else None
         self._seats = threading.Lock()
         self._server: GuardedServer | None = None
         self._thread: threading.Thread | None = None
@@ -112,7 +117,7 @@ class Listener:
             self._entity(),
             self._address,
             self._ae_title,
-            supported_contexts(),
+            supported_contexts(commitment=self._desk is not None),
             evt_handlers=self._handlers(),
             socket_seconds_max=self._limits.network_seconds_max,
             ground=Ground(reception=self._reception, peer=self._roster.peer),
@@ -165,8 +170,18 @@ class Listener:
         return entity
 
     def _handlers(self) -> list[evt.EventHandlerType]:
-        """Return what is called when; the two that are answered come first."""
+        """Return what is called when; those that are answered come first."""
+        desk = self._desk
+        answered: list[evt.EventHandlerType] = (
+            [
+                (evt.EVT_N_ACTION, lambda event: desk.action(event, self._peer(event))),
+                (evt.EVT_N_EVENT_REPORT, lambda event: desk.report(event, self._peer(event))),
+            ]
+            if desk is not None
+            else []
+        )
         return [
+            *answered,
             (evt.EVT_C_STORE, self._store),
             (evt.EVT_C_ECHO, self._echo),
             (evt.EVT_REQUESTED, self._requested),
@@ -278,9 +293,12 @@ class Listener:
             acknowledge_at_once(connection)
         association.partial_bytes += len(event.data)
         total = association.partial_bytes
+        is_instance = not isinstance(association.dimse.message, MESSAGES)
+        limits = self._limits
+        bytes_max = limits.instance_bytes_max if is_instance else limits.commitment_bytes_max
         # The slack covers the framing of the command and of the fragments.
-        if total > self._limits.instance_bytes_max + self._limits.instance_bytes_max // 8 + (1 << 16):
-            log.warning("receive.instance_too_large", bytes=total)
+        if total > bytes_max + bytes_max // 8 + (1 << 16):
+            log.warning("receive.instance_too_large" if is_instance else "commit.too_large", bytes=total)
             association.partial_bytes = 0
             association.abort(block=False)
 
@@ -341,9 +359,13 @@ def _association(event: evt.Event) -> GuardedAssociation:
     return cast("GuardedAssociation", event.assoc)
 
 
-def supported_contexts() -> list[PresentationContext]:
-    """Return every context a sender may propose: verification, and each storage class in each syntax."""
+def supported_contexts(*, commitment: bool = False) -> list[PresentationContext]:
+    """Return every context a sender may propose: verification, and each storage class in each syntax.
+
+    With `commitment` that of storage commitment too, in both roles.
+    """
     return [
+        *([commitment_context(both_roles=True)] if commitment else []),
         build_context(VERIFICATION, list(NATIVE)),
         *(build_context(uid, list(OFFERED)) for uid in sorted(STORAGE_CLASSES)),
     ]
