@@ -63,7 +63,7 @@ class Limits:
     # How often a peer may lose one object that it accepted (F54).
     commitment_losses_max: int = 3
     # What peers ask the box to commit: rows follow the bytes by a batch, and until then nothing is missing.
-    promise_rows_seconds: float = 10.0
+    promise_rows_seconds: float = 4.0
     # How long a report waits for the association of its request before a new one is opened.
     promise_same_seconds: float = 15.0
     promises_waiting_max: int = 1_000
@@ -79,6 +79,12 @@ class Limits:
     reconcile_check_seconds: float = 10.0
     reconcile_backoff_seconds: float = 600.0
     reconcile_backoff_seconds_max: float = 21_600.0
+
+    # A study that a person asked for: how often it is tried, how soon it is looked whether all of it came,
+    # and how soon it is tried again if not, a little later each time.
+    fetch_tries_max: int = 5
+    fetch_check_seconds: float = 2.0
+    fetch_again_seconds: float = 30.0
 
     restart_seconds: float = 1.0
     restart_seconds_max: float = 30.0

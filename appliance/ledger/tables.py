@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from appliance.ledger import columns, commitment_tables
+from appliance.ledger import columns, commitment_tables, fetch_tables
 from appliance.ledger.columns import refer, row_id, sequence, text, time, unique_where
 
 # Who takes it from here has every table in it.
@@ -15,6 +15,7 @@ metadata = columns.metadata
 commitments = commitment_tables.commitments
 uncommitted = commitment_tables.uncommitted
 promises = commitment_tables.promises
+fetches = fetch_tables.fetches
 
 # The condition of a partial index, which queries repeat word for word.
 UNSETTLED = "state IN ('PENDING', 'SENDING', 'LATER')"

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+from collections.abc import Iterable
 from contextlib import ExitStack
 from hashlib import sha256
 from pathlib import Path
@@ -89,7 +90,7 @@ def kept(box: Box, study_uid: str) -> list[str]:
         return sorted(one.sop_instance_uid for one in studies.instances_of(tx, study_uid))
 
 
-def part10s(items: list[Outgoing]) -> list[bytes]:
+def part10s(items: Iterable[Outgoing]) -> list[bytes]:
     return [part10(item) for item in items]
 
 
