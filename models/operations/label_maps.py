@@ -7,6 +7,7 @@ Never: gives a volume where the distance between slices is not one number.
 from typing import ClassVar, Literal, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from models import codes
 from models.findings import Code, Measurement, Segment, Withheld
@@ -14,10 +15,15 @@ from models.labels import Label, Name
 from models.operations.band import Threshold
 from models.operations.part import Part, Scene
 from models.operations.strict import Strict
-from models.tensors import BoolArray, LabelArray, Volume
+from models.tensors import BoolArray, DoubleArray, FloatArray, LabelArray, Volume
 
 Quantity = Literal["volume", "mean", "standard-deviation"]
 LABELS = 256
+_CHUNK = 1 << 15
+"""Voxels counted at once: as many as the processor's nearest memory holds the bins of."""
+_WHOLE_MAX = 1 << 14
+"""The squares of 2 ** 24 values below it add up to less than 2 ** 53."""
+_BINS_MAX = 1 << 17
 
 
 class LabelMapReader(Protocol):
@@ -68,21 +74,30 @@ class _Tally:
     def __init__(self, step: LabelStatistics, scene: Scene) -> None:
         self._step, self._scene = step, scene
         self._sums = np.zeros((3, LABELS))
+        self._whole = _WholeNumbers()
         # Made once for all blocks: fresh pages for each block cost as much as the counting.
         self._flat = np.empty(0, dtype=np.intp)
         self._values = np.empty(0, dtype=np.float64)
 
     def take(self, first: int, labels: LabelArray) -> None:
         """Add one block of slices."""
+        voxels = self._scene.volume.voxels[first : first + len(labels)].ravel()
+        sums = self._whole.sums(labels.ravel(), voxels)
+        self._sums += self._weighed(labels.ravel(), voxels) if sums is None else sums
+
+    def _weighed(self, labels: LabelArray, voxels: FloatArray) -> DoubleArray:
+        """Give count, sum and sum of squares of each label, whatever the values."""
         if labels.size > self._flat.size:
             self._flat, self._values = np.empty(labels.size, np.intp), np.empty(labels.size, np.float64)
         flat, values = self._flat[: labels.size], self._values[: labels.size]
-        flat[:] = labels.ravel()  # cast once: bincount would, three times
-        values[:] = self._scene.volume.voxels[first : first + len(labels)].ravel()
-        self._sums[0] += np.bincount(flat, minlength=LABELS)
-        self._sums[1] += np.bincount(flat, weights=values, minlength=LABELS)
+        flat[:] = labels  # cast once: bincount would, three times
+        values[:] = voxels
+        sums = np.empty((3, LABELS))
+        sums[0] = np.bincount(flat, minlength=LABELS)
+        sums[1] = np.bincount(flat, weights=values, minlength=LABELS)
         np.square(values, out=values)
-        self._sums[2] += np.bincount(flat, weights=values, minlength=LABELS)
+        sums[2] = np.bincount(flat, weights=values, minlength=LABELS)
+        return sums
 
     def finish(self) -> Part:
         """Give the measurements, and what was withheld."""
@@ -143,6 +158,52 @@ class _Tally:
         if reason is not None:
             said += f" Volumes are withheld. {reason}"
         return said
+
+
+class _WholeNumbers:
+    """Sums of values that are whole numbers of a small range, as those of a CT are.
+
+    How often each value occurs under each label is counted, and the sums are those of the counts. They are
+    whole numbers that float64 holds exactly, so they are the very sums of the values one by one, which take
+    four times as long.
+    """
+
+    def __init__(self) -> None:
+        self._bins = np.empty(_CHUNK, dtype=np.intp)
+        self._cells = np.empty(_CHUNK, dtype=np.int32)
+
+    def sums(self, labels: LabelArray, voxels: FloatArray) -> DoubleArray | None:
+        """Give count, sum and sum of squares of each label, (3, LABELS); None where the values are others."""
+        low, high, count = float(voxels.min()), float(voxels.max()), int(labels.max()) + 1
+        if not (abs(low) < _WHOLE_MAX and abs(high) < _WHOLE_MAX and (high - low + 1) * count <= _BINS_MAX):
+            return None
+        least, width = int(np.floor(low)), int(np.floor(high)) - int(np.floor(low)) + 1
+        times = np.zeros(count * width, dtype=np.int64)
+        for start in range(0, labels.size, _CHUNK):
+            found = self._counted(
+                labels[start : start + _CHUNK], voxels[start : start + _CHUNK], least, width
+            )
+            if found is None:
+                return None
+            times += np.bincount(found, minlength=count * width)
+        each = times.reshape(count, width).astype(np.float64)
+        values = np.arange(least, least + width, dtype=np.float64)
+        sums = np.zeros((3, LABELS))
+        sums[:, :count] = each.sum(axis=1), (each * values).sum(axis=1), (each * values**2).sum(axis=1)
+        return sums
+
+    def _counted(
+        self, labels: LabelArray, voxels: FloatArray, least: int, width: int
+    ) -> npt.NDArray[np.intp] | None:
+        """Give each voxel the number of its bin; None where a value is no whole number."""
+        bins, cells = self._bins[: labels.size], self._cells[: labels.size]
+        np.copyto(cells, voxels, casting="unsafe")
+        if not np.array_equal(cells, voxels):
+            return None
+        np.multiply(labels, width, out=bins, dtype=np.intp)
+        bins += cells
+        bins -= least
+        return bins
 
 
 class Masks:
