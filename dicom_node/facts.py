@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Mapping, Sequence
-from copy import copy
 from dataclasses import dataclass
 from struct import Struct
 from typing import Final, TypeAlias, cast
@@ -127,6 +126,8 @@ class FactReader:
         self._elements = elements
         self._limits = limits
         self._words_of = _WORDS[big_endian]
+        # What values were last, by tag: most of a series' are the same from slice to slice.
+        self._last: dict[int, tuple[bytes, Json | None]] = {}
         self._encodings: tuple[str, ...] = ()
         self._encodings = encodings_of(self._texts(_SPECIFIC_CHARACTER_SET, "CS"))
         # PS3.3 C.7.5.1.1.2: the sign of a padding value follows the pixels, whatever VR it was written with.
@@ -137,18 +138,26 @@ class FactReader:
 
         Its Specific Character Set and Pixel Representation have to be the same too.
         """
-        other = copy(self)
+        other = FactReader.__new__(FactReader)
+        # What copy() does, in a tenth of its time.
+        other.__dict__.update(self.__dict__)
         other._data = data
         return other
 
     def refresh(self, tag: int, facts: dict[str, Json]) -> None:
         """Read one attribute anew into `facts`."""
-        fact = _BY_TAG[tag]
-        value = self._value(fact) if tag in self._elements else None
+        span = self._elements.get(tag)
+        if span is None:
+            return
+        raw = bytes(self._data[span.offset : span.offset + span.length])
+        last = self._last.get(tag)
+        if last is None or last[0] != raw:
+            last = self._last[tag] = (raw, self._value(_BY_TAG[tag]))
+        value = last[1]
         if value is not None:
-            facts[fact.keyword] = value
+            facts[_BY_TAG[tag].keyword] = value.copy() if isinstance(value, list) else value
         else:
-            facts.pop(fact.keyword, None)
+            facts.pop(_BY_TAG[tag].keyword, None)
 
     def facts(self) -> dict[str, Json]:
         """Return every readable attribute of `FACT_KEYWORDS` by keyword."""

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
-from dicom_node.facts import FactReader, Json, tags_of
+from dicom_node.facts import FactReader, tags_of
 from dicom_node.limits import KIB, Limits
 from dicom_node.preflight import Header, Scan, announced, inspect, scan
 from dicom_node.syntaxes import encoding_of
@@ -36,6 +36,7 @@ class _Template:
     mask: int
     framing: int
     header: Header
+    lists: tuple[str, ...]
     reader: FactReader
 
     def fits(self, data: memoryview, transfer_syntax_uid: str) -> bool:
@@ -87,6 +88,7 @@ class Judge:
                 mask=mask,
                 framing=int.from_bytes(data[: pixel.offset], "little") & mask,
                 header=header,
+                lists=tuple(key for key, value in header.facts.items() if isinstance(value, list)),
                 reader=reader.again(b""),
             )
         )
@@ -110,9 +112,9 @@ def _alike(template: _Template, data: memoryview, *, sop_class_uid: str, sop_ins
     """Return the header of an instance that fits `template`."""
     reader, known = template.reader.again(data), template.header
     sop_class, instance = announced(reader, sop_class_uid=sop_class_uid, sop_instance_uid=sop_instance_uid)
-    facts: dict[str, Json] = {
-        keyword: value.copy() if isinstance(value, list) else value for keyword, value in known.facts.items()
-    }
+    facts = dict(known.facts)
+    for keyword in template.lists:
+        facts[keyword] = cast("list[str]", facts[keyword]).copy()
     for tag in _CHANGING:
         reader.refresh(tag, facts)
     return Header(

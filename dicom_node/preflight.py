@@ -109,11 +109,15 @@ def announced(reader: FactReader, *, sop_class_uid: str, sop_instance_uid: str) 
     """
     announced_class = _uid(sop_class_uid, "SOP Class UID of the command")
     announced_instance = _uid(sop_instance_uid, "SOP Instance UID of the command")
-    if _uid(reader.text(_SOP_INSTANCE_UID, "UI"), "SOP Instance UID") != announced_instance:
+    found = reader.text(_SOP_INSTANCE_UID, "UI")
+    if found != announced_instance:
+        _uid(found, "SOP Instance UID")
         raise Refusal(
             Status.UID_MISMATCH, "receive.uid_mismatch", "SOP Instance UID of command and data set differ"
         )
-    if _uid(reader.text(_SOP_CLASS_UID, "UI"), "SOP Class UID") != announced_class:
+    found = reader.text(_SOP_CLASS_UID, "UI")
+    if found != announced_class:
+        _uid(found, "SOP Class UID")
         raise Refusal(
             Status.CLASS_MISMATCH, "receive.class_mismatch", "SOP Class UID of command and data set differ"
         )

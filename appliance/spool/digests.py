@@ -20,7 +20,9 @@ class Digests:
     """Threads that finish instances; hashing releases the interpreter, so others go on meanwhile."""
 
     def __init__(self, *, threads: int, waiting_max: int, on_fault: Callable[[], None]) -> None:
-        self._waiting: queue.Queue[Work | None] = queue.Queue(waiting_max)
+        # Put and taken without a lock of Python's own; a few more than the bound may slip in together.
+        self._waiting: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
+        self._waiting_max = waiting_max
         self._on_fault = on_fault
         self._running = False
         self._threads = [
@@ -46,13 +48,10 @@ class Digests:
 
     def put(self, work: Work) -> None:
         """Have an instance finished, here and now if too many wait."""
-        try:
-            if self._running:
-                self._waiting.put_nowait(work)
-                return
-        except queue.Full:
-            pass
-        work()
+        if self._running and self._waiting.qsize() < self._waiting_max:
+            self._waiting.put(work)
+        else:
+            work()
 
     def _run(self) -> None:
         try:

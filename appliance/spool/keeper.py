@@ -84,7 +84,7 @@ class RowWriter(threading.Thread):
         first = self._waiting.get()
         if first is None:
             return []
-        time.sleep(self._limits.rows_gather_seconds)
+        self._gather()
         batch = [first]
         while len(batch) < self._limits.rows_per_commit_max and not self._waiting.empty():
             row = self._waiting.get()
@@ -93,6 +93,15 @@ class RowWriter(threading.Thread):
                 break
             batch.append(row)
         return batch
+
+    def _gather(self) -> None:
+        """Wait while rows keep coming: the fewer the commits, the less the arrivals lose by them."""
+        limits, seen = self._limits, -1
+        until = time.monotonic() + limits.rows_gather_seconds_max
+        while seen < (seen := self._waiting.qsize()) < limits.rows_per_commit_max:
+            if time.monotonic() >= until:
+                return
+            time.sleep(limits.rows_gather_seconds)
 
 
 def write_rows(ledger: Ledger, spool: Spool, rows: Sequence[Row]) -> list[arrivals.Arrived]:

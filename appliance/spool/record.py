@@ -12,6 +12,7 @@ import hashlib
 import json
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from dicom_node.values import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
@@ -21,6 +22,8 @@ HEAD_BYTES = 1024
 RECORD_CREATOR_UID = "2.25.104287369871204917340298651420397245181"
 _PREFIX = b"\0" * 128 + b"DICM"
 _LONG_VRS = (b"OB",)
+_KINDS_MAX = 64
+_note_text = json.JSONEncoder(separators=(",", ":")).encode
 _GROUP_LENGTH_ELEMENT_BYTES = 12
 
 
@@ -44,26 +47,30 @@ class Record:
 def encode(record: Record, **more: str | int | bool) -> bytes:
     """Return the head of a spool file, `HEAD_BYTES` long; its note holds `more` besides the record."""
     note = {"length": record.length, "digest": record.digest, "received_at": record.received_at, **more}
-    elements = b"".join(
-        [
-            _element(0x0001, b"OB", b"\0\1"),
-            _element(0x0002, b"UI", _uid(record.sop_class_uid)),
-            _element(0x0003, b"UI", _uid(record.sop_instance_uid)),
-            _element(0x0010, b"UI", _uid(record.transfer_syntax_uid)),
-            _element(0x0012, b"UI", _uid(IMPLEMENTATION_CLASS_UID)),
-            _element(0x0013, b"SH", _text(IMPLEMENTATION_VERSION_NAME)),
-            _element(0x0016, b"AE", _text(record.calling_ae)),
-            _element(0x0100, b"UI", _uid(RECORD_CREATOR_UID)),
-        ]
-    )
+    before, behind = _around(record.sop_class_uid, record.transfer_syntax_uid, record.calling_ae)
+    elements = before + _element(0x0003, b"UI", _uid(record.sop_instance_uid)) + behind
     used = len(_PREFIX) + _GROUP_LENGTH_ELEMENT_BYTES + len(elements) + 12
-    text = json.dumps(note, separators=(",", ":")).encode()
+    text = _note_text(note).encode()
     room = HEAD_BYTES - used
     assert len(text) <= room, "the record fits the head: UIDs and AE titles are bounded"
     elements += _element(0x0102, b"OB", text.ljust(room))
     head = _PREFIX + _element(0x0000, b"UL", struct.pack("<I", len(elements))) + elements
     assert len(head) == HEAD_BYTES
     return head
+
+
+@lru_cache(maxsize=_KINDS_MAX)
+def _around(sop_class_uid: str, transfer_syntax_uid: str, calling_ae: str) -> tuple[bytes, bytes]:
+    """Return the elements before and behind the instance's UID: the same for all of an association."""
+    before = [_element(0x0001, b"OB", b"\0\1"), _element(0x0002, b"UI", _uid(sop_class_uid))]
+    behind = [
+        _element(0x0010, b"UI", _uid(transfer_syntax_uid)),
+        _element(0x0012, b"UI", _uid(IMPLEMENTATION_CLASS_UID)),
+        _element(0x0013, b"SH", _text(IMPLEMENTATION_VERSION_NAME)),
+        _element(0x0016, b"AE", _text(calling_ae)),
+        _element(0x0100, b"UI", _uid(RECORD_CREATOR_UID)),
+    ]
+    return b"".join(before), b"".join(behind)
 
 
 def digest_of(data: bytes | memoryview) -> str:

@@ -6,7 +6,6 @@ Never: gives a buffer to two.
 
 from __future__ import annotations
 
-import queue
 import threading
 
 from appliance.disk.blocks import aligned
@@ -18,25 +17,37 @@ class Staging:
     def __init__(self, buffer_bytes: int, count_max: int) -> None:
         self.buffer_bytes = buffer_bytes
         self._left = count_max
-        self._lock = threading.Lock()
+        self._came_back = threading.Condition()
+        # Changed without the lock where nobody waits: appending to a list and popping are one step each.
         # The last one back is the next one out: its pages are in memory and in the processor's cache.
-        self._free: queue.LifoQueue[memoryview] = queue.LifoQueue()
+        self._free: list[memoryview] = []
+        self._waiters = 0
 
     def take(self, seconds: float) -> memoryview | None:
         """Return a buffer, or nothing where none came free within the time."""
-        try:
-            return self._free.get_nowait()
-        except queue.Empty:
-            pass
-        with self._lock:
+        buffer = self._pop()
+        if buffer is not None:
+            return buffer
+        with self._came_back:
             if self._left > 0:
                 self._left -= 1
                 return aligned(self.buffer_bytes)
-        try:
-            return self._free.get(timeout=seconds)
-        except queue.Empty:
-            return None
+            self._waiters += 1
+            try:
+                # It looks before it waits, so that what came back a moment ago is not missed.
+                return self._came_back.wait_for(self._pop, timeout=seconds)
+            finally:
+                self._waiters -= 1
 
     def give_back(self, buffer: memoryview) -> None:
         """Take a buffer back; what lies in it is of no use to anybody."""
-        self._free.put_nowait(buffer)
+        self._free.append(buffer)
+        if self._waiters:
+            with self._came_back:
+                self._came_back.notify()
+
+    def _pop(self) -> memoryview | None:
+        try:
+            return self._free.pop()
+        except IndexError:
+            return None
