@@ -1,6 +1,6 @@
 """Presentation states in DICOMscope, the reference viewer for them: outlines on the lesions, names, words.
 
-It wants the Debian packages dicomscope, xvfb, xdotool and imagemagick, and takes a minute for each picture.
+It needs the Debian packages dicomscope, xvfb, xdotool and imagemagick, which `scripts/test --long` installs.
 Driven by its windows, for it has no other door; its screen is always of one size, so its buttons stay put.
 The picture of the whole screen lies in `build/viewers-dicomscope` afterwards.
 """
@@ -26,13 +26,14 @@ from appliance.results.encode import encode
 from models.tensors import BoolArray
 from tests.appliance.results import given
 from tests.appliance.results.test_softcopy import stored
+from tests.system.programs import need
 from tests.viewers.conftest import SHOTS
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 _JAR, _CONFIG = Path("/usr/share/java/DICOMscope.jar"), Path("/etc/dcmtk/DICOMscope.cfg")
 _IMAGES_IN_CONFIG = "/var/lib/dcmtk/db/READWRITE"
-_PROGRAMS = ("Xvfb", "xdotool", "import", "java")
+_PROGRAMS = ("dicomscope", "java", "Xvfb", "xdotool", "import")
 # Where things are on the screen: x, y.
 _SCREEN = "1600x1100x24"
 _OPEN_IMAGE, _OPEN_STATE, _VIEWER_TAB, _FILE_NAME = (28, 14), (101, 14), (104, 41), (800, 621)
@@ -116,11 +117,8 @@ class Screen:
 @contextmanager
 def viewer(folder: Path) -> Iterator[Screen]:
     """Run DICOMscope on a screen that nobody sees."""
-    missing = [tool for tool in _PROGRAMS if shutil.which(tool) is None]
-    if missing or not _JAR.exists():
-        pytest.skip(
-            "DICOMscope or its screen is not here: dicomscope, xvfb, xdotool and imagemagick of Debian"
-        )
+    for program in _PROGRAMS:
+        need(program)
     read, write = os.pipe()
     server = subprocess.Popen(
         ["Xvfb", "-displayfd", str(write), "-screen", "0", _SCREEN, "-nolisten", "tcp"],

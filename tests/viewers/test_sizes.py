@@ -26,6 +26,8 @@ COUNTS = (1, 50, 500)
 _SPACING_MM = (2.5, 0.9, 0.9)
 _HU_OF_A_MARK = 90
 _PANELS = (("sr", MEASUREMENTS), ("seg", SEGMENTS))
+# So many lesions lie on the first slice that holds any.
+_ON_A_SLICE = 11 * 11
 _SEG_BYTES_MAX = 600 * 1024
 
 
@@ -114,9 +116,19 @@ def test_a_report_opens_and_all_it_lists_become_measurements(sizes: Sizes, count
     seen = sizes.seen[f"lesions{count} result sr"]
     assert not seen.fault
     assert not seen.open.toasts
-    assert seen.open.shapes
+    framed = {shape for shape in seen.open.shapes if shape.kind == "polyline"}
+    assert len(framed) == len(seen.open.words) == min(count, _ON_A_SLICE)
     assert seen.loaded is not None
     assert seen.loaded.measured == min(count, DEFAULT.lesion_groups_max)
+
+
+def test_a_report_on_600_slices_opens_and_all_it_lists_become_measurements(sizes: Sizes):
+    seen = sizes.seen["slices600 result sr"]
+    assert not seen.fault
+    assert not seen.open.toasts
+    assert len({shape for shape in seen.open.shapes if shape.kind == "polyline"}) == 1
+    assert seen.loaded is not None
+    assert seen.loaded.measured == 4
 
 
 @pytest.mark.parametrize("name", [*(f"lesions{count}" for count in COUNTS), "slices600"])
