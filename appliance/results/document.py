@@ -18,7 +18,7 @@ from pydicom.uid import EncapsulatedPDFStorage, ExplicitVRLittleEndian
 from appliance.results import wording
 from appliance.results.context import EncodedObject, Notice, ResultContext
 from appliance.results.finish import Label, common, finish
-from appliance.results.headers import legible, local_time, references
+from appliance.results.headers import legible, local_time, put_references
 from appliance.results.lettering import written, written_name
 from appliance.results.limits import DEFAULT, Limits
 from appliance.results.marks import header_of, key_slices, pictured, shapes, where
@@ -252,7 +252,7 @@ def _encapsulated(
     made.VerificationFlag = "UNVERIFIED"
     made.DocumentTitle = wording.long_string(f"{name}, preliminary, unverified; {wording.NOT_PRIMARY}")
     made.ConceptNameCodeSequence = [_TITLE]
-    made.add(references("SourceInstanceSequence", sources))
+    put_references(made, "SourceInstanceSequence", sources)
     made.MIMETypeOfEncapsulatedDocument = "application/pdf"
     made.EncapsulatedDocumentLength = len(data)
     made.EncapsulatedDocument = data + b"\0" * (len(data) % 2)

@@ -7,7 +7,7 @@ Never: repairs, shortens or translates a patient's data.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -23,6 +23,7 @@ from appliance.results import uids
 from appliance.results.context import derive_uid
 from appliance.results.slices import is_multiframe
 from appliance.results.uids import uid
+from appliance.results.writing import element, item, sequence, uid_element
 
 # PS3.3 C.7.1.1 and C.7.2.1: Type 2, so always there, empty when unknown.
 _TYPE_2 = (
@@ -47,13 +48,18 @@ _TEXTS = frozenset(
 )
 
 
+def _tag(keyword: str) -> BaseTag:
+    return Tag(tag_for_keyword(keyword) or 0)
+
+
 def _tags(*keywords: str) -> tuple[BaseTag, ...]:
-    return tuple(Tag(tag_for_keyword(keyword) or 0) for keyword in keywords)
+    return tuple(_tag(keyword) for keyword in keywords)
 
 
 _UIDS = (uids.SOP_CLASS, uids.SOP_INSTANCE, uids.STUDY, uids.SERIES)
 (_MODALITY,) = _tags("Modality")
 _REFERENCED = _tags("ReferencedSOPClassUID", "ReferencedSOPInstanceUID")
+_SOP_SEQUENCE, _SERIES_SEQUENCE = _tags("ReferencedSOPSequence", "ReferencedSeriesSequence")
 _UNNAMED = tuple(DataElement(tag, dictionary_VR(tag), None) for tag in _tags(*_TYPE_2))
 _DEIDENTIFICATION = ("DeidentificationMethod", "DeidentificationMethodCodeSequence")
 _GEOMETRY = _tags(
@@ -88,7 +94,7 @@ def legible(source: Dataset, *keywords: str) -> Dataset:
     made = Dataset()
     implicit, little = source.original_encoding
     made.set_original_encoding(implicit, little, source.original_character_set)
-    for tag in (Tag(tag_for_keyword(keyword) or 0) for keyword in keywords):
+    for tag in _tags(*keywords):
         if tag in source:
             made[tag] = source.get_item(tag)
     return made
@@ -143,41 +149,51 @@ def _value(source: Dataset, tag: BaseTag) -> Any:
     return source[tag].value if tag in source else None
 
 
-def evidence(sources: Sequence[Dataset]) -> list[Dataset]:
-    """List instances as the evidence of an SR (PS3.3 C.17.2), grouped by study and series, none twice."""
-    series: dict[tuple[str, str], list[Dataset]] = {}
+def put_evidence(
+    made: Dataset, sources: Iterable[Dataset], keyword: str = "CurrentRequestedProcedureEvidenceSequence"
+) -> None:
+    """List instances as the evidence of an SR (PS3.3 C.17.2), grouped by study and series, none twice.
+
+    As bytes: every report of a result names all its images, and as data sets they took longer than the rest.
+    """
+    studies: dict[str, dict[str, dict[str, bytes]]] = {}
     seen: set[str] = set()
     for source in sources:
-        sop_class, instance, study, own_series = (uid(source, tag) for tag in _UIDS)
-        if instance in seen:
-            continue
-        seen.add(instance)
-        item = Dataset()
-        for tag, value in zip(_REFERENCED, (sop_class, instance), strict=True):
-            item[tag] = DataElement(tag, "UI", value)
-        series.setdefault((study, own_series), []).append(item)
-    return _by_study(series)
+        sop_class, instance, study, series = (uid(source, tag) for tag in _UIDS)
+        if instance not in seen:
+            seen.add(instance)
+            group = studies.setdefault(study, {}).setdefault(series, {})
+            group[instance] = referenced(sop_class, instance)
+    tag = _tag(keyword)
+    made[tag] = sequence(tag, (_study(study, series) for study, series in studies.items()))
 
 
-def _by_study(series: dict[tuple[str, str], list[Dataset]]) -> list[Dataset]:
-    studies: dict[str, list[Dataset]] = {}
-    for (study_uid, series_uid), instances in series.items():
-        item = Dataset()
-        item.SeriesInstanceUID = series_uid
-        item.ReferencedSOPSequence = instances
-        studies.setdefault(study_uid, []).append(item)
-    result = []
-    for study_uid, items in studies.items():
-        study = Dataset()
-        study.StudyInstanceUID = study_uid
-        study.ReferencedSeriesSequence = items
-        result.append(study)
-    return result
+def _study(study_uid: str, series: Mapping[str, Mapping[str, bytes]]) -> bytes:
+    listed = b"".join(
+        item(
+            element(_SOP_SEQUENCE, "SQ", b"".join(instances.values())) + uid_element(uids.SERIES, series_uid)
+        )
+        for series_uid, instances in series.items()
+    )
+    return item(element(_SERIES_SEQUENCE, "SQ", listed) + uid_element(uids.STUDY, study_uid))
+
+
+def put_references(made: Dataset, keyword: str, sources: Iterable[Dataset]) -> None:
+    """Refer to instances, to none twice (PS3.3 Table 10-11)."""
+    pairs = {uid(source, uids.SOP_INSTANCE): uid(source, uids.SOP_CLASS) for source in sources}
+    tag = _tag(keyword)
+    made[tag] = sequence(tag, (referenced(sop_class, instance) for instance, sop_class in pairs.items()))
+
+
+def referenced(sop_class_uid: str, sop_instance_uid: str) -> bytes:
+    """Refer to one instance, as an item (PS3.3 Table 10-11)."""
+    class_tag, instance_tag = _REFERENCED
+    return item(uid_element(class_tag, sop_class_uid) + uid_element(instance_tag, sop_instance_uid))
 
 
 def _copy(target: Dataset, source: Dataset, keyword: str) -> None:
     """Copy one element; text that was never decoded stays the bytes it was."""
-    tag = Tag(tag_for_keyword(keyword) or 0)
+    tag = _tag(keyword)
     if tag not in source:
         return
     vr = dictionary_VR(tag)
@@ -202,13 +218,13 @@ def _make_explicit(items: Sequence[Dataset]) -> None:
 
     Else the encoder would decode all of it, and write it as it thinks best.
     """
-    for item in items:
-        for element in list(item.elements()):
-            vr = dictionary_VR(element.tag) if dictionary_has_tag(element.tag) else "UN"
+    for one in items:
+        for found in list(one.elements()):
+            vr = dictionary_VR(found.tag) if dictionary_has_tag(found.tag) else "UN"
             if vr == "SQ":
-                _make_explicit(item[element.tag].value)
-            elif isinstance(element, RawDataElement) and vr in _TEXTS:
-                item[element.tag] = _raw(element, vr)
+                _make_explicit(one[found.tag].value)
+            elif isinstance(found, RawDataElement) and vr in _TEXTS:
+                one[found.tag] = _raw(found, vr)
             else:
-                item[element.tag]
-        item.set_original_encoding(False, True, item.original_character_set)
+                one[found.tag]
+        one.set_original_encoding(False, True, one.original_character_set)

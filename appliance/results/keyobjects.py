@@ -26,7 +26,7 @@ from pydicom.sr.codedict import codes
 from appliance.results import wording
 from appliance.results.context import EncodedObject, Reference, ResultContext
 from appliance.results.finish import Label, common, finish
-from appliance.results.headers import evidence, stub
+from appliance.results.headers import put_evidence, stub
 from appliance.results.limits import DEFAULT, Limits
 from appliance.results.marks import where
 from appliance.results.regions import regions
@@ -141,7 +141,7 @@ def selection(
         content=KeyObjectSelection.from_sequence([root]),
         **common(context, label),
     )
-    made.CurrentRequestedProcedureEvidenceSequence = evidence(named)
+    put_evidence(made, named)
     return finish(made, context, label, source=source)
 
 

@@ -23,7 +23,7 @@ from pydicom.uid import CTImageStorage
 from appliance.results import wording
 from appliance.results.context import EncodedObject, Notice, ResultContext
 from appliance.results.finish import Label, common, finish
-from appliance.results.headers import evidence, stub
+from appliance.results.headers import put_evidence, stub
 from appliance.results.limits import DEFAULT
 from appliance.results.report import observation_context, predecessors, text_item
 from models.findings import Findings
@@ -107,7 +107,7 @@ def _page(
     made = EnhancedSR(
         evidence=[_encodable(sources[0])], content=root, is_complete=True, **common(context, label)
     )
-    made.CurrentRequestedProcedureEvidenceSequence = evidence(sources)
+    put_evidence(made, sources)
     predecessors(made, context)
     return finish(made, context, label, source=sources[0])
 

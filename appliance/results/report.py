@@ -40,7 +40,7 @@ from appliance.results import coding, wording
 from appliance.results.context import EncodedObject, Reference, ResultContext
 from appliance.results.finish import Label, common, finish
 from appliance.results.groups import Group, Setting, group
-from appliance.results.headers import evidence, stub
+from appliance.results.headers import put_evidence, stub
 from appliance.results.slices import SlicePlace, is_multiframe
 from appliance.results.subjects import Subject
 from appliance.results.uids import SOP_INSTANCE, uid
@@ -108,10 +108,10 @@ def report(
     made = Comprehensive3DSR(
         evidence=[*stubs, *made_too], content=tree[0], is_complete=True, **common(context, label)
     )
-    made.CurrentRequestedProcedureEvidenceSequence = evidence([*sources, *made_too])
     _add(made, groups[1:])
-    predecessors(made, context)
     coding.explain_schemes(made)
+    put_evidence(made, [*sources, *made_too])
+    predecessors(made, context)
     return finish(made, context, label, source=sources[0])
 
 
@@ -155,12 +155,9 @@ def observation_context(context: ResultContext) -> ObservationContext:
 
 def predecessors(made: Dataset, context: ResultContext) -> None:
     """Name the superseded reports as predecessor documents (PS3.3 C.17.2.2)."""
-    old = []
-    for reference in context.supersedes:
-        if reference.sop_class_uid.startswith(_SR_CLASSES):
-            old.append(header(reference))
+    old = [header(one) for one in context.supersedes if one.sop_class_uid.startswith(_SR_CLASSES)]
     if old:
-        made.PredecessorDocumentsSequence = evidence(old)
+        put_evidence(made, old, "PredecessorDocumentsSequence")
 
 
 def text_item(name: CodedConcept, text: str) -> TextContentItem:

@@ -12,7 +12,7 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 
 from appliance.results.encode import encode
-from appliance.results.headers import carry_identity, evidence, local_time, stub
+from appliance.results.headers import carry_identity, local_time, put_evidence, stub
 from tests.appliance.results.given import bands, context, ct_header, read, series
 
 JAPANESE = "Yamada^Tarou=山田^太郎=やまだ^たろう"
@@ -178,7 +178,9 @@ def test_evidence_lists_every_instance_once_under_its_series():
     made = series(slices=3)
     other = made.sources[2]
     other.SeriesInstanceUID = "1.2.3.4"
-    items = evidence([*made.sources, made.sources[0]])
+    document = Dataset()
+    put_evidence(document, [*made.sources, made.sources[0]])
+    items = document.CurrentRequestedProcedureEvidenceSequence
     assert len(items) == 1
     counts = [len(item.ReferencedSOPSequence) for item in items[0].ReferencedSeriesSequence]
     assert counts == [2, 1]
