@@ -22,6 +22,8 @@ class Limits:
     rows_gather_seconds: float = 0.05
     # While more keep coming they are gathered this long.
     rows_gather_seconds_max: float = 0.5
+    # How long a thread may keep the interpreter from one that receives; Python's own 5 ms is ten images long.
+    thread_switch_seconds: float = 0.0005
     # A free-space check costs a system call, so its answer is good for this long.
     space_check_seconds: float = 1.0
 
