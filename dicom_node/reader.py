@@ -121,6 +121,20 @@ class Reader:
         self._start += count
         return self._ahead[start : self._start]
 
+    def glance(self, count: int) -> memoryview | None:
+        """Wait for a byte, and return the next `count` if so many came with it; none of them is taken.
+
+        Raises:
+            Cut, Called: see there.
+        """
+        if self._start == self._end:
+            self._start, self._end = 0, self._read([self._ahead], None)
+        return self._ahead[self._start : self._start + count] if self._end - self._start >= count else None
+
+    def skip(self, count: int) -> None:
+        """Take bytes that `glance` returned."""
+        self._start += count
+
     def into(self, sink: Sink, count: int, deadline: float | None) -> None:
         """Read `count` bytes into the rooms of `sink`.
 

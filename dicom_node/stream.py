@@ -22,6 +22,7 @@ from pynetdicom.pdu_primitives import A_ABORT, A_P_ABORT
 from dicom_node.checkpoint import Checkpoint, Warn
 from dicom_node.command import StoreCommand, read_store, store_response
 from dicom_node.familiar import Judge
+from dicom_node.fragment import Broken, take_usual
 from dicom_node.limits import Limits
 from dicom_node.machine import Machine
 from dicom_node.reader import Bell, Called, Cut, Late, Reader
@@ -47,14 +48,6 @@ _ITEM: Final = Struct(">LBB")
 _P_DATA: Final = 0x04
 _COMMAND, _LAST = 1, 2
 _KNOWN_TYPES: Final = range(0x01, 0x08)
-
-
-class _Broken(Exception):
-    """The peer broke the protocol; carries the word for the log."""
-
-    def __init__(self, word: str, **values: object) -> None:
-        super().__init__(word)
-        self.word, self.values = word, values
 
 
 class _Other(Exception):
@@ -221,8 +214,7 @@ class StreamingUpperLayer(DULServiceProvider):
 
     def _take(self, reader: Reader) -> None:
         """Read one PDU, and every further one of a message that begins in it."""
-        self._late_at = time.monotonic() + self._limits.pdu_seconds_max
-        self._idle_timer.restart()
+        self._begun()
         try:
             self._pdu(reader, bytes(reader.exactly(6, self._late_at)))
         except Called:
@@ -233,9 +225,14 @@ class StreamingUpperLayer(DULServiceProvider):
         except Late:
             self._host.warn("gate.pdu_deadline", seconds=self._limits.pdu_seconds_max)
             self._give_up()
-        except _Broken as broken:
+        except Broken as broken:
             self._host.warn(broken.word, **broken.values)
             self._give_up()
+
+    def _begun(self) -> None:
+        """Note that a PDU has begun: it has so long to end, and the peer is not silent."""
+        self._late_at = time.monotonic() + self._limits.pdu_seconds_max
+        self._idle_timer.restart()
 
     def _stumbled(self, fault: Exception) -> None:
         """End an association over whose message the library stumbled, and what stands behind it."""
@@ -264,12 +261,12 @@ class StreamingUpperLayer(DULServiceProvider):
     def _admit(self, kind: int, length: int, header: bytes) -> None:
         """Judge a PDU by its header alone."""
         if kind not in _KNOWN_TYPES:
-            raise _Broken("node.protocol_error", digest=_digest(header))
+            raise Broken("node.protocol_error", digest=_digest(header))
         if kind == _P_DATA and self.state_machine.current_state != "Sta2":
             if length > self._limits.pdu_bytes_max:
-                raise _Broken("gate.pdu_over_negotiated", bytes=length)
+                raise Broken("gate.pdu_over_negotiated", bytes=length)
         elif length > self._limits.associate_pdu_bytes_max:
-            raise _Broken("gate.pdu_too_long", bytes=length)
+            raise Broken("gate.pdu_too_long", bytes=length)
 
     def _hand_over(self, pdu: bytes) -> None:
         """Let the library decode a PDU and act on it."""
@@ -306,10 +303,10 @@ class StreamingUpperLayer(DULServiceProvider):
     def _item(self, reader: Reader, left: int) -> tuple[int, int, int]:
         """Return context, control header and length of the next fragment."""
         if left < 6:
-            raise _Broken("node.protocol_error", left=left)
+            raise Broken("node.protocol_error", left=left)
         length, context_id, control = _ITEM.unpack(reader.exactly(6, self._late_at))
         if not 2 <= length <= left - 4:
-            raise _Broken("node.protocol_error", item=length, left=left)
+            raise Broken("node.protocol_error", item=length, left=left)
         return context_id, control, length - 2
 
     def _owes_nothing(self) -> bool:
@@ -360,14 +357,19 @@ class StreamingUpperLayer(DULServiceProvider):
         """Read fragments to the last one of a data set; return what is left of its PDU."""
         association, bytes_max = self._host, self._limits.instance_bytes_max
         while True:
-            while not left:
-                left = self._next_p_data(reader)
-            found, control, length = self._item(reader, left)
-            if found != context_id or control & _COMMAND:
-                raise _Broken("node.protocol_error", context=found, control=control)
+            if not left and (usual := take_usual(reader, context_id, self._limits.pdu_bytes_max)):
+                self._begun()
+                control, length = usual
+                left = length + 6
+            else:
+                while not left:
+                    left = self._next_p_data(reader)
+                found, control, length = self._item(reader, left)
+                if found != context_id or control & _COMMAND:
+                    raise Broken("node.protocol_error", context=found, control=control)
             association.partial_bytes += length
             if association.partial_bytes > bytes_max:
-                raise _Broken("receive.instance_too_large", bytes=association.partial_bytes)
+                raise Broken("receive.instance_too_large", bytes=association.partial_bytes)
             reader.into(receiving, length, self._late_at)
             left -= length + 6
             if control & _LAST:
@@ -380,9 +382,8 @@ class StreamingUpperLayer(DULServiceProvider):
             _Other: the peer sent something else, an abort say; the library has it.
         """
         first = bytes(reader.exactly(1, None))
-        self._late_at = time.monotonic() + self._limits.pdu_seconds_max
+        self._begun()
         header = first + bytes(reader.exactly(5, self._late_at))
-        self._idle_timer.restart()
         kind, length = _HEADER.unpack(header)
         self._admit(kind, length, header)
         if kind != _P_DATA:
