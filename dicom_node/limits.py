@@ -56,11 +56,13 @@ class Limits:
     # A peer may fetch from tape before it says a word about a retrieval, and be long over the whole of it.
     move_silence_seconds_max: float = 600.0
     move_seconds_max: float = 3600.0
+    # The library gathers what a C-GET brings, one instance at a time, in memory.
+    get_instance_bytes_max: int = 512 * MIB
     # One request or report of storage commitment: the largest studies, at 150 bytes for a reference.
     commitment_references_max: int = 20_000
     commitment_bytes_max: int = 8 * MIB
     # How long the association of a request is kept for its report; a later one has its own.
-    commitment_event_seconds: float = 5.0
+    commitment_event_seconds: float = 6.0
     commitment_reports_at_once_max: int = 8
     # PDUs waiting for the socket before the sender waits for it.
     send_queue_pdus_max: int = 16

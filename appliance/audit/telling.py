@@ -238,6 +238,20 @@ def _sent(outcome: str) -> Teller:
     return made
 
 
+def _told_of(told: Told, scene: Scene) -> Message:
+    """PS3.15 A.5.3.6: a peer was told which instances are kept here (storage commitment)."""
+    return Message(
+        event=ACCESSED,
+        action="R",
+        at=told.event.at,
+        participants=[
+            scene.peer(name=_detail(told, "peer"), is_requestor=True, role=_DESTINATION),
+            scene.box(is_requestor=False, role=_SOURCE),
+        ],
+        objects=scene.objects(told),
+    )
+
+
 def _deleted(told: Told, scene: Scene) -> Message:
     """PS3.15 A.5.3.8: images were removed after their time of keeping."""
     return Message(
@@ -320,6 +334,9 @@ WORDS: Final[Mapping[str, Teller]] = {
     "courier.coerced": _sent(SUCCESS),
     "courier.refused": _sent(MINOR_FAILURE),
     "courier.no_context": _sent(MINOR_FAILURE),
+    "confirm.missing": _sent(MINOR_FAILURE),
+    "confirm.lost": _sent(SERIOUS_FAILURE),
+    "commit.reported": _told_of,
     "custody.purged": _deleted,
     "custody.quarantined": _alert(OBJECT_CHANGED, MINOR_FAILURE),
     "sweep.quarantined": _alert(OBJECT_CHANGED, MINOR_FAILURE),

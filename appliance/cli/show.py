@@ -12,7 +12,17 @@ from appliance.cli.terms import DEFAULT_CONFIG, ConfigOption, JsonOption, fail, 
 from appliance.console.explain import why as explain_why
 from appliance.core.clock import as_text
 from appliance.disk.space import free_bytes
-from appliance.ledger import counts, deliveries, events, jobs, missing, results, services
+from appliance.ledger import (
+    commitments,
+    counts,
+    deliveries,
+    events,
+    jobs,
+    missing,
+    promises,
+    results,
+    services,
+)
 from appliance.ledger import studies as study_rows
 from appliance.ledger.engine import Ledger, Tx
 from appliance.sync.standing import read_standing
@@ -26,6 +36,7 @@ def status(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -
         counted = counts.count(tx)
         alive = services.everyone(tx)
         reconciled = missing.standing(tx, read.reconcile.peers)
+        uncommitted, promised = commitments.standing(tx), promises.standing(tx)
     report: dict[str, Any] = asdict(counted) | {"balance": counted.balance}
     report["services"] = {s.name: {"pid": s.pid, "beat_at": as_text(s.beat_at)} for s in alive}
     report["missed"] = reconciled.studies
@@ -35,6 +46,11 @@ def status(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -
     }
     standing = read_standing(read.storage.root)
     report["registry"] = None if standing is None else standing.as_json()
+    report["uncommitted"] = {
+        peer: {"to_ask": s.to_ask, "asked": s.asked, "oldest_at": as_text(s.oldest_at)}
+        for peer, s in uncommitted.items()
+    }
+    report["promises"] = promised
     report["disk_free_bytes"] = free_bytes(read.storage.root)
     if as_json:
         print_json(report)

@@ -12,6 +12,7 @@ ae_title = "READSIDE"
 host = "0.0.0.0"
 port = 11112
 max_associations = 16
+# commit = true           # commit to peers that ask (storage commitment) what is kept, until it is purged
 
 # DICOM under TLS, with certificates on both sides (docs/pacs.md). With it the port above is closed, unless
 # plain = true. New files are taken up without a restart.
@@ -47,6 +48,7 @@ host = "192.0.2.10"
 port = 104
 may = ["store", "query"]
 outputs = ["sr", "seg", "sc"]
+# commitment = true      # a delivery is done once this peer has committed it (storage commitment), not before
 # tls = true             # nothing goes to this peer, or is taken from it, in the clear
 # certificate_sha256 = "..."   # its certificate's fingerprint; without it the certificate must name the peer
 

@@ -177,6 +177,25 @@ _EVENTS: Mapping[str, tuple[str, Tone]] = {
     "courier.stands_in": ("{peer} does not take the {wanted}: the {output} goes in its place.", Tone.WARN),
     "courier.no_stand_in": ("{peer} does not take the {wanted}, and nothing stands in for it.", Tone.BAD),
     "peer.changed": ("{peer} takes no longer: {gone}; takes now: {new}.", Tone.WARN),
+    "confirm.committed": ("{peer} has committed the {output}.", Tone.GOOD),
+    "confirm.missing": (
+        "{peer} does not have the {output} that it accepted ({status}); it is sent again.",
+        Tone.WARN,
+    ),
+    "confirm.lost": (
+        "{peer} lost the {output} again and again ({status}); a person must look.",
+        Tone.BAD,
+    ),
+    "confirm.unanswered": ("{peer} did not say whether it has the {output}; it is asked again.", Tone.WARN),
+    "confirm.silent": ("{peer} never said whether it has the {output}; a person must look.", Tone.BAD),
+    "confirm.refused": ("{peer} refuses to commit the {output}; a person must look.", Tone.BAD),
+    "confirm.replaced": (
+        "{peer} does not have the {output} that a newer result replaced; it is not sent again.",
+        Tone.PLAIN,
+    ),
+    "commit.reported": ("{peer} was told that {instances} images are kept here.", Tone.PLAIN),
+    "commit.absent": ("{peer} was told that {instances} images are not kept here.", Tone.WARN),
+    "commit.given_up": ("{peer} asked whether images are kept, and could not be told.", Tone.WARN),
     "courier.again": ("{by} asked to send the {output} to {peer} once more.", Tone.PLAIN),
     "courier.settled": ("{by} ended the delivery of the {output} to {peer}.", Tone.PLAIN),
     "custody.quarantined": ("An image was set aside: {reason}.", Tone.BAD),
@@ -198,6 +217,13 @@ _EVENTS: Mapping[str, tuple[str, Tone]] = {
     "console.seen": ("{by} looked at what failed and needs nothing more.", Tone.PLAIN),
     "console.retry": ("{by} asked for another run.", Tone.PLAIN),
     "console.release": ("{by} released the study.", Tone.PLAIN),
+}
+
+# Why a delivery ended that the peer had accepted.
+_UNCOMMITTED: Mapping[str | None, str] = {
+    "confirm.lost": "accepted there, and lost",
+    "confirm.silent": "accepted there, and never committed",
+    "confirm.refused": "accepted there, and commitment refused",
 }
 
 _LOUDNESS = (Tone.PLAIN, Tone.GOOD, Tone.BUSY, Tone.WARN, Tone.BAD)
@@ -263,6 +289,8 @@ def status(code: int | None) -> str:
 
 def refusal(code: int | None, word: str | None) -> str:
     """Say how a peer refused an object: what it said, or that the box never offered it."""
+    if word in _UNCOMMITTED:
+        return _UNCOMMITTED[word]
     if word == "courier.no_stand_in":
         return "not taken there, and nothing stands in for it"
     return "not taken there" if word == "courier.no_context" else status(code)

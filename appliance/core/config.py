@@ -146,6 +146,11 @@ def _faults_between(
         for peer in peers
         if (peer.tls or peer.certificate_sha256) and not has_tls
     ]
+    faults += [
+        f"peers.{peer.name}.commitment: needs host and port of the peer, to ask it"
+        for peer in peers
+        if peer.commitment and not peer.reachable
+    ]
     by_name = {peer.name: peer for peer in peers}
     for route in routes:
         asked = [name for name in route.send_to if name not in faulty]

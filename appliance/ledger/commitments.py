@@ -154,11 +154,20 @@ def asks_of(tx: Tx, wanted: Sequence[Wanted]) -> int:
     return int(tx.execute(query).scalar() or 0)
 
 
+def is_overdue(tx: Tx, peer: str, *, at: float) -> bool:
+    """Say whether a report of a peer is overdue."""
+    query = sa.select(sa.literal(1)).select_from(uncommitted).where(_OPEN, *_overdue(peer, at)).limit(1)
+    return tx.execute(query).first() is not None
+
+
+def _overdue(peer: str, at: float) -> list[sa.ColumnElement[bool]]:
+    waits = uncommitted.c.commitment_id.is_not(None)
+    return [uncommitted.c.peer == peer, uncommitted.c.due_at <= at, waits]
+
+
 def expire(tx: Tx, peer: str, *, at: float, limits: Limits) -> int:
     """Wait no longer for overdue reports: ask again, or call a person; return for how many deliveries."""
-    overdue = _rows(
-        tx, uncommitted.c.peer == peer, uncommitted.c.due_at <= at, uncommitted.c.commitment_id.is_not(None)
-    )
+    overdue = _rows(tx, *_overdue(peer, at))
     for row in overdue:
         _move(tx, row.commitment_id, CommitmentState.SILENT, word="confirm.unanswered", at=at)
         _ask_once_more(tx, row, at=at, limits=limits)

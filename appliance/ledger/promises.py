@@ -116,10 +116,18 @@ def find(tx: Tx, peer: str, transaction_uid: str) -> Promise | None:
     return None if row is None else _promise(row)
 
 
-def due(tx: Tx, *, at: float, limit: int) -> list[Promise]:
-    """Return requests whose report is due, the oldest first."""
+def peers_due(tx: Tx, *, at: float) -> list[str]:
+    """Return the peers that a report is due to."""
+    query = sa.select(promises.c.peer).distinct()
+    rows = tx.execute(query.where(promises.c.state == PromiseState.OWED, promises.c.due_at <= at))
+    return sorted(rows.scalars())
+
+
+def due(tx: Tx, peer: str, *, at: float, limit: int) -> list[Promise]:
+    """Return requests of a peer whose report is due, the oldest first."""
     query = (
         sa.select(promises)
+        .where(promises.c.peer == peer)
         .where(promises.c.state == PromiseState.OWED, promises.c.due_at <= at)
         .order_by(promises.c.due_at)
         .limit(limit)

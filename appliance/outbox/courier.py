@@ -14,7 +14,7 @@ from appliance.core import log
 from appliance.core.config import Peer
 from appliance.core.crash import crash_here
 from appliance.core.limits import DEFAULT, Limits
-from appliance.ledger import deliveries, fallback
+from appliance.ledger import commitments, deliveries, fallback
 from appliance.ledger.deliveries import Parcel
 from appliance.ledger.engine import Ledger, Tx
 from appliance.spool.record import digest_of
@@ -46,7 +46,7 @@ class Courier:
             if parcel is None:
                 _log.error("courier.unasked", peer=peer.name)
                 continue
-            self._settle(parcel, sent, behind=parcels.values())
+            self._settle(parcel, sent, behind=parcels.values(), confirm=peer.commitment)
             accepted += sent.outcome == "accepted"
         if outgoing:
             _log.info("courier.batch", peer=peer.name, objects=len(outgoing), accepted=accepted)
@@ -86,13 +86,16 @@ class Courier:
             data=data,
         )
 
-    def _settle(self, parcel: Parcel, sent: Sent, *, behind: Iterable[Parcel]) -> None:
+    def _settle(self, parcel: Parcel, sent: Sent, *, behind: Iterable[Parcel], confirm: bool) -> None:
         crash_here("courier-answered")
         now = self._ledger.clock.now()
         with self._ledger.write() as tx:
             deliveries.prolong(tx, behind, at=now, limits=self._limits)
             if sent.outcome == "accepted":
-                deliveries.accepted(tx, parcel, status=sent.status, word=sent.word, at=now)
+                done = deliveries.accepted(tx, parcel, status=sent.status, word=sent.word, at=now)
+                if done and confirm:
+                    due_at = now + self._limits.commitment_settle_seconds
+                    commitments.want(tx, parcel.id, parcel.peer, due_at=due_at)
             elif sent.word != "courier.no_context" or not fallback.no_context(tx, parcel, at=now):
                 self._failed(tx, parcel, sent, at=now)
         crash_here("courier-settled")

@@ -13,6 +13,7 @@ from appliance.outbox.courier import Courier
 from appliance.queue.bell import BellCord
 from appliance.queue.tickets import Bell, Ticket
 from appliance.services.asker import Asker
+from appliance.services.committing import Committing
 from appliance.services.stage import Stage, on_stage
 from appliance.services.wire import web_peer, wire_peer
 from appliance.spool.store import Spool
@@ -36,12 +37,15 @@ def run(config: Config) -> int:
             round_ = _Round(stage, config, pool)
             asker = Asker(stage, config)
             asker.start()
+            committing = Committing(stage, config)
+            committing.start()
             while not stage.stopping.is_set():
                 round_.start_due()
                 # Said again each time: the hub may have been started anew and forgotten who listens.
                 cord.ring(Ticket(Bell.HELLO))
                 cord.wait(stage.limits.poll_seconds)
             asker.join()
+            committing.join()
         return stage.exit_code
 
 

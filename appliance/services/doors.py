@@ -15,6 +15,7 @@ from appliance.ledger.reading import LedgerFault
 from appliance.services.stage import Stage
 from appliance.services.stow_door import stow_server
 from appliance.services.wire import files_of, wire_peer
+from dicom_node.commit_desk import Steward
 from dicom_node.dicomweb.server import StowServer
 from dicom_node.intake import Intake
 from dicom_node.limits import Limits
@@ -30,7 +31,14 @@ class Doors:
     """Every port that the box listens on."""
 
     def __init__(
-        self, stage: Stage, config: Config, *, intake: Intake, limits: Limits, on_refused: OnRefused
+        self,
+        stage: Stage,
+        config: Config,
+        *,
+        intake: Intake,
+        limits: Limits,
+        on_refused: OnRefused,
+        steward: Steward | None = None,
     ) -> None:
         """Read the files of TLS, and bind nothing yet. All ports share one intake: segments have one writer.
 
@@ -55,6 +63,7 @@ class Doors:
                 on_refused=on_refused,
                 on_suspect=timeline.suspect,
                 tls=credentials,
+                steward=steward,
             )
 
         self._doors: dict[str, Listener | StowServer] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import threading
 
 from appliance.core import log
@@ -14,6 +15,7 @@ from appliance.ledger.reading import LedgerFault
 from appliance.queue.bell import BellCord
 from appliance.queue.tickets import Bell, Ticket
 from appliance.services.doors import Doors, count_of
+from appliance.services.promising import Promising, is_spoken
 from appliance.services.stage import Stage, on_stage
 from appliance.spool.intake import SpoolIntake
 from appliance.spool.keeper import RowWriter
@@ -46,17 +48,23 @@ def _listen(stage: Stage, config: Config) -> int:
         staging_buffers_max=ports * wire.associations_max + SpoolLimits().digests_waiting_max + 2
     )
     intake = SpoolIntake(spool, floor, rows, on_fault=stage.fault, limits=staging)
+    steward = Promising(stage, config) if is_spoken(config) else None
     try:
-        doors = Doors(stage, config, intake=intake, limits=wire, on_refused=_Refusals(stage).note)
+        doors = Doors(
+            stage, config, intake=intake, limits=wire, on_refused=_Refusals(stage).note, steward=steward
+        )
     except TlsFault as fault:
         _log.critical("tls.refused_files", reason=str(fault))
         stage.fault()
         return stage.exit_code
     # What is loaded by now stays: without this every full collection walks it while all senders wait.
     gc.freeze()
+    sys.setswitchinterval(stage.limits.thread_switch_seconds)
     rows.start()
     intake.start()
     bound = doors.start()
+    if steward is not None:
+        steward.start()
     # Said again: a study's silence counts only from here on, and the sweep before may have taken long.
     stage.up(**bound)
     _log.info("listener.listening", **bound, ae_title=config.dicom.ae_title)
@@ -69,6 +77,8 @@ def _listen(stage: Stage, config: Config) -> int:
         return stage.exit_code
     doors.drain(stage.limits.drain_seconds)
     doors.stop()
+    if steward is not None:
+        steward.join()
     intake.finish()
     rows.finish()
     intake.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from appliance.queue.tickets import BadTicket, Bell, Ticket, decode, encode
 from dicom_node.limits import Limits
 from dicom_node.query import count_instances
 from dicom_node.send import Sent, send
+from tests.appliance.outbox.test_committing import DEMANDING, Desk, lost, whole
+from tests.appliance.outbox.test_committing import LIMITS as DESK_LIMITS
 from tests.appliance.outbox.test_courier import PACS, Office, sent
 from tests.dicom_node.samples import EXPLICIT, IMPLICIT, sample, serving
 from tests.dicom_node.test_send import outgoing
@@ -153,3 +156,55 @@ def test_f55_a_query_without_end_is_cut(hostile: str) -> None:
     with serving(entity, (evt.EVT_C_FIND, answers)) as peer:
         assert count_instances(peer, calling_ae="BOX", study_uid="1.2", limits=QUICK) is None
     assert 0 < len(served) < 100_000
+
+
+@pytest.fixture
+def desk(ledger: Ledger, tmp_path: Path, clock: HeldClock) -> Desk:
+    return Desk(ledger, tmp_path / "desk", clock)
+
+
+@pytest.mark.parametrize("recovers", [True, False])
+def test_f54_a_peer_that_loses_what_it_took_gets_it_again(desk: Desk, recovers: bool) -> None:
+    """It said 0000, then that it has no such object: the same bytes go again, and then a person must look."""
+    desk.office.fill("1.1", "1.2")
+    desk.at_once = lambda request: lost(request, "1.1")
+    rounds = 1 if recovers else DESK_LIMITS.commitment_losses_max
+    for _ in range(rounds):
+        assert desk.round() >= 1
+    if recovers:
+        desk.at_once = whole
+        desk.round()
+    states = {row.id: (row.state, row.word) for row in desk.deliveries()}
+    gone = (DeliveryState.DEAD, "confirm.lost")
+    there = (DeliveryState.COMMITTED, "confirm.committed")
+    assert list(states.values()) == [there if recovers else gone, there]
+    assert desk.office.batches[0] == [b"object 1.1", b"object 1.2"]
+    again = desk.office.batches[1:]
+    assert again == [[b"object 1.1"]] * len(again), "the same bytes, and only of what was lost"
+    assert len(again) == (1 if recovers else DESK_LIMITS.commitment_losses_max - 1)
+
+
+def test_f54_a_peer_that_never_reports_is_asked_again_and_then_a_person_must_look(
+    desk: Desk, clock: HeldClock
+) -> None:
+    desk.office.fill("1.1")
+    desk.round()
+    for _ in range(2 * DESK_LIMITS.commitment_asks_max):
+        clock.advance(DESK_LIMITS.commitment_report_seconds_max)
+        desk.committer.turn(DEMANDING)
+        clock.advance(DESK_LIMITS.commitment_settle_seconds)
+        desk.committer.turn(DEMANDING)
+    (row,) = desk.deliveries()
+    assert (row.state, row.word) == (DeliveryState.DEAD, "confirm.silent")
+    assert len(desk.requests) == DESK_LIMITS.commitment_asks_max
+    assert desk.report(whole(desk.requests[0])), "a late word still counts"
+    assert desk.deliveries()[0].state is DeliveryState.COMMITTED
+
+
+def test_f55_a_report_of_a_foreign_transaction_settles_nothing(desk: Desk) -> None:
+    desk.office.fill("1.1")
+    desk.round()
+    foreign = replace(whole(desk.requests[0]), transaction_uid="2.25.99")
+    assert not desk.report(foreign)
+    assert not desk.report(whole(desk.requests[0]), peer="somebody")
+    assert desk.deliveries()[0].state is DeliveryState.ACCEPTED

@@ -28,7 +28,11 @@ def ask(
 
 def owed(ledger: Ledger, *, at: float = NOW + 15) -> list[Promise]:
     with ledger.read() as tx:
-        return promises.due(tx, at=at, limit=10)
+        return [
+            promise
+            for peer in promises.peers_due(tx, at=at)
+            for promise in promises.due(tx, peer, at=at, limit=10)
+        ]
 
 
 def test_a_request_is_owed_until_its_report_was_taken(ledger: Ledger) -> None:

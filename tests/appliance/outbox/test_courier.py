@@ -37,7 +37,7 @@ class Office:
         self.courier = Courier(ledger, self.spool, self._send, LIMITS)
 
     def _send(self, peer, objects):
-        assert peer == PACS
+        assert peer.name == PACS.name
         self.batches.append([o.data for o in objects])
         for item in objects:
             yield self.answers.get(item.sop_instance_uid) or sent(item.sop_instance_uid)
