@@ -6,6 +6,7 @@ An association on which something went wrong is aborted and never used again.
 
 from __future__ import annotations
 
+import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,13 +19,14 @@ from pynetdicom.association import Association
 from pynetdicom.dimse_messages import (
     C_ECHO_RQ,
     C_FIND_RQ,
+    C_GET_RQ,
     C_MOVE_RQ,
     C_STORE_RQ,
     N_ACTION_RQ,
     N_EVENT_REPORT_RQ,
     DIMSEMessage,
 )
-from pynetdicom.dimse_primitives import C_ECHO, C_FIND, C_MOVE, C_STORE, N_ACTION, N_EVENT_REPORT
+from pynetdicom.dimse_primitives import C_ECHO, C_FIND, C_GET, C_MOVE, C_STORE, N_ACTION, N_EVENT_REPORT
 from pynetdicom.pdu_primitives import A_RELEASE, SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import AssociationSocket
@@ -39,7 +41,7 @@ from dicom_node.values import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_N
 
 log = structlog.get_logger(__name__)
 
-Primitive = TypeVar("Primitive", C_ECHO, C_FIND, C_MOVE, C_STORE, N_ACTION, N_EVENT_REPORT)
+Primitive = TypeVar("Primitive", C_ECHO, C_FIND, C_GET, C_MOVE, C_STORE, N_ACTION, N_EVENT_REPORT)
 
 _POLL_SECONDS: Final = 0.002
 _LONG_POLL_SECONDS: Final = 0.05
@@ -48,6 +50,7 @@ _REFUSED_FOR_GOOD: Final = frozenset({1, 3, 4})
 _MESSAGES: dict[type, type[DIMSEMessage]] = {
     C_ECHO: C_ECHO_RQ,
     C_FIND: C_FIND_RQ,
+    C_GET: C_GET_RQ,
     C_MOVE: C_MOVE_RQ,
     C_STORE: C_STORE_RQ,
     N_ACTION: N_ACTION_RQ,
@@ -117,6 +120,7 @@ class Line:
 
         For what takes the peer minutes. Ends as soon as `given_up` says so, and then, as for `ask`, the
         association is gone. Whoever iterates knows which response is the last, and stops there.
+        What a C-GET brings goes to the handler for C-STORE, and its status back, in between (PS3.4 C.4.3).
         """
         if not self._post(request, context_id):
             return
@@ -129,12 +133,21 @@ class Line:
         """Wait for one response, looking up often enough to be called away."""
         deadline = time.monotonic() + seconds_max
         while self.is_open and time.monotonic() < deadline and not given_up():
-            _, response = self._association.dimse.get_msg(block=False)
-            if response is not None:
+            response = self._heard()
+            if isinstance(request, C_GET) and isinstance(response, C_STORE) and response.is_valid_request:
+                self._association._c_store_scp(response)
+                deadline = time.monotonic() + seconds_max
+            elif response is not None:
                 return self._checked(request, response)
-            time.sleep(_LONG_POLL_SECONDS)
         self.abort()
         return None
+
+    def _heard(self) -> object:
+        """Return what the peer said, or nothing after a moment without a word."""
+        try:
+            return self._association.dimse.msg_queue.get(timeout=_LONG_POLL_SECONDS)[1]
+        except queue.Empty:
+            return None
 
     def _post(self, request: Primitive, context_id: int) -> bool:
         """Send one request; False when it could not be sent and the association is gone."""
@@ -201,10 +214,10 @@ class Line:
 
     def _wait_for_room(self, pdus_max: int) -> bool:
         """Wait until fewer PDUs are queued; False when the peer took none for too long or is gone."""
-        queue = self._association.dul.to_provider_queue
-        waiting = queue.qsize()
+        pdus = self._association.dul.to_provider_queue
+        waiting = pdus.qsize()
         deadline = time.monotonic() + self._limits.network_seconds_max
-        while (now_waiting := queue.qsize()) >= pdus_max:
+        while (now_waiting := pdus.qsize()) >= pdus_max:
             if now_waiting < waiting:
                 waiting, deadline = now_waiting, time.monotonic() + self._limits.network_seconds_max
             if time.monotonic() > deadline or not self._association.dul.is_alive():

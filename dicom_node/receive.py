@@ -207,6 +207,11 @@ def handle_store(event: Event, *, peer: Peer, reception: Reception, judge: Judge
         calling_ae=event.assoc.requestor.ae_title.strip(),
         called_ae=event.assoc.acceptor.ae_title.strip(),
     )
+    return answer_to(event, request, reception=reception, judge=judge)
+
+
+def answer_to(event: Event, request: Request, *, reception: Reception, judge: Judge) -> Dataset | int:
+    """Take a C-STORE request that the library gathered, as `request` says; return as `handle_store`."""
     receiving = Receiving(reception, judge, request)
     receiving.pour(memoryview(event.encoded_dataset(include_meta=False)))
     given = receiving.finish()
