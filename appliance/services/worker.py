@@ -7,6 +7,7 @@ all with the same engines, so that a network can take the slices of several stud
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import closing
@@ -25,6 +26,7 @@ from appliance.worker.attempt import Attempter
 from appliance.worker.beforehand import Beforehand
 from appliance.worker.engines import EngineShelf
 from appliance.worker.readahead import FactsOf, ReadAhead
+from appliance.worker.rehearsal import outputs_of, rehearse
 
 _log = log.get("worker")
 
@@ -39,7 +41,12 @@ def run(config: Config) -> int:
             stage.ledger, config, owner=owner, limits=stage.limits, engines=engines, beforehand=beforehand
         )
         with closing(attempter):
+            rehearsal = threading.Thread(
+                target=rehearse, args=(outputs_of(config),), name="rehearsal", daemon=True
+            )
+            rehearsal.start()
             attempter.warm_up()
+            rehearsal.join()
             ahead = ReadAhead(
                 stage.ledger, config, beforehand, engines, _facts_of(config), limits=stage.limits
             )
