@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+from contextlib import closing
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated
@@ -55,7 +56,8 @@ def sync(
             fail("registry.url is not given: name a folder with --from", code=2)
         box = ModelBox(config=read, ledger=ledger, by=getpass.getuser())
         try:
-            standing = Syncer(box=box, carrier=carrier).turn(again=again)
+            with closing(carrier):
+                standing = Syncer(box=box, carrier=carrier).turn(again=again)
         except (DiskFault, NoSpace) as error:
             fail(f"the box's disk failed ({type(error).__name__}); look at its room and its health")
     if as_json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from contextlib import closing
 
 from appliance.core import log
 from appliance.core.config import Config
@@ -30,11 +31,16 @@ def run(config: Config) -> int:
 
 def _keep_looking(stage: Stage, config: Config) -> None:
     box = ModelBox(config=config, ledger=stage.ledger, by="registry")
-    syncer = Syncer(box=box, carrier=carrier_of(config.registry.url), stopping=stage.stopping.is_set)
+    with closing(carrier_of(config.registry.url)) as carrier:
+        _turn_after_turn(stage, Syncer(box=box, carrier=carrier, stopping=stage.stopping.is_set))
+
+
+def _turn_after_turn(stage: Stage, syncer: Syncer) -> None:
+    every_seconds = stage.config.registry.every_seconds
     while not stage.stopping.is_set():
         try:
             syncer.turn()
         except LedgerFault:
             # A full disk, or a ledger locked for too long: what was not written is done again.
             _log.warning("registry.not_recorded")
-        stage.stopping.wait(config.registry.every_seconds * random.uniform(1 - _SPREAD, 1 + _SPREAD))
+        stage.stopping.wait(every_seconds * random.uniform(1 - _SPREAD, 1 + _SPREAD))
