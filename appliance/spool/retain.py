@@ -16,6 +16,7 @@ from appliance.core.words import InstanceState
 from appliance.disk.durable import remove_file, translated
 from appliance.ledger import custody, results
 from appliance.ledger.engine import Ledger
+from appliance.spool.alone import alone
 from appliance.spool.release import SEGMENT_SUFFIX
 from appliance.spool.seal import forget, read_seal
 from appliance.spool.store import Spool
@@ -26,7 +27,12 @@ _DAY_SECONDS = 86_400
 
 
 def purge_old(ledger: Ledger, spool: Spool, *, retain_days: float) -> int:
-    """Purge one batch of old instances; return how many."""
+    """Purge one batch of old instances; return how many. While a sweep goes on, none."""
+    with alone(spool, wait=False) as mine:
+        return _purge(ledger, spool, retain_days=retain_days) if mine else 0
+
+
+def _purge(ledger: Ledger, spool: Spool, *, retain_days: float) -> int:
     now = ledger.clock.now()
     with ledger.write() as tx:
         gone = custody.purgeable(tx, before=now - retain_days * _DAY_SECONDS, limit=_BATCH)

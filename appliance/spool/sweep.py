@@ -15,6 +15,7 @@ from appliance.core.instance import Location
 from appliance.disk.durable import remove_file
 from appliance.ledger import arrivals, custody
 from appliance.ledger.engine import Ledger
+from appliance.spool.alone import alone
 from appliance.spool.keeper import write_rows
 from appliance.spool.rebuild import row_of
 from appliance.spool.record import HEAD_BYTES, RecordFault, decode
@@ -39,7 +40,12 @@ class Swept:
 
 
 def sweep(ledger: Ledger, spool: Spool, wire: WireLimits) -> Swept:
-    """Bring the `kept` area and its rows together again."""
+    """Bring the `kept` area and its rows together again; a purge that is under way ends first."""
+    with alone(spool, wait=True):
+        return _sweep(ledger, spool, wire)
+
+
+def _sweep(ledger: Ledger, spool: Spool, wire: WireLimits) -> Swept:
     unfinished = spool.clear_incoming()
     with ledger.read() as tx:
         known = custody.known_files(tx)

@@ -436,6 +436,26 @@ def test_a_finished_study_goes_after_its_days_and_its_row_says_so(box: Box, cloc
     assert (counted.purged, counted.in_studies, counted.balance) == (1, 0, 0)
 
 
+def test_nothing_is_purged_while_a_sweep_goes_on(box: Box, clock: HeldClock, monkeypatch):
+    """The two are of different processes: a segment must not go while the sweep reads it."""
+    box.keep(making.arrival())
+    box.end()
+    set_state(box, StudyState.CLOSED)
+    clock.advance(3 * 86_400)
+    purged = []
+    real = Spool.segments
+
+    def looked(spool: Spool) -> list[Path]:
+        found = real(spool)
+        purged.append(purge_old(box.ledger, box.spool, retain_days=1))
+        return found
+
+    monkeypatch.setattr(Spool, "segments", looked)
+    assert sweep(box.ledger, box.spool, WireLimits()).missing == 0
+    assert set(purged) == {0}
+    assert purge_old(box.ledger, box.spool, retain_days=1) == 1
+
+
 def test_bytes_that_a_crash_left_behind_a_purge_go_at_the_next_start(box: Box, clock: HeldClock):
     box.keep(making.arrival())
     (location,) = box.kept()
