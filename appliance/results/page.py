@@ -25,7 +25,7 @@ from appliance.results.context import EncodedObject, Notice, ResultContext
 from appliance.results.finish import Label, common, finish
 from appliance.results.headers import put_evidence, stub
 from appliance.results.limits import DEFAULT
-from appliance.results.report import observation_context, predecessors, text_item
+from appliance.results.report import observation_context, predecessors, text_item, without_content
 from models.findings import Findings
 
 LABEL = Label(output="text-sr", title="text-sr")
@@ -105,8 +105,12 @@ def _page(
     root.ContentSequence.extend(observation_context(context))
     root.ContentSequence.extend([section for section in sections if section is not None])
     made = EnhancedSR(
-        evidence=[_encodable(sources[0])], content=root, is_complete=True, **common(context, label)
+        evidence=[_encodable(sources[0])],
+        content=without_content(root),
+        is_complete=True,
+        **common(context, label),
     )
+    made.ContentSequence = root.ContentSequence
     put_evidence(made, sources)
     predecessors(made, context)
     return finish(made, context, label, source=sources[0])

@@ -21,7 +21,6 @@ from highdicom import (
 from highdicom.color import CIELabColor
 from highdicom.pr import (
     AnnotationUnitsValues,
-    GraphicAnnotation,
     GraphicLayer,
     GraphicObject,
     GraphicTypeValues,
@@ -173,12 +172,8 @@ def _layers(found: Sequence[Region]) -> dict[str, GraphicLayer]:
 
 def _outlined(
     context: ResultContext, image: _Image, *, found: Sequence[Region], layers: Mapping[str, GraphicLayer]
-) -> list[GraphicAnnotation]:
-    """Draw every region of one image, its tag beside its largest island; one annotation for each layer.
-
-    The encoder looks the image up anew for each annotation, which for hundreds of lesions takes longer than
-    all the rest.
-    """
+) -> list[Dataset]:
+    """Draw every region of one image, its tag beside its largest island; one annotation for each layer."""
     here = [region for region in found if image.index in region.slices]
     crowded = len(here) > DEFAULT.tagged_regions_max
     graphics: dict[str, list[GraphicObject]] = {}
@@ -246,14 +241,23 @@ def _on(
     *,
     graphics: Sequence[GraphicObject] | None = None,
     texts: Sequence[TextObject] | None = None,
-) -> GraphicAnnotation:
-    return GraphicAnnotation(
-        referenced_images=[image.header],
-        graphic_layer=layer,
-        referenced_frame_number=image.frames,
-        graphic_objects=graphics,
-        text_objects=texts,
-    )
+) -> Dataset:
+    """Make one annotation (PS3.3 C.10.5), as the encoder does.
+
+    The encoder searches its tables for the class of the image each time, which takes longer than all else.
+    """
+    made, seen = Dataset(), Dataset()
+    seen.ReferencedSOPClassUID = image.header.SOPClassUID
+    seen.ReferencedSOPInstanceUID = image.header.SOPInstanceUID
+    if image.frames:
+        seen.ReferencedFrameNumber = image.frames
+    made.GraphicLayer = layer.GraphicLayer
+    made.ReferencedImageSequence = [seen]
+    if graphics:
+        made.GraphicObjectSequence = graphics
+    if texts:
+        made.TextObjectSequence = texts
+    return made
 
 
 def _state(
@@ -261,23 +265,24 @@ def _state(
     label: Label,
     images: Sequence[_Image],
     *,
-    annotations: Sequence[GraphicAnnotation],
+    annotations: Sequence[Dataset],
     layers: Mapping[str, GraphicLayer],
 ) -> GrayscaleSoftcopyPresentationState:
     source, rescale = images[0].source, images[0].rescale
     inverse = source.get("PhotometricInterpretation") == _MONOCHROME1
     shape = PresentationLUTShapeValues.INVERSE if inverse else PresentationLUTShapeValues.IDENTITY
-    return GrayscaleSoftcopyPresentationState(
+    state = GrayscaleSoftcopyPresentationState(
         referenced_images=list({str(i.header.SOPInstanceUID): i.header for i in images}.values()),
         content_label=_CONTENT_LABEL,
         content_description=_DESCRIPTIONS[LABEL.output in context.stands_in],
-        graphic_annotations=annotations,
         graphic_layers=list(layers.values()),
         modality_lut_transformation=None if rescale is None else _modality_lut(rescale),
         voi_lut_transformations=_windows(images),
         presentation_lut_transformation=PresentationLUTTransformation(presentation_lut_shape=shape),
         **common(context, label),
     )
+    state.GraphicAnnotationSequence = annotations
+    return state
 
 
 def _modality_lut(rescale: Rescale) -> ModalityLUTTransformation:

@@ -106,13 +106,27 @@ def report(
     tree[0].ContentSequence.append(_words(context, findings))
     made_too = [header(one) for one in (*([seg] if seg else []), *(maps or {}).values())]
     made = Comprehensive3DSR(
-        evidence=[*stubs, *made_too], content=tree[0], is_complete=True, **common(context, label)
+        evidence=stubs[:1], content=without_content(tree[0]), is_complete=True, **common(context, label)
     )
+    made.ContentSequence = tree[0].ContentSequence
     _add(made, groups[1:])
     coding.explain_schemes(made)
     put_evidence(made, [*sources, *made_too])
     predecessors(made, context)
     return finish(made, context, label, source=sources[0])
+
+
+def without_content(root: Dataset) -> Dataset:
+    """Give the root of a tree with its first item only, for an encoder to make a document of.
+
+    It copies and searches a tree several times over, which takes longer than to write it, and changes nothing
+    in it; the document gets its tree afterwards.
+    """
+    made = Dataset(dict(root.items()))
+    # Taken out first: assigning would change the element of the tree.
+    del made.ContentSequence
+    made.ContentSequence = root.ContentSequence[:1]
+    return made
 
 
 def _by_subject(
