@@ -55,6 +55,7 @@ host = "127.0.0.1"
 port = {pacs_port}
 may = {pacs_may}
 outputs = {outputs}
+{pacs_more}
 
 [storage]
 root = "{root}"
@@ -93,6 +94,7 @@ class SiteShape:
     deadline_seconds: float = 600.0
     outputs: Sequence[str] = ("sr", "seg", "sc", "text-sr")
     pacs_may: Sequence[str] = ("store",)
+    pacs_more: str = ""
     assembly: str = ""
     dicom: str = ""
     floor_gib: float = 0.2

@@ -39,10 +39,10 @@ class Orthanc:
         folder.mkdir(parents=True, exist_ok=True)
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self, *, box_port: int, forward: str = OTHERS_ONLY) -> None:
-        """Start it, with the box as the modality that it forwards to."""
+    def start(self, *, box_port: int, forward: str = OTHERS_ONLY, more: str = "") -> None:
+        """Start it, with the box as the modality that it forwards to; `more` is Lua that it runs too."""
         script = self._folder / "forward.lua"
-        script.write_text(_FORWARD.format(condition=forward))
+        script.write_text(_FORWARD.format(condition=forward) + more)
         configuration = self._folder / "orthanc.json"
         configuration.write_text(json.dumps(self._configuration(box_port, script)))
         with (self._folder / "orthanc.log").open("ab") as output:
