@@ -27,6 +27,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "status": ("show", "status"),
     "studies": ("show", "studies"),
     "why": ("show", "why"),
+    "fetch": ("fetch", "fetch"),
     "peers": ("peers", "peers"),
     "retry": ("care", "retry"),
     "settle": ("care", "settle"),

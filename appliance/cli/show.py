@@ -17,6 +17,7 @@ from appliance.ledger import (
     counts,
     deliveries,
     events,
+    fetches,
     jobs,
     missing,
     promises,
@@ -85,8 +86,9 @@ def studies(
 def _list_studies(ledger: Ledger, *, as_json: bool) -> None:
     with ledger.read() as tx:
         listed = [_summary(tx, study) for study in study_rows.latest(tx, _LATEST)]
+        asked = [one for one in fetches.latest(tx, _LATEST) if one.ended_at is None]
     if as_json:
-        print_json({"studies": listed})
+        print_json({"studies": listed, "fetches": [asdict(one) for one in asked]})
         return
     # A UID cut short is of no use to `readside why`; whatever else is too wide is folded.
     study = Column("study", no_wrap=True)
@@ -96,6 +98,9 @@ def _list_studies(ledger: Ledger, *, as_json: bool) -> None:
             *(str(row[k]) for k in ("study_uid", "state", "instances", "last_at")), ", ".join(row["outcomes"])
         )
     out.print(table)
+    for one in asked:
+        tried = f", {one.tries} tries, last {one.word}" if one.tries else ""
+        out.print(f"{one.study_uid} is being fetched from {one.peer}{tried}", markup=False)
 
 
 def _summary(tx: Tx, study: study_rows.Study) -> dict[str, Any]:
@@ -112,9 +117,12 @@ def _summary(tx: Tx, study: study_rows.Study) -> dict[str, Any]:
 def _show_study(ledger: Ledger, study_uid: str, *, as_json: bool) -> None:
     with ledger.read() as tx:
         study = study_rows.find(tx, study_uid)
-        if study is None:
+        asked = [asdict(one) for one in fetches.of_study(tx, study_uid)]
+        if study is None and not asked:
             fail("no instance of this study was ever kept here")
-        whole = _summary(tx, study) | {
+        summary: dict[str, Any] = {"study_uid": study_uid} if study is None else _summary(tx, study)
+        whole = summary | {
+            "fetches": asked,
             "timeline": [asdict(e) | {"at": as_text(e.at)} for e in events.of_study(tx, study_uid)],
             "series": [asdict(s) for s in study_rows.series_of(tx, study_uid)],
             "jobs": [asdict(j) for j in jobs.of_study(tx, study_uid)],

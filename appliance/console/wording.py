@@ -158,6 +158,12 @@ _EVENTS: Mapping[str, tuple[str, Tone]] = {
         Tone.WARN,
     ),
     "reconcile.gone": ("{peer} no longer has what never arrived here.", Tone.WARN),
+    "fetch.asked": ("{by} asked for this study from {peer}.", Tone.PLAIN),
+    "fetch.done": ("What {peer} has of this study is here.", Tone.GOOD),
+    "fetch.failed": (
+        "The study could not be fetched from {peer} whole: {reason}; {absent} images are not here.",
+        Tone.BAD,
+    ),
     "route.decided": ("Route {route}: {verdict}.", Tone.PLAIN),
     "job.held": ("Job {job} of route {route} is held: its worker died {kills} times over it.", Tone.BAD),
     "job.released": ("Job {job} of route {route} was given back: its worker died.", Tone.WARN),

@@ -134,6 +134,11 @@ class Peer(Section):
         return bool(self.host) and self.port is not None
 
     @property
+    def fetchable(self) -> bool:
+        """Say whether the box may ask it for studies, and take them from it."""
+        return self.reachable and {"store", "query"} <= set(self.may)
+
+    @property
     def deliverable(self) -> bool:
         """Say whether the box has an address to send results to."""
         return self.reachable or self.dicomweb is not None

@@ -16,6 +16,7 @@ from appliance.queue.bell import BellCord
 from appliance.queue.tickets import Bell, Ticket
 from appliance.services.doors import Doors, count_of
 from appliance.services.promising import Promising, is_spoken
+from appliance.services.reconciling import Reconciling
 from appliance.services.stage import Stage, on_stage
 from appliance.spool.intake import SpoolIntake
 from appliance.spool.keeper import RowWriter
@@ -23,7 +24,7 @@ from appliance.spool.limits import SpoolLimits
 from appliance.spool.store import Spool
 from appliance.spool.sweep import sweep
 from dicom_node.limits import Limits as WireLimits
-from dicom_node.receive import Refused
+from dicom_node.receive import Reception, Refused
 from dicom_node.tls import TlsFault
 
 _log = log.get("listener")
@@ -43,16 +44,16 @@ def _listen(stage: Stage, config: Config) -> int:
     bells = _Bells(config)
     rows = RowWriter(stage.ledger, spool, on_rows=bells.arrived, on_fault=stage.fault, limits=stage.limits)
     floor = Floor(config.storage.root, config.storage.floor_bytes, stage.limits.space_check_seconds)
-    # Each association holds one buffer at most; some more are still being digested.
-    staging = SpoolLimits(
-        staging_buffers_max=ports * wire.associations_max + SpoolLimits().digests_waiting_max + 2
-    )
+    # Each association holds one buffer at most, and so does each peer that studies are got from; some more
+    # are still being digested.
+    at_once = ports * wire.associations_max + len(config.peers)
+    staging = SpoolLimits(staging_buffers_max=at_once + SpoolLimits().digests_waiting_max + 2)
     intake = SpoolIntake(spool, floor, rows, on_fault=stage.fault, limits=staging)
     steward = Promising(stage, config) if is_spoken(config) else None
+    refusals = _Refusals(stage)
+    getting = Reconciling(stage, config, Reception(intake=intake, limits=wire, on_refused=refusals.note))
     try:
-        doors = Doors(
-            stage, config, intake=intake, limits=wire, on_refused=_Refusals(stage).note, steward=steward
-        )
+        doors = Doors(stage, config, intake=intake, limits=wire, on_refused=refusals.note, steward=steward)
     except TlsFault as fault:
         _log.critical("tls.refused_files", reason=str(fault))
         stage.fault()
@@ -63,6 +64,7 @@ def _listen(stage: Stage, config: Config) -> int:
     rows.start()
     intake.start()
     bound = doors.start()
+    getting.start()
     if steward is not None:
         steward.start()
     # Said again: a study's silence counts only from here on, and the sweep before may have taken long.
@@ -77,6 +79,7 @@ def _listen(stage: Stage, config: Config) -> int:
         return stage.exit_code
     doors.drain(stage.limits.drain_seconds)
     doors.stop()
+    getting.join()
     if steward is not None:
         steward.join()
     intake.finish()

@@ -1,34 +1,38 @@
-"""Ask each PACS every hour what it has, and fetch what never arrived: a thread for each PACS."""
+"""Ask each PACS every hour what it has, fetch what never arrived and what people ask for: a thread for each.
+
+A PACS that sends what it is asked for (C-MOVE) is the conductor's. One that gives it on the association that
+asks (C-GET) is the listener's: what comes there goes into segments, and those have one writer.
+"""
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import date
 
-from appliance.assemble.reconcile import Archive, Reconciler
+from appliance.assemble.fetch import Fetcher
+from appliance.assemble.reconcile import Reconciler
 from appliance.core import log
 from appliance.core.config import Config
 from appliance.ledger.reading import LedgerFault
+from appliance.services.archives import PeerArchive
 from appliance.services.beside import Beside
 from appliance.services.stage import Stage
-from appliance.services.wire import wire_peer
-from dicom_node.find import FoundInstance, FoundStudy, find_instances, find_studies
-from dicom_node.limits import Limits as WireLimits
-from dicom_node.move import Moved, move
+from dicom_node.receive import Reception
 
-_log = log.get("conductor")
-# A question that nobody waits for gives up early enough for the service to end in time.
-_WIRE = WireLimits(acse_seconds_max=15.0, dimse_seconds_max=20.0)
+_log = log.get("services")
 
 
 class Reconciling:
     """Looks at each PACS when the service starts, then as often as the site wants."""
 
-    def __init__(self, stage: Stage, config: Config) -> None:
-        self._stage, self._config = stage, config
-        self._beside = Beside(stage, self._keep, config.reconcile.peers, called="reconcile")
+    def __init__(self, stage: Stage, config: Config, reception: Reception | None = None) -> None:
+        """Take the PACS that give where there is a `reception`, else those that send."""
+        self._stage, self._config, self._reception = stage, config, reception
+        way = "move" if reception is None else "get"
+        names = [peer.name for peer in config.peers if peer.fetchable and peer.retrieve == way]
+        self._beside = Beside(stage, self._keep, names, called="reconcile")
 
     def start(self) -> None:
         """Begin to ask."""
@@ -40,20 +44,27 @@ class Reconciling:
 
     def _keep(self, name: str) -> None:
         stage, section = self._stage, self._config.reconcile
-        reconciler = Reconciler(stage.ledger, section, name, self._archive(name), stage.limits)
-        look_at, stopping = 0.0, stage.stopping.is_set
+        stopping = stage.stopping.is_set
+        there = PeerArchive(self._config, name, reception=self._reception, given_up=stopping)
+        fetcher = Fetcher(stage.ledger, name, there.source, stage.limits)
+        reconciler = Reconciler(stage.ledger, section, name, there.archive, stage.limits)
+        look_at = 0.0 if name in section.peers else math.inf
         every_seconds = section.every_minutes * 60
         try:
             while not stage.stopping.wait(stage.limits.poll_seconds):
+                # What a person waits for comes first.
+                with self._bearing(name):
+                    fetcher.turn(stopping)
                 if time.monotonic() >= look_at:
                     again = every_seconds if self._look(reconciler, name) else stage.limits.ask_again_seconds
                     look_at = time.monotonic() + min(again, every_seconds)
-                with self._bearing(name):
-                    reconciler.turn(stopping)
+                if name in section.peers:
+                    with self._bearing(name):
+                        reconciler.turn(stopping)
         # A thread that died silently would leave "missed: 0" on the page for ever: the service starts anew.
         except Exception as error:  # noqa: BLE001 - the thread's main loop
             if not stopping():
-                _log.critical("conductor.fault", error=type(error).__name__, where=log.where(error))
+                _log.critical(f"{stage.name}.fault", error=type(error).__name__, where=log.where(error))
                 stage.fault()
 
     def _look(self, reconciler: Reconciler, name: str) -> bool:
@@ -68,30 +79,3 @@ class Reconciling:
             yield
         except LedgerFault:
             _log.warning("reconcile.not_recorded", peer=name)
-
-    def _archive(self, name: str) -> Archive:
-        """Return what asks one peer over the wire."""
-        config = self._config
-        peer = wire_peer(config.peer(name), config)
-        title, kinds = config.dicom.ae_title, config.reconcile.modalities
-
-        def list_studies(first: date, last: date) -> Sequence[FoundStudy] | None:
-            return find_studies(
-                peer, calling_ae=title, first=first, last=last, modalities=kinds, limits=_WIRE
-            )
-
-        def list_instances(study_uid: str) -> Sequence[FoundInstance] | None:
-            return find_instances(peer, calling_ae=title, study_uid=study_uid, modalities=kinds, limits=_WIRE)
-
-        def fetch(study_uid: str, series_uids: Sequence[str]) -> Moved:
-            return move(
-                peer,
-                calling_ae=title,
-                destination_ae=title,
-                study_uid=study_uid,
-                series_uids=series_uids,
-                limits=_WIRE,
-                given_up=self._stage.stopping.is_set,
-            )
-
-        return Archive(studies=list_studies, instances=list_instances, fetch=fetch)
