@@ -46,9 +46,10 @@ class _Cancelled(Exception):
 
 @dataclass(kw_only=True, eq=False)
 class _Seen:
-    """A gathering series as of the last look at it."""
+    """A gathering series as of the last look at it; `at` on the clock that never jumps."""
 
     row: studies.Series
+    at: float
     instances: Sequence[Instance]
     facts: Mapping[str, Any]
     # By the digest of the model.
@@ -78,9 +79,12 @@ class ReadAhead(threading.Thread):
         self._seen: dict[tuple[str, str], _Seen] = {}
         self._interest: Interest | None = None
         self._bell, self._stopping = threading.Event(), threading.Event()
+        # As the bell, for an analysis under way.
+        self._came = threading.Event()
 
     def wake(self) -> None:
-        """Say that images came, or that a job ended."""
+        """Say that images came."""
+        self._came.set()
         self._bell.set()
 
     def stop(self) -> None:
@@ -118,12 +122,14 @@ class ReadAhead(threading.Thread):
         poll = self._limits.poll_seconds
         if not self._look():
             return poll
+        prepared = 0
         for seen in self._wanted():
             for instance in seen.instances:
                 if not self._may_go_on:
                     return poll
-                self._prepare(seen, instance)
-        return min(self._foresee(), poll)
+                prepared += self._prepare(seen, instance)
+        # While that was done more may have come: what is analysed is what the ledger has now.
+        return self._beforehand.limits.look_seconds if prepared else min(self._foresee(), poll)
 
     @property
     def _may_go_on(self) -> bool:
@@ -149,7 +155,8 @@ class ReadAhead(threading.Thread):
     def _read(self, row: studies.Series, known: _Seen | None) -> _Seen:
         with self._ledger.read() as tx:
             found = studies.instances_of(tx, row.study_uid, row.series_uid)
-        seen = _Seen(row=row, instances=found, facts=self._facts_of(found))
+        at = self._ledger.clock.elapsed()
+        seen = _Seen(row=row, at=at, instances=found, facts=self._facts_of(found))
         if known is not None:
             seen.starts, seen.passed_over = known.starts, known.passed_over
         return seen
@@ -158,15 +165,16 @@ class ReadAhead(threading.Thread):
         assert self._interest is not None, "the routes were compiled when the thread began"
         return (seen for seen in self._seen.values() if self._interest.could_take(seen.facts))
 
-    def _prepare(self, seen: _Seen, instance: Instance) -> None:
+    def _prepare(self, seen: _Seen, instance: Instance) -> bool:
+        """Prepare one instance; say whether that is new."""
         slices, known_by = self._beforehand.slices, (instance.sop_instance_uid, instance.digest)
         if known_by in seen.passed_over or slices.has(instance) or not slices.has_room(instance):
-            return
+            return False
         prepared = prepare(instance, self._kept, self._decoder)
         if prepared is None:
             seen.passed_over.add(known_by)
-        else:
-            slices.put(instance, prepared)
+            return False
+        return slices.put(instance, prepared)
 
     def _foresee(self) -> float:
         """Analyse series that fell silent; return in how many seconds the next one will have."""
@@ -192,14 +200,15 @@ class ReadAhead(threading.Thread):
         )
         if starts >= limits.starts_max or self._beforehand.has(asked) or not self._fits(seen):
             return never
-        silent = self._ledger.clock.now() - seen.row.last_at
+        # Since its newest row was seen: rows follow their images by moments, on a busy box by longer ones.
+        silent = self._ledger.clock.elapsed() - seen.at
         wanted = limits.silent_seconds * 2.0**starts
         if silent < wanted:
             return wanted - silent
         # Another model of the box may not have to make room for a guess.
         run = self._beforehand.begin(asked) if self._engines.is_loaded(package.digest) else None
         if run is not None:
-            again = self._analyse(run, seen.instances, package)
+            again = self._analyse(run, seen, package)
             seen.starts[package.digest] = starts + 1 if again else limits.starts_max
         return never
 
@@ -211,11 +220,11 @@ class ReadAhead(threading.Thread):
             return False
         return not rest_of(seen.instances, self._beforehand.slices.of(seen.instances))
 
-    def _analyse(self, run: Run, instances: Sequence[Instance], package: Package) -> bool:
+    def _analyse(self, run: Run, seen: _Seen, package: Package) -> bool:
         """Make a run's analysis; say whether another try, with more images, could do better."""
         made = None
         try:
-            made = self._foreseen(run, instances, package)
+            made = self._foreseen(run, seen, package)
             _log.info("readahead.analysed", study=short(run.asked.study_uid), model=package.manifest.name)
         except _Cancelled:
             _log.info("readahead.stopped", study=short(run.asked.study_uid), model=package.manifest.name)
@@ -227,18 +236,18 @@ class ReadAhead(threading.Thread):
             self._beforehand.end(run, made)
         return True
 
-    def _foreseen(self, run: Run, instances: Sequence[Instance], package: Package) -> Foreseen:
-        prepared = self._beforehand.slices.of(instances)
+    def _foreseen(self, run: Run, seen: _Seen, package: Package) -> Foreseen:
+        prepared = self._beforehand.slices.of(seen.instances)
 
         def wanted_still(_stage: str, _done: int, _total: int) -> None:
-            if run.cancelled.is_set():
+            if run.cancelled.is_set() or (not run.claimed and self._grew(seen)):
                 raise _Cancelled
 
         with self._engines.serve(package.manifest.name, package.digest, priority=0) as serving:
             analysis = analyse_series(
                 serving.package,
                 serving.engine,
-                instances,
+                seen.instances,
                 PreparedReader.of(prepared, self._kept),
                 decoder=PreparedDecoder(prepared=prepared, decoder=self._decoder),
                 progress=wanted_still,
@@ -247,3 +256,15 @@ class ReadAhead(threading.Thread):
             return Foreseen(
                 analysis=analysis, engine_text=serving.engine_text, stepped_down=serving.stepped_down
             )
+
+    def _grew(self, seen: _Seen) -> bool:
+        """Say whether more came for a series since it was read; asked at every step, it looks after a bell."""
+        if not self._came.is_set():
+            return False
+        self._came.clear()
+        with self._ledger.read() as tx:
+            rows = foresight.gathering(tx)
+        key = (seen.row.study_uid, seen.row.series_uid)
+        last_at = {(row.study_uid, row.series_uid): row.last_at for row in rows}.get(key)
+        # A study that gathers no more is complete, and its job is on its way.
+        return last_at is not None and last_at != seen.row.last_at

@@ -17,6 +17,7 @@ from appliance.assemble.gather import series_facts
 from appliance.core.clock import HeldClock
 from appliance.core.config import Config, parse
 from appliance.core.words import JobState, StudyState
+from appliance.demo.study import MadeStudy
 from appliance.disk.identity import device_uid
 from appliance.ledger import studies
 from appliance.ledger.engine import Ledger, open_ledger
@@ -61,6 +62,17 @@ class Box:
     def asked(self) -> Asked:
         return Asked.of(self.instances, PACKAGE.digest, maps=False)
 
+    def longer(self) -> MadeStudy:
+        """The study with one slice more."""
+        study = self.bench.study
+        return replace(study, hu=np.concatenate([study.hu, study.hu[:1]]))
+
+    def turns(self) -> None:
+        """Take the turns of a while in which nothing comes."""
+        for _ in range(3):
+            self.ahead.turn()
+            self.ledger.clock.advance(1.0)  # type: ignore[attr-defined]
+
     def warm(self) -> None:
         self.bench.attempter.warm_up()
 
@@ -104,7 +116,7 @@ def test_a_series_that_no_route_wants_is_left(ledger: Ledger, tmp_path: Path):
 
 def test_a_silent_series_is_analysed_and_its_job_takes_that(box: Box, monkeypatch):
     box.warm()
-    box.ahead.turn()
+    box.turns()
     assert box.beforehand.has(box.asked)
     job_id = decided(box)
     monkeypatch.setattr("appliance.worker.attempt.analyse_series", lambda *_a, **_k: 1 / 0)
@@ -120,12 +132,17 @@ def test_a_silent_series_is_analysed_and_its_job_takes_that(box: Box, monkeypatc
 
 def test_a_series_that_still_arrives_is_not_analysed(box: Box, clock: HeldClock):
     box.warm()
-    with box.ledger.read() as tx:
-        (row,) = studies.series_of(tx, box.bench.study.study_uid)
-    clock.seconds = row.last_at + 0.1
     assert 0 < box.ahead.turn() < 0.25
+    assert 0 < box.ahead.turn() <= 0.25
     assert not box.beforehand.has(box.asked)
-    clock.advance(0.2)
+    clock.advance(0.3)
+    *_, late = box.longer().instances()
+    box.bench.keep(late, at=1.0)
+    box.ahead.turn()
+    box.ahead.turn()
+    assert not box.beforehand.has(box.asked)
+    assert box.prepared == 5
+    clock.advance(0.3)
     box.ahead.turn()
     assert box.beforehand.has(box.asked)
 
@@ -157,7 +174,7 @@ def test_the_objects_are_the_same_bytes_with_and_without(tmp_path: Path, newest_
         if done == "analysed":
             box.warm()
         if name == "with":
-            box.ahead.turn()
+            box.turns()
             assert box.prepared == (1 if done == "partly prepared" else 4)
             assert box.beforehand.has(box.asked) == (done == "analysed")
         job_id = decided(box)
@@ -171,12 +188,11 @@ def test_the_objects_are_the_same_bytes_with_and_without(tmp_path: Path, newest_
 
 def test_a_late_slice_makes_another_analysis_and_the_old_one_is_not_taken(box: Box):
     box.warm()
-    box.ahead.turn()
+    box.turns()
     old = box.asked
-    study = box.bench.study
-    *_, late = replace(study, hu=np.concatenate([study.hu, study.hu[:1]])).instances()
+    *_, late = box.longer().instances()
     box.bench.keep(late, at=1.0)
-    box.ahead.turn()
+    box.turns()
     assert box.asked != old
     assert box.beforehand.has(box.asked)
     assert not box.beforehand.has(old)
@@ -215,6 +231,8 @@ def in_the_middle(box: Box, monkeypatch) -> tuple[threading.Thread, threading.Ev
 
     monkeypatch.setattr(module, "analyse_series", held)
     box.warm()
+    box.ahead.turn()
+    box.ledger.clock.advance(1.0)  # type: ignore[attr-defined]
     thread = threading.Thread(target=box.ahead.turn, daemon=True)
     thread.start()
     assert reached.wait(SECONDS_MAX)
@@ -247,6 +265,29 @@ def test_any_other_job_stops_it(box: Box, monkeypatch):
     assert box.beforehand.take(asked) is None
 
 
+def test_more_of_its_series_stops_it_and_a_later_turn_makes_it_anew(box: Box, monkeypatch):
+    thread, go_on = in_the_middle(box, monkeypatch)
+    asked = box.asked
+    *_, late = box.longer().instances()
+    box.bench.keep(late, at=1.0)
+    box.ahead.wake()
+    go_on.set()
+    thread.join(SECONDS_MAX)
+    assert not box.beforehand.has(asked)
+    box.turns()
+    assert box.beforehand.has(box.asked)
+
+
+def test_more_of_another_study_does_not_stop_it(box: Box, monkeypatch):
+    thread, go_on = in_the_middle(box, monkeypatch)
+    first, *_ = replace(box.bench.study, number=8).instances()
+    box.bench.keep(first, at=1.0)
+    box.ahead.wake()
+    go_on.set()
+    thread.join(SECONDS_MAX)
+    assert box.beforehand.has(box.asked)
+
+
 def test_the_service_s_end_stops_it(box: Box, monkeypatch):
     thread, go_on = in_the_middle(box, monkeypatch)
     box.ahead.stop()
@@ -264,8 +305,8 @@ def test_what_goes_wrong_ahead_is_left_to_the_job_and_not_tried_again(box: Box, 
 
     monkeypatch.setattr(module, "analyse_series", fail)
     box.warm()
-    box.ahead.turn()
-    box.ahead.turn()
+    box.turns()
+    box.turns()
     assert len(tries) == 1
     job_id = decided(box)
     assert box.bench.attempter.attempt(job_id)
@@ -279,7 +320,7 @@ def test_damaged_bytes_are_left_for_the_job_to_find(box: Box):
     raw[first.location.offset + first.location.length - 1] ^= 1
     path.write_bytes(raw)
     box.warm()
-    box.ahead.turn()
+    box.turns()
     assert box.prepared == 3
     assert not box.beforehand.has(box.asked)
     job_id = decided(box)
@@ -290,7 +331,7 @@ def test_damaged_bytes_are_left_for_the_job_to_find(box: Box):
 
 def test_another_engine_than_the_one_that_made_it_makes_it_anew(box: Box, monkeypatch):
     box.warm()
-    box.ahead.turn()
+    box.turns()
     made = box.beforehand._made[box.asked]
     box.beforehand._made[box.asked] = replace(made, engine_text="another engine")
     calls = []
@@ -309,7 +350,7 @@ def test_another_engine_than_the_one_that_made_it_makes_it_anew(box: Box, monkey
 
 def test_no_more_analyses_are_held_than_the_bound(box: Box):
     box.warm()
-    box.ahead.turn()
+    box.turns()
     made = box.beforehand._made[box.asked]
     assert isinstance(made, Foreseen)
     small = Beforehand(AheadLimits(analysis_bytes_max=made.bytes))
