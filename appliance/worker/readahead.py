@@ -258,7 +258,7 @@ class ReadAhead(threading.Thread):
             )
 
     def _grew(self, seen: _Seen) -> bool:
-        """Say whether more came for a series since it was read; asked at every step, it looks after a bell."""
+        """Say whether more came for a series since it was read; looked up only after a bell."""
         if not self._came.is_set():
             return False
         self._came.clear()
