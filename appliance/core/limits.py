@@ -24,6 +24,8 @@ class Limits:
     rows_gather_seconds_max: float = 0.5
     # How long a thread may keep the interpreter from one that receives; Python's own 5 ms is ten images long.
     thread_switch_seconds: float = 0.0005
+    # Turns of the processor on a machine whose models keep it busy; it is the shortest that Linux gives.
+    turn_seconds: float = 0.0001
     # A free-space check costs a system call, so its answer is good for this long.
     space_check_seconds: float = 1.0
 

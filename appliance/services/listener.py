@@ -9,6 +9,7 @@ import threading
 from appliance.core import log
 from appliance.core.clock import TokenBucket
 from appliance.core.config import Config
+from appliance.core.turns import ask_for_short_turns
 from appliance.disk.space import Floor
 from appliance.ledger import events
 from appliance.ledger.reading import LedgerFault
@@ -61,6 +62,7 @@ def _listen(stage: Stage, config: Config) -> int:
     # What is loaded by now stays: without this every full collection walks it while all senders wait.
     gc.freeze()
     sys.setswitchinterval(stage.limits.thread_switch_seconds)
+    ask_for_short_turns(stage.limits.turn_seconds)
     rows.start()
     intake.start()
     bound = doors.start()
