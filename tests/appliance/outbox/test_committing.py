@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from appliance.core.clock import HeldClock
 from appliance.core.limits import Limits
 from appliance.core.words import DeliveryState
-from appliance.ledger import commitments, deliveries
+from appliance.ledger import commitments, deliveries, tables
 from appliance.ledger.deliveries import Delivery
 from appliance.ledger.engine import Ledger
 from appliance.outbox.committing import Committer, take_report
@@ -169,3 +174,48 @@ def test_a_strangers_report_changes_nothing(desk: Desk) -> None:
         Report(transaction_uid=request.transaction_uid, committed=[Reference("1.2", "9.9")], failed={})
     )
     assert desk.office.only().state is DeliveryState.ACCEPTED
+
+
+_CHILD = """
+import sys
+from pathlib import Path
+from appliance.core.config import Peer
+from appliance.ledger.engine import open_ledger
+from appliance.outbox.committing import Committer
+from dicom_node.commit_ask import Taken
+
+def ask(peer, request, on_report):
+    with Path(sys.argv[2]).open("a") as asked:
+        asked.write(request.transaction_uid + "\\n")
+    return Taken(word="confirm.asked", status=0)
+
+peer = Peer(name="pacs", ae_title="PACS", host="127.0.0.1", port=104, commitment=True)
+sys.exit(Committer(open_ledger(sys.argv[1]), ask).turn(peer))
+"""
+
+
+@pytest.mark.parametrize("point", ["commitment-due", "commitment-asked", "commitment-answered"])
+def test_a_courier_killed_between_acceptance_and_report_forgets_nothing(
+    desk: Desk, ledger_url: str, tmp_path: Path, point: str
+) -> None:
+    desk.office.fill("1.1")
+    desk.office.courier.deliver(DEMANDING)
+    heard = tmp_path / "asked"
+
+    def courier(**crash: str) -> int:
+        command = [sys.executable, "-c", _CHILD, ledger_url, str(heard)]
+        return subprocess.run(command, env={**os.environ, **crash}, check=False, timeout=60).returncode
+
+    assert courier(READSIDE_CRASH_AT=point) == -signal.SIGKILL
+    assert heard.exists() == (point == "commitment-answered")
+    assert desk.office.only().state is DeliveryState.ACCEPTED
+    # Started anew it asks what was not asked, and waits for what may have been.
+    assert courier() == (point == "commitment-due")
+    with desk.office.ledger.read() as tx:
+        (row,) = tx.execute(sa.select(tables.commitments)).all()
+        assert commitments.standing(tx)["pacs"].asked == 1
+    if heard.exists():
+        assert heard.read_text().split() == [row.transaction_uid]
+    request = Request(transaction_uid=row.transaction_uid, references=[Reference("1.2", "1.1")])
+    assert desk.report(whole(request)), "the report is known, whenever it comes"
+    assert desk.office.only().state is DeliveryState.COMMITTED
