@@ -42,11 +42,14 @@ class Trail:
     def turn(self) -> int:
         """Tell what is new, up to a bound; return how many rows were added. They are durable on return."""
         with self._ledger.read() as tx:
-            waiting = self._untold(tx) or rows.head(tx) is None
-        if not waiting:
+            head = rows.head(tx)
+            # Made before the ledger is held for writing: encoding takes long, and others wait to write.
+            made = list(self._made(tx)) if head is None or self._untold(tx) else []
+        if not made:
             return 0
         with self._ledger.write() as tx:
-            made = list(self._made(tx))
+            if rows.head(tx) != head:
+                return 0
             rows.add(tx, [asdict(row) for row in made])
             crash_here("audit-open")
         return len(made)

@@ -1,17 +1,19 @@
 """Open the ledger, and hold its transactions.
 
 SQLite runs in WAL with synchronous=FULL, asserted at open: a committed row survives a power cut.
-Write transactions begin IMMEDIATE, so that two processes queue instead of failing half-way.
+Write transactions begin IMMEDIATE, so that two processes queue instead of failing half-way. They queue in the
+kernel: SQLite lets who waits long look ever more seldom, and then somebody else is always faster.
 A ledger of a newer schema is refused; an older one is migrated under a lock.
 """
 
 from __future__ import annotations
 
 import fcntl
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import sqlalchemy as sa
 from alembic import command
@@ -23,6 +25,7 @@ from appliance.core.clock import SYSTEM, Clock
 from appliance.disk.durable import make_folder
 
 _BUSY_MS = 30_000
+_TURN_LOOK_SECONDS = 0.003
 _LOCK_KEY = 0x5EAD51DE
 _FILE_ADVICE = (
     "Restore it from a backup, or move it away: the rows of instances are made again from the spool"
@@ -60,7 +63,7 @@ class Ledger:
 
         What it did is durable when the block ends without an error.
         """
-        with self._writing.begin() as tx:
+        with _turn(self._engine), self._writing.begin() as tx:
             yield tx
 
     @contextmanager
@@ -137,10 +140,41 @@ def _assert_durable(engine: sa.Engine) -> None:
 
 
 @contextmanager
+def _turn(engine: sa.Engine) -> Iterator[None]:
+    """Wait for one's turn to write; whoever never gets it hears from SQLite what is wrong."""
+    if engine.dialect.name != "sqlite":
+        yield
+        return
+    with ExitStack() as stack:
+        # On a full disk there may be no room for the files: then it goes as it would without.
+        with suppress(OSError):
+            lock = stack.enter_context(_lock_file(engine).open("a"))
+            # Who has written must come past whoever is next before he can write again.
+            with _lock_file(engine).with_suffix(".next").open("a") as following:
+                _await(following)
+                _await(lock)
+        yield
+
+
+def _await(handle: TextIO) -> None:
+    deadline = time.monotonic() + _BUSY_MS / 1000
+    while time.monotonic() < deadline:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            time.sleep(_TURN_LOOK_SECONDS)
+
+
+def _lock_file(engine: sa.Engine) -> Path:
+    return Path(f"{engine.url.database}.lock")
+
+
+@contextmanager
 def _migration_lock(engine: sa.Engine) -> Iterator[None]:
     """Let one process at a time look at the schema and change it."""
     if engine.dialect.name == "sqlite":
-        with Path(f"{engine.url.database}.lock").open("a") as handle:
+        with _lock_file(engine).open("a") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield
         return

@@ -15,12 +15,13 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from appliance.ledger import engine as engine_module
-from appliance.ledger import jobs, services, studies
+from appliance.ledger import jobs, services, studies, tables
 from appliance.ledger.engine import Ledger, LedgerRefused, open_ledger
 from appliance.ledger.tables import metadata
 from tests.appliance.ledger import given
 
 PROCESS_SECONDS_MAX = 60
+WAITED_FOR_MAX = 40
 # As the first schema had them.
 OLD_INSTANCE = """
     INSERT INTO instances (id, study_uid, series_uid, sop_instance_uid, sop_class_uid, transfer_syntax_uid,
@@ -235,6 +236,51 @@ class TestSqlite:
         ledger = open_ledger(f"sqlite:///{tmp_path / 'deep' / 'er' / 'ledger.sqlite3'}")
         ledger.close()
         assert (tmp_path / "deep" / "er").stat().st_mode & 0o777 == 0o700
+
+
+HURRIED = """
+import sys, time
+from appliance.ledger import events
+from appliance.ledger.engine import open_ledger
+ledger = open_ledger(sys.argv[1])
+print("ready", flush=True)
+while True:
+    with ledger.write() as tx:
+        events.add(tx, "hurried", at=time.time())
+        time.sleep(0.02)
+"""
+
+
+def test_who_waits_long_is_not_always_passed_by(tmp_path: Path):
+    """Writers that hold the ledger nearly all the time leave each other a turn; SQLite alone does not."""
+    url = f"sqlite:///{tmp_path / 'ledger.sqlite3'}"
+    ledger = open_ledger(url)
+    command = [sys.executable, "-c", HURRIED, url]
+    hurried = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    passed_by = []
+    try:
+        for process in hurried:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+        for _ in range(20):
+            before = _written(ledger)
+            with ledger.write() as tx:
+                passed_by.append(_count(tx) - before)
+    finally:
+        for process in hurried:
+            process.kill()
+            process.communicate()
+        ledger.close()
+    assert max(passed_by) <= WAITED_FOR_MAX, passed_by
+
+
+def _written(ledger: Ledger) -> int:
+    with ledger.read() as tx:
+        return _count(tx)
+
+
+def _count(tx: sa.Connection) -> int:
+    return int(tx.execute(sa.select(sa.func.count()).select_from(tables.events)).scalar_one())
 
 
 def test_a_server_that_is_not_there_is_refused_with_a_sentence(tmp_path):
