@@ -66,7 +66,7 @@ class Fetcher:
         if not absent:
             self._end(row, FetchState.FETCHED, "fetch.whole" if row.tries else "fetch.was_here", absent=0)
             return False
-        if row.tries >= self._limits.fetch_tries_max:
+        if row.tries >= self._limits.fetch_attempts_max:
             self._end(row, FetchState.FAILED, row.word or "fetch.incomplete", absent=len(absent))
             return False
         lacking = [one for one in there if one.sop_instance_uid in absent]
@@ -77,7 +77,7 @@ class Fetcher:
     def _again(self, row: Fetch, word: str, *, absent: int | None, soon: bool = False) -> None:
         """Look again: soon after a fetch that brought everything by the peer's account, else later."""
         limits = self._limits
-        if not soon and row.tries + 1 >= limits.fetch_tries_max:
+        if not soon and row.tries + 1 >= limits.fetch_attempts_max:
             self._end(row, FetchState.FAILED, word, absent=absent)
             return
         wait = limits.fetch_check_seconds if soon else limits.fetch_again_seconds * (row.tries + 1)

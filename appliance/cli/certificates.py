@@ -1,7 +1,8 @@
-"""What can be said of the files of [dicom.tls] and [dicomweb.tls] before anybody connects."""
+"""What can be said of the files of [dicom.tls], [dicomweb.tls] and of tokens before anybody connects."""
 
 from __future__ import annotations
 
+import os
 import stat
 
 from appliance.core.clock import SYSTEM
@@ -16,12 +17,20 @@ _DAY_SECONDS = 86_400.0
 
 def faults(config: Config) -> list[str]:
     """Return one sentence for each file that is missing, unreadable, or does not go with the others."""
-    return [f"{where}.{fault}" for where, files in _files(config).items() for fault in faults_of(files)]
+    found = [f"{where}.{fault}" for where, files in _files(config).items() for fault in faults_of(files)]
+    for peer in config.peers:
+        if peer.dicomweb_token is not None and not os.access(peer.dicomweb_token, os.R_OK):
+            found.append(f"peers.{peer.name}.dicomweb_token: cannot be read")
+    return found
 
 
 def warnings(config: Config) -> list[str]:
     """Return what works today and should be looked at; the files have no faults."""
-    found: list[str] = []
+    found = [
+        f"peers.{peer.name}.dicomweb: its token and the results cross the network in the clear; use https"
+        for peer in config.peers
+        if peer.dicomweb_token is not None and (peer.dicomweb or "").startswith("http://")
+    ]
     for where, files in _files(config).items():
         if files.key.stat().st_mode & (stat.S_IRWXO | stat.S_IWGRP):
             found.append(f"{where}.key: other users can read or change it; chmod 600 or 640")

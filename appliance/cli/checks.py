@@ -226,7 +226,8 @@ def _peers(config: Config) -> Iterator[Check]:
     for peer in config.peers:
         what = f"peer {peer.name}"
         if not peer.reachable:
-            yield sound(what, "has no address here: it only sends")
+            by_web = "takes results by STOW-RS, which is not tried here"
+            yield sound(what, "has no address here: it only sends" if peer.dicomweb is None else by_web)
             continue
         result = echo(wire_peer(peer, config), calling_ae=config.dicom.ae_title, limits=Limits())
         if result.ok:

@@ -15,6 +15,7 @@ from appliance.core import log
 from appliance.core.clock import as_text
 from appliance.core.config import Config
 from appliance.ledger.engine import Ledger
+from appliance.outbox.asking import is_askable
 from appliance.services.asker import asking
 
 _SAID = {
@@ -52,7 +53,7 @@ def peers(
 def _ask_all(config: Config, ledger: Ledger) -> dict[str, str]:
     """Ask one peer after the other; return the word of each."""
     asks = asking(config, ledger)
-    return {peer.name: asks.ask(peer).word for peer in config.peers if peer.reachable}
+    return {peer.name: asks.ask(peer).word for peer in config.peers if is_askable(peer)}
 
 
 def _as_dict(one: Taking, said: dict[str, str]) -> dict[str, Any]:

@@ -151,6 +151,11 @@ def _faults_between(
         for peer in peers
         if peer.commitment and not peer.reachable
     ]
+    faults += [
+        f"peers.{peer.name}: dicomweb_token needs dicomweb"
+        for peer in peers
+        if peer.dicomweb_token is not None and peer.dicomweb is None
+    ]
     by_name = {peer.name: peer for peer in peers}
     for route in routes:
         asked = [name for name in route.send_to if name not in faulty]

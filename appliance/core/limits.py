@@ -86,7 +86,7 @@ class Limits:
 
     # A study that a person asked for: how often it is tried, how soon it is looked whether all of it came,
     # and how soon it is tried again if not, a little later each time.
-    fetch_tries_max: int = 5
+    fetch_attempts_max: int = 5
     fetch_check_seconds: float = 2.0
     fetch_again_seconds: float = 30.0
 

@@ -31,9 +31,17 @@ Ask = Callable[[Peer, Sequence[Pair]], Accepts]
 
 
 def destinations(config: Config) -> list[Peer]:
-    """Return the peers that results may be sent to: those that a route names and that have an address."""
+    """Return the peers that results may be sent to by C-STORE: a route names them, and they have an address.
+
+    What takes results by STOW-RS cannot be asked: it says of each object whether it takes it.
+    """
     named = {name for route in config.routes for name in route.send_to}
-    return [peer for peer in config.peers if peer.name in named and peer.reachable]
+    return [peer for peer in config.peers if peer.name in named and is_askable(peer)]
+
+
+def is_askable(peer: Peer) -> bool:
+    """Say whether a peer has contexts to ask about, and gets results under them."""
+    return peer.reachable and peer.dicomweb is None
 
 
 @dataclass(frozen=True, kw_only=True)

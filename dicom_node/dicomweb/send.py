@@ -33,6 +33,8 @@ log = structlog.get_logger(__name__)
 
 _PROCESSING_FAILURE: Final = 0x0110
 _TOKEN_BYTES_MAX: Final = 8192
+# PS3.18 Table I.2-2: class, and transfer syntax, not supported.
+_NOT_TAKEN: Final = frozenset((0x0122, 0xC122))
 _ANSWERED: Final = frozenset((200, 202, 409))
 # What is wrong with the request as a whole: one of several objects may be the reason.
 _OF_THE_REQUEST: Final = frozenset((400, 406, 413, 415, 422))
@@ -114,7 +116,11 @@ def _outcome(item: Outgoing, reply: _Reply) -> Sent:
     uid, said = item.sop_instance_uid, reply.said
     if reply.status in _ANSWERED and said is not None:
         if uid in said.failed:
-            return judged(item, said.failed[uid] or _PROCESSING_FAILURE)
+            reason = said.failed[uid] or _PROCESSING_FAILURE
+            if reason in _NOT_TAKEN:
+                # What an association would have said with its contexts: something may stand in for it.
+                return _sent(item, "refused", "courier.no_context", reason)
+            return judged(item, reason)
         if uid in said.stored and reply.status != 409:
             warning = said.stored[uid]
             return _sent(item, "accepted", "courier.coerced" if warning else "courier.accepted", warning)

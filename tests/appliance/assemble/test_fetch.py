@@ -107,8 +107,8 @@ def until_it_ends(ledger, clock, fetcher) -> int:
 def test_what_never_comes_fails_after_a_bounded_number_of_tries(ledger, clock, make, pacs, word):
     turns = until_it_ends(ledger, clock, make(pacs))
     assert (row_of(ledger).state, row_of(ledger).word) == (FetchState.FAILED, word)
-    assert turns <= DEFAULT.fetch_tries_max + 1
-    assert len(pacs.fetched) <= DEFAULT.fetch_tries_max
+    assert turns <= DEFAULT.fetch_attempts_max + 1
+    assert len(pacs.fetched) <= DEFAULT.fetch_attempts_max
 
 
 def test_it_stops_between_studies_when_the_service_ends(ledger, make):
@@ -133,4 +133,4 @@ def test_every_request_ends_whatever_the_peer_says(ledger, clock):
         with ledger.read() as tx:
             (row,) = fetches.of_study(tx, study)
         assert row.state is FetchState.FAILED
-        assert row.tries <= DEFAULT.fetch_tries_max
+        assert row.tries <= DEFAULT.fetch_attempts_max

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -43,3 +44,48 @@ def test_check_config_looks_at_the_certificates(tmp_path: Path) -> None:
     assert missing["faults"] == ["dicom.tls.certificate: cannot be read: No such file or directory"]
     expired = authority.issue("late", days=-1)
     assert "dicom.tls.certificate: has expired" in check(expired.certificate, expired.key)["warnings"][0]
+
+
+def test_a_token_is_shown_once_and_its_digest_is_what_the_configuration_takes() -> None:
+    shown = dict(
+        line.partition(sep)[::2] for line, sep in zip(_run("token").splitlines(), (": ", " = "), strict=True)
+    )
+    token = shown["Token, shown only now"]
+    assert len(token) >= 40
+    assert shown["token_sha256"].strip('"') == hashlib.sha256(token.encode()).hexdigest()
+
+
+def test_check_config_looks_at_the_files_of_dicomweb(tmp_path: Path) -> None:
+    pair = Authority(tmp_path).issue("box", days=3)
+    secret = tmp_path / "token"
+    file = tmp_path / "site.toml"
+    file.write_text(
+        f"""
+        site.name = "s"
+        storage.root = "{tmp_path}"
+        [dicomweb]
+        host = "0.0.0.0"
+        port = 8043
+        tls = {{ certificate = "{pair.certificate}", key = "{pair.key}" }}
+        clients = [{{ name = "archive", token_sha256 = "{"ab" * 32}" }}]
+        [[peers]]
+        name = "pacs"
+        ae_title = "PACS"
+        dicomweb = "http://pacs.example/dicom-web"
+        dicomweb_token = "{secret}"
+        """
+    )
+    report = json.loads(_run("check-config", str(file), "--json"))
+    assert report["faults"] == ["peers.pacs.dicomweb_token: cannot be read"]
+    secret.write_text("x")
+    report = json.loads(_run("check-config", str(file), "--json"))
+    assert report["faults"] == []
+    assert any("in the clear" in one for one in report["warnings"])
+    assert any(one.startswith("dicomweb.tls.certificate: is valid for") for one in report["warnings"])
+    pair.key.unlink()
+    report = json.loads(_run("check-config", str(file), "--json"))
+    assert any(one.startswith("dicomweb.tls.key: cannot be read") for one in report["faults"])
+
+
+def _run(*arguments: str) -> str:
+    return CliRunner().invoke(app, arguments).stdout

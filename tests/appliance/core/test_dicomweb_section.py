@@ -68,3 +68,34 @@ def test_what_would_let_in_nobody_or_everybody_is_a_fault(dicomweb, word):
 )
 def test_what_is_secured_or_stated_is_sound(dicomweb):
     assert site(**dicomweb).dicomweb.port == 1
+
+
+def peers(*entries: dict[str, object]) -> Config:
+    route = {"name": "r", "when": "true", "model": "m", "send_to": [str(one["name"]) for one in entries]}
+    given = {"site": {"name": "s"}, "storage": {"root": "/s"}, "peers": list(entries), "routes": [route]}
+    return parse(given)
+
+
+def test_a_peer_may_take_results_by_stow_rs_alone():
+    (peer,) = peers({"name": "p", "ae_title": "P", "dicomweb": "https://pacs.example:8443/dicom-web"}).peers
+    assert (peer.deliverable, peer.reachable, peer.fetchable, peer.retrieve) == (True, False, False, "move")
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["pacs.example", "ftp://pacs", "http://", "http://user:word@pacs/", "http://pacs/a?b", "http://pa cs/"],
+)
+def test_an_address_that_is_none_is_a_fault(address):
+    with pytest.raises(ConfigError):
+        peers({"name": "p", "ae_title": "P", "dicomweb": address})
+
+
+def test_a_token_without_an_address_is_a_fault():
+    with pytest.raises(ConfigError, match="needs dicomweb"):
+        peers({"name": "p", "ae_title": "P", "host": "h", "port": 1, "dicomweb_token": "/t"})
+
+
+def test_who_can_be_fetched_from():
+    both = {"ae_title": "P", "host": "h", "port": 1, "may": ["store", "query"], "retrieve": "get"}
+    assert peers({"name": "p"} | both).peers[0].fetchable
+    assert not peers({"name": "p"} | both | {"may": ["query"]}).peers[0].fetchable

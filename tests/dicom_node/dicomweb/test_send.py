@@ -217,6 +217,13 @@ def test_what_an_answer_means(answer, outcomes):
     assert set(targets) == {"/dicom-web/studies"}
 
 
+@pytest.mark.parametrize("reason", [0x0122, 0xC122])
+def test_a_class_that_is_not_taken_is_told_as_an_association_tells_it(reason):
+    with answering(says(409, json_of([stored("2.25.1", reason)]))) as (number, _):
+        (told,) = sent(peer(number), ITEMS[:1])
+    assert (told.outcome, told.word, told.status) == ("refused", "courier.no_context", reason)
+
+
 def test_one_object_that_is_too_large_does_not_take_the_others_down():
     def answer(handler, body):
         says(413 if body.count(b"application/dicom\r\n") > 1 or b"2.25.2" in body else 200)(handler, body)
