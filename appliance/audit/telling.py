@@ -349,6 +349,7 @@ WORDS: Final[Mapping[str, Teller]] = {
     "model.rolled_back": _alert(SOFTWARE),
     "model.retired": _alert(SOFTWARE),
     "model.removed": _alert(SOFTWARE),
+    "registry.refused": _alert(SOFTWARE, MINOR_FAILURE),
     "audit.verified": _log_used,
     "tls.refused": _node_turned_away,
     "roster.identity_mismatch": _node_turned_away,

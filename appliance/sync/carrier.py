@@ -108,8 +108,10 @@ class Server:
 
     def __init__(self, *, url: str, limits: FetchLimits = FETCH) -> None:
         """Take the address of the tree."""
-        self._url, self._limits = url.rstrip("/"), limits
+        self._url = url.rstrip("/")
         waits = httpx.Timeout(limits.silence_seconds_max, connect=limits.connect_seconds_max)
+        # One line at a time: what the watch ends is what is under way.
+        self._line = _Line()
         self._client = httpx.Client(timeout=waits, limits=httpx.Limits(max_connections=1))
 
     @contextmanager
@@ -118,10 +120,10 @@ class Server:
         headers = {"Accept-Encoding": "identity"}
         if start:
             headers["Range"] = f"bytes={start}-"
-        with _Watch(seconds_max) as watch:
+        with _Watch(self._line, seconds_max) as watch:
             try:
                 with self._client.stream(
-                    "GET", f"{self._url}/{path}", headers=headers, extensions={"trace": watch.follow}
+                    "GET", f"{self._url}/{path}", headers=headers, extensions={"trace": self._line.follow}
                 ) as response:
                     yield self._judged(response, path, start)
                 if watch.ended:
@@ -144,29 +146,41 @@ class Server:
         if status not in (httpx.codes.OK, httpx.codes.PARTIAL_CONTENT):
             raise Refusal(Word.UNREACHABLE, f"the registry, or a proxy before it, answers with {status}")
         began = _began(response) if status == httpx.codes.PARTIAL_CONTENT else 0
-        chunks = response.iter_raw(self._limits.chunk_bytes)
+        # As it comes: what a chunk of a fixed size had gathered would be lost when the link breaks.
+        chunks = response.iter_raw()
         return Part(start=began, chunks=chunks if began else _no_page(chunks))
+
+
+class _Line:
+    """The one connection of a server; it serves several transfers, so it outlives each."""
+
+    def __init__(self) -> None:
+        self._socket: socket.socket | None = None
+
+    def follow(self, event: str, info: dict[str, Any]) -> None:
+        """Learn of a new connection from the library's trace."""
+        if event.endswith(("connect_tcp.complete", "start_tls.complete")):
+            self._socket = info["return_value"].get_extra_info("socket")
+
+    def end(self) -> None:
+        """End what is under way: whoever waits for a byte on the line is told that there are no more."""
+        if self._socket is not None:
+            with suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
 
 
 class _Watch:
     """Ends a transfer at its deadline, also while the library waits for the next byte of a header."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, line: _Line, seconds: float) -> None:
         self.ended = False
-        self._socket: socket.socket | None = None
+        self._line = line
         self._timer = threading.Timer(seconds, self._end)
         self._timer.daemon = True
 
-    def follow(self, event: str, info: dict[str, Any]) -> None:
-        """Learn of the connection from the library's trace."""
-        if event.endswith(("connect_tcp.complete", "start_tls.complete")):
-            self._socket = info["return_value"].get_extra_info("socket")
-
     def _end(self) -> None:
         self.ended = True
-        if self._socket is not None:
-            with suppress(OSError):
-                self._socket.shutdown(socket.SHUT_RDWR)
+        self._line.end()
 
     def __enter__(self) -> _Watch:
         self._timer.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 
 class Word(StrEnum):
@@ -44,6 +45,23 @@ class Word(StrEnum):
     BOX_REFUSED = "box_refused"
     NOT_CLAIMED = "not_claimed"
     FLOORS_DAMAGED = "floors_damaged"
+
+
+# Nothing was tried on this box: a link, a stick or another command was in the way.
+PASSING: Final = frozenset(
+    {
+        Word.UNREACHABLE,
+        Word.CUT_OFF,
+        Word.TOO_SLOW,
+        Word.CARRIER_GONE,
+        Word.CAPTIVE_PORTAL,
+        Word.NOT_A_REGISTRY,
+        Word.STOPPED,
+        Word.NO_ROOM,
+        Word.BUSY,
+        Word.BOX_REFUSED,
+    }
+)
 
 
 class Refusal(Exception):

@@ -30,7 +30,7 @@ from appliance.sync.floors import Floors, read_floors, write_floors
 from appliance.sync.floors import Refused as Kept
 from appliance.sync.install import install
 from appliance.sync.limits import FETCH, FetchLimits
-from appliance.sync.refusal import Refusal, Word
+from appliance.sync.refusal import PASSING, Refusal, Word
 from appliance.sync.release import DIRECTOR, IMAGE, Assigned
 from appliance.sync.standing import Outcome, Standing, fresh, read_standing, registry_folder, write_standing
 from appliance.sync.store import Busy
@@ -220,12 +220,12 @@ class Syncer:
         for outcome in outcomes:
             if not outcome.is_well:
                 said = {"model": outcome.model, "version": outcome.version, "reason": outcome.sentence}
-                _log.warning("registry.refused", word=outcome.word.value, **said)
+                _log.warning(_event(outcome), word=outcome.word.value, **said)
         with self.box.ledger.write() as tx:
             for outcome in fresh(outcomes, before):
                 if not outcome.is_well:
                     detail = {"model": outcome.model, "version": outcome.version, "by": self.box.by}
-                    events.add(tx, "registry.refused", at=at, reason=outcome.word.value, **detail)
+                    events.add(tx, _event(outcome), at=at, reason=outcome.word.value, **detail)
         write_standing(self.box.root, standing)
         return standing
 
@@ -280,6 +280,10 @@ class Syncer:
     @property
     def _floors_path(self) -> Path:
         return self._folder / FLOORS_FILE
+
+
+def _event(outcome: Outcome) -> str:
+    return "registry.away" if outcome.word in PASSING else "registry.refused"
 
 
 def _not_held(wanted: Wanted, floors: Floors) -> None:

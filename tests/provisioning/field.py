@@ -19,7 +19,7 @@ from appliance.sync.box import ModelBox
 from appliance.sync.carrier import Carrier, carrier_of
 from appliance.sync.floors import BUILT_AT
 from appliance.sync.limits import FETCH, FetchLimits
-from appliance.sync.refusal import Word
+from appliance.sync.refusal import PASSING, Word
 from appliance.sync.release import IMAGE
 from appliance.sync.standing import Outcome, Standing, read_standing
 from appliance.sync.turn import Syncer
@@ -100,7 +100,7 @@ class Field:
         assert standing is not None
         assert [one.word for one in standing.outcomes] == [word]
         with self.box.ledger.read() as tx:
-            event = events.latest(tx, 1, word="registry.refused")[0]
+            event = events.latest(tx, 1, word="registry.away" if word in PASSING else "registry.refused")[0]
         assert event.detail["reason"] == word
         return outcome.sentence
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -122,6 +123,13 @@ def page(answer: Answer) -> bool:
 def elsewhere(answer: Answer) -> bool:
     """A redirect to a log-in page, for everything."""
     answer.head(302, {"Location": "http://portal.invalid/", "Content-Length": "0"})
+    return True
+
+
+def hanging_up(answer: Answer) -> bool:
+    """A server that hangs up on every question."""
+    answer.connection.shutdown(socket.SHUT_RDWR)
+    answer.close_connection = True
     return True
 
 

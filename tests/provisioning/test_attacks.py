@@ -358,6 +358,6 @@ def test_a_list_leads_to_no_file_outside_of_a_stick(field: Field, tmp_path: Path
 
 
 def test_a_registry_that_is_away_changes_nothing(field: Field):
-    field.origin.fault = lambda answer: bool(answer.connection.close() or True)
+    field.origin.fault = origin.hanging_up
     assert field.outcome().word in (Word.CUT_OFF, Word.UNREACHABLE)
     assert field.serving() == SERVES
