@@ -59,7 +59,9 @@ def _tags(*keywords: str) -> tuple[BaseTag, ...]:
 _UIDS = (uids.SOP_CLASS, uids.SOP_INSTANCE, uids.STUDY, uids.SERIES)
 (_MODALITY,) = _tags("Modality")
 _REFERENCED = _tags("ReferencedSOPClassUID", "ReferencedSOPInstanceUID")
-_SOP_SEQUENCE, _SERIES_SEQUENCE = _tags("ReferencedSOPSequence", "ReferencedSeriesSequence")
+_SOP_SEQUENCE, _SERIES_SEQUENCE, _INSTANCE_SEQUENCE = _tags(
+    "ReferencedSOPSequence", "ReferencedSeriesSequence", "ReferencedInstanceSequence"
+)
 _UNNAMED = tuple(DataElement(tag, dictionary_VR(tag), None) for tag in _tags(*_TYPE_2))
 _DEIDENTIFICATION = ("DeidentificationMethod", "DeidentificationMethodCodeSequence")
 _GEOMETRY = _tags(
@@ -183,6 +185,21 @@ def put_references(made: Dataset, keyword: str, sources: Iterable[Dataset]) -> N
     pairs = {uid(source, uids.SOP_INSTANCE): uid(source, uids.SOP_CLASS) for source in sources}
     tag = _tag(keyword)
     made[tag] = sequence(tag, (referenced(sop_class, instance) for instance, sop_class in pairs.items()))
+
+
+def put_series(made: Dataset, sources: Iterable[Dataset]) -> None:
+    """Refer to instances by their series (PS3.3 C.12.2)."""
+    series: dict[str, list[bytes]] = {}
+    for source in sources:
+        one = referenced(uid(source, uids.SOP_CLASS), uid(source, uids.SOP_INSTANCE))
+        series.setdefault(uid(source, uids.SERIES), []).append(one)
+    made[_SERIES_SEQUENCE] = sequence(
+        _SERIES_SEQUENCE,
+        (
+            item(element(_INSTANCE_SEQUENCE, "SQ", b"".join(listed)) + uid_element(uids.SERIES, series_uid))
+            for series_uid, listed in series.items()
+        ),
+    )
 
 
 def referenced(sop_class_uid: str, sop_instance_uid: str) -> bytes:

@@ -18,9 +18,15 @@ from pydicom import Dataset
 from appliance.results import coding
 from appliance.results.context import EncodedObject, Reference, ResultContext
 from appliance.results.finish import Label, common, finish, sop_instance_uid
-from appliance.results.frames import fix_dimension_uid, frame_slices, placed, plane_positions
+from appliance.results.frames import (
+    fix_dimension_uid,
+    frames,
+    placed_all,
+    plane_positions,
+    shown,
+    spacing_mm,
+)
 from appliance.results.limits import DEFAULT, Limits
-from appliance.results.slices import is_multiframe
 from appliance.results.wording import NOT_PRIMARY, long_string
 from models import codes
 from models.findings import LEVELS, Findings, ProbabilityMap
@@ -94,20 +100,28 @@ def _map(
     context: ResultContext, one: ProbabilityMap, label: Label, *, sources: Sequence[Dataset], volume: Volume
 ) -> EncodedObject:
     slices = _slices(one)
-    shown = sources if is_multiframe(sources[0]) else [sources[z] for z in slices]
+    placed = shown(sources[0], slices)
     made = ParametricMap(
-        source_images=[placed(source, volume) for source in shown],
-        pixel_array=np.zeros((len(slices), 1, 1), dtype=np.float32),
+        source_images=placed_all(sources, volume, placed),
+        pixel_array=np.zeros((len(placed), 1, 1), dtype=np.float32),
         real_world_value_mappings=[_mapping(one)],
         voi_lut_transformations=[_window()],
         contains_recognizable_visual_features=False,
-        plane_positions=plane_positions(sources[0], volume, slices),
+        plane_positions=plane_positions(sources[0], volume, placed),
         content_label="HEAT_MAP",
         content_description=long_string(f"Probability of {_short(one)}; {NOT_PRIMARY}"),
         **common(context, label),
     )
     _, made.Rows, made.Columns = volume.shape
-    made.FloatPixelData = b"".join(_frames(one, frame_slices(made, volume), volume))
+    order = frames(
+        made,
+        sources,
+        volume,
+        slices=slices,
+        present=np.ones((len(volume.positions), 1), dtype=np.bool_),
+        distance_mm=spacing_mm(volume, slices),
+    )
+    made.FloatPixelData = b"".join(_frames(one, [z for _, z in order], volume))
     fix_dimension_uid(made, context.uid("pmap", "dimensions"))
     # Type 2C (PS3.3 C.7.3.1); the encoder leaves it out.
     made.add_new("Laterality", "CS", None)

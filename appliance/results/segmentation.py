@@ -30,10 +30,18 @@ from pydicom.sr.codedict import codes
 from appliance.results import coding, seg_layers
 from appliance.results.context import EncodedObject, Reference, ResultContext
 from appliance.results.finish import Label, common, finish, sop_instance_uid
-from appliance.results.frames import fix_dimension_uid, frame_slices, placed_all, plane_positions
+from appliance.results.frames import (
+    Frame,
+    fix_dimension_uid,
+    frames,
+    placed_all,
+    plane_positions,
+    shown,
+    spacing_mm,
+)
 from appliance.results.limits import DEFAULT, Limits
 from appliance.results.seg_layers import Layers
-from appliance.results.slices import is_placed
+from appliance.results.slices import is_multiframe, is_placed
 from appliance.results.subjects import Kind, tracking_uid
 from appliance.results.wording import NOT_PRIMARY, long_string
 from models.findings import LEVELS, Findings, ProbabilityMap, Segment
@@ -161,46 +169,50 @@ def segmentation(
         volume: the grid the masks lie on.
     """
     slices = [int(z) for z in np.flatnonzero(form.layers.present.any(axis=1))]
+    placed = shown(sources[0], slices)
     made = Segmentation(
-        source_images=placed_all(sources, volume, slices),
-        pixel_array=_marks(form, slices),
+        source_images=placed_all(sources, volume, placed),
+        pixel_array=_marks(form, placed, all_layers=not is_multiframe(sources[0])),
         segmentation_type=_TYPES[form.kind],
         fractional_type=SegmentationFractionalTypeValues.PROBABILITY,
         max_fractional_value=LEVELS,
         segment_descriptions=[_description(context, segment) for segment in form.segments],
-        plane_positions=plane_positions(sources[0], volume, slices),
+        plane_positions=plane_positions(sources[0], volume, placed),
         content_label="AI_OVERLAY",
         content_description=_content(form),
         omit_empty_frames=True,
         **common(context, form.label),
     )
-    _draw(made, form.layers, volume)
+    order = frames(
+        made,
+        sources,
+        volume,
+        slices=slices,
+        present=form.layers.present,
+        distance_mm=spacing_mm(volume, range(len(volume.positions))) or spacing_mm(volume, slices),
+    )
+    _draw(made, form.layers, volume, order)
     fix_dimension_uid(made, context.uid(form.output, "dimensions"))
     return finish(made, context, form.label, source=sources[0])
 
 
-def _marks(form: Form, slices: Sequence[int]) -> npt.NDArray[np.uint8]:
-    """Give the one pixel of each slice and layer: (slices, 1, 1, layer), of a label map (slices, 1, 1)."""
-    marks = form.layers.present[list(slices), None, None, :].astype(np.uint8)
+def _marks(form: Form, slices: Sequence[int], *, all_layers: bool) -> npt.NDArray[np.uint8]:
+    """Give the one pixel of each slice and layer: (slices, 1, 1, layer), of a label map (slices, 1, 1).
+
+    Of a slice that stands for all, every layer is marked, so that the encoder makes a frame of each.
+    """
+    marks = (form.layers.present[list(slices), None, None, :] | all_layers).astype(np.uint8)
     return marks[..., 0] if form.kind == "label map" else marks
 
 
-def _draw(made: Segmentation, layers: Layers, volume: Volume) -> None:
+def _draw(made: Segmentation, layers: Layers, volume: Volume, order: Sequence[Frame]) -> None:
     """Put the planes in the place of the encoder's single pixels, frame by frame."""
-    groups = made.PerFrameFunctionalGroupsSequence
-    frames = [(_layer(group), z) for group, z in zip(groups, frame_slices(made, volume), strict=True)]
-    assert len(frames) == int(layers.present.sum()), "a frame for everything that is there"
-    assert all(layers.present[z, layer] for layer, z in frames), "no frame for what is not there"
+    assert len(order) == int(layers.present.sum()), "a frame for everything that is there"
+    assert all(layers.present[z, layer] for layer, z in order), "no frame for what is not there"
     _, made.Rows, made.Columns = volume.shape
     made.SegmentsOverlap = layers.overlap
     bits = made.BitsAllocated
-    made.PixelData = layers.bits(frames) if bits == 1 else layers.numbers(frames, bits)
-
-
-def _layer(group: Dataset) -> int:
-    """Read which segment a frame shows; where there is one layer only, frames do not say."""
-    named = group.get("SegmentIdentificationSequence")
-    return int(named[0].ReferencedSegmentNumber) - 1 if named else 0
+    made.PixelData = layers.bits(order) if bits == 1 else layers.numbers(order, bits)
 
 
 def _content(form: Form) -> str:

@@ -54,7 +54,7 @@ def element(tag: BaseTag, vr: str, value: bytes) -> bytes:
 
 def uid_element(tag: BaseTag, uid: str) -> bytes:
     """Make an element of a UID."""
-    return element(tag, "UI", _even(uid.encode(default_encoding), b"\0"))
+    return element(tag, "UI", even(uid.encode(default_encoding), b"\0"))
 
 
 def sequence(tag: BaseTag, items: Iterable[bytes]) -> RawDataElement:
@@ -114,16 +114,16 @@ class _Writer:
         """Encode the value of an element; None for what is left to pydicom."""
         if isinstance(value, str):
             if vr in _CHARACTERS:
-                return _even(value.encode(default_encoding), b"\0" if vr == "UI" else b" ")
+                return even(value.encode(default_encoding), b"\0" if vr == "UI" else b" ")
             return self._text(value, charset) if vr in _TEXTS else None
         if isinstance(value, bytes) and vr in _BYTES:
-            return _even(value, b"\0")
+            return even(value, b"\0")
         return _US.pack(value) if vr == "US" and isinstance(value, int) else None
 
     def _text(self, text: str, charset: list[str]) -> bytes:
         key = text, "\\".join(charset)
         if key not in self._texts:
-            self._texts[key] = _even(encode_string(text, charset), b" ")
+            self._texts[key] = even(encode_string(text, charset))
         return self._texts[key]
 
 
@@ -132,7 +132,8 @@ def _head(tag: BaseTag, vr: str, length: int) -> bytes:
     return layout.pack(tag >> 16, tag & 0xFFFF, vr.encode(), length)
 
 
-def _even(value: bytes, padding: bytes) -> bytes:
+def even(value: bytes, padding: bytes = b" ") -> bytes:
+    """Pad a value to an even length (PS3.5 6.2)."""
     return value + padding if len(value) % 2 else value
 
 
