@@ -22,6 +22,7 @@ FAULTS: Mapping[str, str] = {
     "matches_without_job": "matches have no job (P3)",
     "ended_without_result": "ended jobs have no result (P8)",
     "results_of_unended": "results belong to jobs that have not ended (P4)",
+    "uncommitted_astray": "what is to be committed was not accepted (P6)",
 }
 
 

@@ -1,6 +1,7 @@
 """Named places where a test may kill the process, to see that nothing was promised too early.
 
-Promises: costs one comparison where no test asks for it; every name that is used stands in `POINTS`.
+Promises: costs one comparison where no test asks for it; every name that is used stands in `POINTS`
+or `COMMITMENT_POINTS`.
 Never: does anything in a box that serves, where the variable is not set.
 """
 
@@ -43,6 +44,19 @@ POINTS: Final[Mapping[str, Sequence[str]]] = {
     "audit": (
         "audit-open",  # the trail's transaction is open
         "audit-signed",  # a checkpoint's file stands, its row does not
+    ),
+}
+
+# The same of a box that asks peers for storage commitment, or promises it; no other passes them.
+COMMITMENT_POINTS: Final[Mapping[str, Sequence[str]]] = {
+    "courier": (
+        "commitment-due",  # objects are accepted, nobody was asked about them
+        "commitment-asked",  # the request is a row, the peer knows nothing
+        "commitment-answered",  # the peer took the request, the row does not say so
+    ),
+    "listener": (
+        "promise-kept",  # the request is a row, the peer has no answer
+        "promise-told",  # the peer has its report, the row does not say so
     ),
 }
 

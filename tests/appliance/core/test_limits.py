@@ -27,6 +27,11 @@ def test_every_bound_is_positive_and_names_what_it_counts(name):
                 "tickets_waiting",
                 "batch",
                 "refusals",
+                "references",
+                "asks",
+                "losses",
+                "promises_waiting",
+                "tries",
             )
         )
     )
