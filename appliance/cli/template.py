@@ -49,6 +49,9 @@ port = 104
 may = ["store", "query"]
 outputs = ["sr", "seg", "sc"]
 # commitment = true      # a delivery is done once this peer has committed it (storage commitment), not before
+# retrieve = "get"       # studies are fetched by C-GET; without it by C-MOVE
+# dicomweb = "https://pacs.example/dicom-web"   # results go there by STOW-RS
+# dicomweb_token = "/etc/readside/pacs.token"
 # tls = true             # nothing goes to this peer, or is taken from it, in the clear
 # certificate_sha256 = "..."   # its certificate's fingerprint; without it the certificate must name the peer
 
@@ -109,6 +112,14 @@ priority = 5
 # every_minutes = 60
 # hours_back = 24        # by the date of the study
 # grace_minutes = 15     # what is on its way anyway is not fetched before this
+
+# A port on which studies are stored by STOW-RS (docs/pacs.md). `readside token` makes a token and its digest.
+# [dicomweb]
+# host = "127.0.0.1"     # beyond this machine it needs [dicomweb.tls], or plain = true
+# port = 8043
+# [[dicomweb.clients]]
+# name = "archive"
+# token_sha256 = "..."
 
 # Who did what with which study: kept here, and sent to an audit repository if one is named (docs/audit.md).
 # [audit]
