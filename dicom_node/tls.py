@@ -184,12 +184,14 @@ class Credentials:
     A handshake that has begun, and an association that stands, keep the context they began with.
     """
 
-    def __init__(self, files: Files, *, notice: Notice = _nobody, insists: bool = True) -> None:
+    def __init__(
+        self, files: Files, *, notice: Notice = _nobody, callers: ssl.VerifyMode = ssl.CERT_REQUIRED
+    ) -> None:
         """Read nothing yet; `notice` hears of each change, on the thread that found it.
 
-        Unless it `insists`, who calls may show no certificate, and proves itself in another way.
+        `callers` is whether those who call us must, may or need not show a certificate.
         """
-        self._files, self._notice, self._insists = files, notice, insists
+        self._files, self._notice, self._callers = files, notice, callers
         self._lock = threading.Lock()
         self._contexts: _Contexts | None = None
         self._refused: _Stamp | None = None
@@ -222,8 +224,7 @@ class Credentials:
                 return former
             try:
                 self._contexts = made = _made(self._files, stamp)
-                if not self._insists:
-                    made.server.verify_mode = ssl.CERT_OPTIONAL
+                made.server.verify_mode = self._callers
             except TlsFault as fault:
                 if former is None:
                     raise

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ssl
+
 from appliance.core.config import Config, Dicomweb, DicomwebTls
 from dicom_node.dicomweb.clients import Client, Clients
 from dicom_node.dicomweb.server import StowServer
@@ -22,7 +24,9 @@ def stow_server(config: Config, reception: Reception, on_suspect: OnSuspect) -> 
     section = config.dicomweb
     credentials = None
     if section.tls is not None:
-        credentials = Credentials(stow_files(section.tls), insists=False)
+        # Whoever is asked for a certificate and has only another site's is turned away: nobody, without cause.
+        asks = ssl.CERT_OPTIONAL if section.tls.ca else ssl.CERT_NONE
+        credentials = Credentials(stow_files(section.tls), callers=asks)
         credentials.look()
     return StowServer(
         host=section.host,

@@ -167,7 +167,9 @@ class Parts:
         at = self._waiting.find(self._delimiter)
         ready = at if at >= 0 else len(self._waiting) - len(self._delimiter) + 1
         if ready > 0:
-            self._sink.data(memoryview(bytes(self._waiting[:ready])))
+            with memoryview(self._waiting) as waiting:
+                piece = bytes(waiting[:ready])
+            self._sink.data(memoryview(piece))
             del self._waiting[:ready]
         if at < 0:
             return False

@@ -120,7 +120,8 @@ class TestToOurOwnPort:
             known=[replace(CLIENT, certificate_sha256=frozenset({_fingerprint(ours.certificate)}))]
         )
         serving = Credentials(
-            Files(certificate=theirs.certificate, key=theirs.key, ca=authority.path), insists=False
+            Files(certificate=theirs.certificate, key=theirs.key, ca=authority.path),
+            callers=ssl.CERT_OPTIONAL,
         )
         foreign = Authority(tmp_path / "foreign")
 

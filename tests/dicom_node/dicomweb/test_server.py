@@ -299,7 +299,9 @@ class TestWho:
         foreign = Authority(tmp_path / "foreign").issue("archive")
         print_ = ssl.PEM_cert_to_DER_cert(theirs.certificate.read_text())
         client = replace(CLIENT, certificate_sha256=frozenset({sha256(print_).hexdigest()}))
-        tls = Credentials(Files(certificate=ours.certificate, key=ours.key, ca=authority.path), insists=False)
+        tls = Credentials(
+            Files(certificate=ours.certificate, key=ours.key, ca=authority.path), callers=ssl.CERT_OPTIONAL
+        )
 
         def status(pair=None, **fields):
             context = ssl.create_default_context(cafile=str(authority.path))
