@@ -114,7 +114,7 @@ class Desk:
 
     def _tell(self, association: GuardedAssociation, peer: Peer, request: Request, context: object) -> None:
         """Report on the association of a request, if its peer stays on the line for a moment."""
-        deadline = time.monotonic() + self._limits.commitment_event_seconds
+        deadline, pause = time.monotonic() + self._limits.commitment_event_seconds, _LOOK_SECONDS
         try:
             while is_idle(association) and time.monotonic() < deadline:
                 report = self._steward.report_for(peer, request.transaction_uid)
@@ -123,7 +123,8 @@ class Desk:
                     if told.ok:
                         self._steward.told(peer, request.transaction_uid)
                     return
-                time.sleep(_LOOK_SECONDS)
+                time.sleep(pause)
+                pause *= 1.5
         # As above: the report stays owed, and goes on an association of its own.
         except Exception as fault:  # noqa: BLE001
             log.error("commit.our_fault", peer=peer.name, error=type(fault).__name__)

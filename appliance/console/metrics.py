@@ -62,6 +62,9 @@ def _counts(now: Snapshot) -> Iterator[Metric]:
     looked = {peer: now.at - at for peer, at in now.missed.looked_at.items() if at is not None}
     help_text = "Seconds since a PACS last said what it has; absent while it never did."
     yield _states("reconcile_age_seconds", help_text, "peer", looked)
+    help_text = "Objects that a peer accepted and has to commit yet."
+    open_ = {peer: one.to_ask + one.asked for peer, one in now.uncommitted.items()}
+    yield _states("uncommitted_objects", help_text, "peer", open_)
     yield _gauge("balance", "Rows that break a promise; 0 unless something is lost.", counts.balance)
     yield _states("balance_faults", "Rows that break a promise, by promise.", "promise", counts.faults)
 

@@ -22,7 +22,7 @@ from appliance.ledger.rows import insert_unless_there
 from appliance.ledger.tables import instances
 
 # A statement may hold 32,766 values in SQLite.
-_UIDS_AT_ONCE: Final = 1_000
+_UIDS_AT_ONCE: Final = 20_000
 # Commitment is asked for soon after sending: these instances are found without looking through all of them.
 _RECENT_SECONDS: Final = 6 * 3600.0
 
