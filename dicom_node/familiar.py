@@ -3,6 +3,7 @@
 A slice differs from its neighbour in the values of a few elements and in its pixels. Where every byte that
 the walk would read is the same as in an instance that passed, and the length is, the walk would take the
 same way and pass: so those bytes are compared at once, as one number, and the walk is spared.
+Where the pixels are encapsulated each instance has its own length, and its fragments are walked.
 
 Promises: the same headers and the same refusals as `scan` and `inspect`, in a seventh of their time.
 Never: shares what it remembers between associations.
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from typing import Final, cast
 
 from dicom_node.facts import FactReader, tags_of
+from dicom_node.framing import Walk
 from dicom_node.limits import KIB, Limits
 from dicom_node.preflight import Header, Scan, announced, inspect, scan
 from dicom_node.syntaxes import encoding_of
@@ -28,10 +30,13 @@ _STEADY: Final = frozenset((0x00080016, 0x0020000D, 0x0020000E, *tags_of())) - _
 
 @dataclass(frozen=True, kw_only=True)
 class _Template:
-    """An instance that passed: its length, its head's framing as a number, and what was read of it."""
+    """An instance that passed: its length, its head's framing as a number, and what was read of it.
+
+    Without `length` its pixels are encapsulated, and of any length.
+    """
 
     transfer_syntax_uid: str
-    length: int
+    length: int | None
     head_bytes: int
     mask: int
     framing: int
@@ -39,11 +44,19 @@ class _Template:
     lists: tuple[str, ...]
     reader: FactReader
 
-    def fits(self, data: memoryview, transfer_syntax_uid: str) -> bool:
+    def fits(self, data: memoryview, transfer_syntax_uid: str, limits: Limits) -> bool:
         """Tell whether a walk over `data` would read what it read of this one."""
-        if self.length != len(data) or self.transfer_syntax_uid != transfer_syntax_uid:
+        if self.transfer_syntax_uid != transfer_syntax_uid:
             return False
-        return int.from_bytes(data[: self.head_bytes], "little") & self.mask == self.framing
+        if self.length is None:
+            plausible = self.head_bytes < len(data) <= limits.instance_bytes_max
+        else:
+            plausible = self.length == len(data)
+        if not plausible or int.from_bytes(data[: self.head_bytes], "little") & self.mask != self.framing:
+            return False
+        if self.length is not None:
+            return True
+        return Walk(data, encoding_of(transfer_syntax_uid), limits).fragments_fill(self.head_bytes)
 
 
 class Judge:
@@ -63,7 +76,7 @@ class Judge:
             Refusal: as they do.
         """
         for template in self._templates:
-            if template.fits(data, transfer_syntax_uid):
+            if template.fits(data, transfer_syntax_uid, self._limits):
                 return _alike(template, data, sop_class_uid=sop_class_uid, sop_instance_uid=sop_instance_uid)
         scanned = scan(data, transfer_syntax_uid, self._limits)
         header = inspect(data, scanned, sop_class_uid=sop_class_uid, sop_instance_uid=sop_instance_uid)
@@ -71,19 +84,22 @@ class Judge:
         return header
 
     def _remember(self, data: memoryview, scanned: Scan, header: Header) -> None:
-        """Keep an instance as a template, if its pixels are native and the last thing in it."""
+        """Keep an instance as a template, if its pixels are the last thing in it."""
         pixel = scanned.pixel
-        if pixel is None or pixel.encapsulated or pixel.offset + pixel.length != len(data):
+        if pixel is None or pixel.offset > _HEAD_BYTES_MAX:
+            return
+        last = list(scanned.elements.values())[-1]
+        if last.offset != pixel.offset or last.offset + last.length != len(data):
             return
         encoding = encoding_of(scanned.transfer_syntax_uid)
-        if encoding.encapsulated or pixel.offset > _HEAD_BYTES_MAX:
+        if encoding.encapsulated != pixel.encapsulated:
             return
         mask = _mask(scanned, pixel.offset)
         reader = FactReader(data, scanned.elements, limits=self._limits, big_endian=encoding.big_endian)
         self._templates.appendleft(
             _Template(
                 transfer_syntax_uid=scanned.transfer_syntax_uid,
-                length=len(data),
+                length=None if pixel.encapsulated else len(data),
                 head_bytes=pixel.offset,
                 mask=mask,
                 framing=int.from_bytes(data[: pixel.offset], "little") & mask,
@@ -124,6 +140,6 @@ def _alike(template: _Template, data: memoryview, *, sop_class_uid: str, sop_ins
         series_uid=known.series_uid,
         transfer_syntax_uid=known.transfer_syntax_uid,
         pixel_offset=known.pixel_offset,
-        pixel_bytes=known.pixel_bytes,
+        pixel_bytes=len(data) - template.head_bytes,
         facts=facts,
     )

@@ -121,6 +121,13 @@ class Walk:
         self._check_private_blocks()
         self._find_pixels()
 
+    def fragments_fill(self, start: int) -> bool:
+        """Tell whether the fragments from `start` on are whole and in order, and end with the last byte."""
+        try:
+            return self._fragments(start, len(self._data)) == len(self._data)
+        except Refusal:
+            return False
+
     # The hot loop. It is long because a call per element costs as much as the rest of the work.
     def _elements(self, position: int) -> int:
         """Read elements of the innermost data set until it ends or a sequence opens."""

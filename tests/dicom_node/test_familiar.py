@@ -12,7 +12,23 @@ from dicom_node.errors import Refusal
 from dicom_node.familiar import Judge
 from dicom_node.limits import Limits
 from dicom_node.preflight import Header, inspect, scan
-from tests.dicom_node.samples import BIG, CT, EXPLICIT, IMPLICIT, REAL_FILES, real, sample
+from tests.dicom_node.samples import (
+    BIG,
+    CT,
+    EXPLICIT,
+    IMPLICIT,
+    ITEM_END,
+    JPEG_2000,
+    REAL_FILES,
+    SEQUENCE_END,
+    UNDEFINED,
+    element,
+    encoded,
+    header,
+    item,
+    real,
+    sample,
+)
 
 LIMITS = Limits()
 
@@ -74,6 +90,42 @@ def test_a_byte_changed_anywhere_is_judged_as_if_it_came_alone(data: st.DataObje
     if data.draw(st.booleans()):
         twisted = twisted[: data.draw(st.integers(1, len(twisted)))]
     args = (bytes(twisted), EXPLICIT, "2.25.101")
+    assert judged(judge, *args) == plainly(*args)
+
+
+pieces = st.lists(st.binary(max_size=9).map(lambda piece: item(piece)), max_size=4).map(b"".join)
+tails = st.sampled_from([SEQUENCE_END, SEQUENCE_END, SEQUENCE_END, b"", SEQUENCE_END + b"\0" * 9, ITEM_END])
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(changes, pieces, tails), min_size=2, max_size=6))
+def test_encapsulated_neighbours_are_judged_as_if_each_came_alone(
+    instances: list[tuple[dict[str, Any], bytes, bytes]],
+) -> None:
+    judge = Judge(LIMITS)
+    for one, fragments, tail in [({}, item(b""), SEQUENCE_END), *instances]:
+        if "PixelPaddingValue" in one and one.get("PixelRepresentation"):
+            one = {**one, "PixelPaddingValue": 1}
+        pixels = element(0x7FE00010, b"OB", item(b"") + fragments + tail, length=UNDEFINED)
+        args = (encoded(header(**one)) + pixels, JPEG_2000, "2.25.101")
+        assert judged(judge, *args) == plainly(*args)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_a_byte_changed_in_an_encapsulated_instance_is_judged_as_if_it_came_alone(
+    data: st.DataObject,
+) -> None:
+    pixels = element(0x7FE00010, b"OB", item(b"") + item(b"12345678") + SEQUENCE_END, length=UNDEFINED)
+    known, judge = encoded(header()) + pixels, Judge(LIMITS)
+    assert isinstance(judged(judge, known, JPEG_2000, "2.25.101"), Header)
+    twisted = bytearray(known)
+    # Half of the changes fall on the pixels.
+    least = data.draw(st.sampled_from([0, len(known) - len(pixels)]))
+    twisted[data.draw(st.integers(least, len(known) - 1))] = data.draw(st.integers(0, 255))
+    if data.draw(st.booleans()):
+        twisted = twisted[: data.draw(st.integers(1, len(known)))]
+    args = (bytes(twisted), JPEG_2000, "2.25.101")
     assert judged(judge, *args) == plainly(*args)
 
 
