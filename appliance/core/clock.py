@@ -43,6 +43,20 @@ class HeldClock(Clock):
         self.seconds += seconds
 
 
+class StepWatch:
+    """Tells when somebody set the wall clock, which it compares with the one that never jumps."""
+
+    def __init__(self, clock: Clock, step_seconds_min: float) -> None:
+        self._clock, self._least = clock, step_seconds_min
+        self._offset = clock.now() - clock.elapsed()
+
+    def look(self) -> float:
+        """Return by how many seconds the wall clock was set since the last look; a little is drift."""
+        offset = self._clock.now() - self._clock.elapsed()
+        step, self._offset = offset - self._offset, offset
+        return step if abs(step) >= self._least else 0.0
+
+
 class TokenBucket:
     """Lets so many things happen a minute, in a burst or spread; safe to ask from several threads."""
 

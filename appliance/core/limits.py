@@ -90,6 +90,9 @@ class Limits:
     fetch_check_seconds: float = 2.0
     fetch_again_seconds: float = 30.0
 
+    # A wall clock that is off by so much from one look to the next was set; slewing is less.
+    clock_step_seconds_min: float = 2.0
+
     restart_seconds: float = 1.0
     restart_seconds_max: float = 30.0
     drain_seconds: float = 30.0

@@ -19,6 +19,7 @@ from appliance.queue.hub import Hub
 from appliance.routes.table import RouteTable
 from appliance.services.reconciling import Reconciling
 from appliance.services.stage import Stage, living, on_stage
+from appliance.services.timekeeping import Timekeeper
 from appliance.services.wire import wire_peer
 from appliance.spool.retain import purge_old
 from appliance.spool.store import Spool
@@ -60,10 +61,12 @@ class Conductor:
         )
         self._decider = Decider(stage.ledger, RouteTable(config, Catalogue(stage.ledger, config)))
         self._assessor = Assessor(stage.ledger, self._spool)
+        self._timekeeper = Timekeeper(stage, config.storage.retain_days)
         self._tidied_at: float | None = None
 
     def turn(self, hub: Hub) -> None:
-        """Gather, decide, read assessments, take back, ring, tidy."""
+        """Look at the clock, gather, decide, read assessments, take back, ring, tidy."""
+        self._timekeeper.look()
         self._gatherer.turn()
         self._decider.turn()
         self._assessor.turn()
@@ -110,9 +113,7 @@ class Conductor:
             custody.close_finished(tx)
         due = self._tidied_at is None or clock.elapsed() - self._tidied_at >= _HOUSEKEEPING_SECONDS
         # One batch a turn: a day's images are minutes of disk work, and studies must not wait for it.
-        if due and not purge_old(
-            self._stage.ledger, self._spool, retain_days=self._config.storage.retain_days
-        ):
+        if due and not purge_old(self._stage.ledger, self._spool, retain_days=self._timekeeper.retain_days):
             self._tidied_at = clock.elapsed()
 
 
