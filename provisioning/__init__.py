@@ -1,4 +1,4 @@
 """The fleet and the bench: the central registry and what a technician needs.
 
-Nothing is built here yet; the README says what is missing.
+The registry signs and assigns releases of models; docs/registry.md says what of the fleet is not built.
 """

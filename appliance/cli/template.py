@@ -126,6 +126,13 @@ priority = 5
 # host = "audit.example"
 # ca = "/etc/readside/audit-ca.pem"
 
+# Where signed releases of models come from (docs/registry.md); `readside registry claim` makes the files in roots.
+# [registry]
+# url = "https://models.example/readside"
+# device = "box-1"
+# roots = "/etc/readside/registry"
+# every_seconds = 300
+
 # The pages for people. Patient data needs a log-in; there is no default password.
 [console]
 host = "127.0.0.1"

@@ -164,7 +164,7 @@ def assignment_of(data: bytes, device: str) -> list[Assigned]:
     """
     try:
         said = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise FormError("the assignment is not JSON") from error
     if not isinstance(said, dict) or said.get("format") != FORMAT or not isinstance(said.get("models"), list):
         raise FormError("the assignment is of a form that this version of Readside does not know")

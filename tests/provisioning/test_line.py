@@ -85,14 +85,6 @@ def test_the_way_back_is_open_from_a_release_that_was_recalled(field: Field):
         field.promote(NEXT)
 
 
-def test_a_way_back_over_a_release_that_is_not_recalled_is_shut(field: Field):
-    field.publish(NEXT)
-    recall(field.book, NAME, SERVES, field.keys, reason="x")
-    field.promote(OLDER)
-    words = [one.word for one in field.turn().outcomes]
-    assert Word.RECALLED in words, "it serves and is recalled"
-
-
 def test_what_is_recalled_while_it_is_fetched_does_not_begin_to_serve(field: Field):
     field.offer()
     recalled: list[Release] = []
