@@ -24,7 +24,7 @@ def stow_server(config: Config, reception: Reception, on_suspect: OnSuspect) -> 
     section = config.dicomweb
     credentials = None
     if section.tls is not None:
-        # Whoever is asked for a certificate and has only another site's is turned away: nobody, without cause.
+        # Who is asked for a certificate and has only another site's is turned away: none without cause.
         asks = ssl.CERT_OPTIONAL if section.tls.ca else ssl.CERT_NONE
         credentials = Credentials(stow_files(section.tls), callers=asks)
         credentials.look()
