@@ -170,6 +170,7 @@ class Attempter:
             PreparedReader.of(prepared, self._kept),
             decoder=PreparedDecoder(prepared=prepared, decoder=self._decoder),
             maps=maps_wanted(self._config, job.route),
+            empty=self._beforehand.space.empty,
         )
 
     def _quarantine(self, job: Job, bad: Sequence[Instance]) -> None:

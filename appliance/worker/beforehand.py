@@ -20,6 +20,7 @@ from appliance.worker.engines import Serving
 from appliance.worker.limits import AheadLimits
 from appliance.worker.prepared import PreparedSlices
 from appliance.worker.run import Analysis
+from appliance.worker.space import VolumeSpace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +81,9 @@ class Beforehand:
     def __init__(self, limits: AheadLimits | None = None) -> None:
         self.limits = limits or AheadLimits()
         self.slices = PreparedSlices(self.limits.slices_bytes_max)
+        self.space = VolumeSpace(
+            bytes_max=self.limits.volume_bytes_max, kept_bytes_max=self.limits.volume_kept_bytes_max
+        )
         self._lock = threading.Lock()
         self._jobs = 0
         self._run: Run | None = None

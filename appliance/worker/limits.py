@@ -59,6 +59,8 @@ class AheadLimits:
     Attributes:
         slices_bytes_max: of decoded frames in memory together; a CT of 400 slices takes 210 MB.
         analysis_bytes_max: of the volumes and masks of finished analyses that no job took yet.
+        volume_bytes_max: addresses set aside for one volume; they take no memory by themselves.
+        volume_kept_bytes_max: memory that stays with the worker for the next volume.
         silent_seconds: how long nothing must have come for a series before it is analysed; twice as long
             each time that more came after all.
         starts_max: how often one series is analysed ahead, at most.
@@ -67,6 +69,8 @@ class AheadLimits:
 
     slices_bytes_max: int = GIB
     analysis_bytes_max: int = 2 * GIB
-    silent_seconds: float = 0.25
-    starts_max: int = 4
-    look_seconds: float = 0.2
+    volume_bytes_max: int = 4 * GIB
+    volume_kept_bytes_max: int = 512 * MIB
+    silent_seconds: float = 0.1
+    starts_max: int = 8
+    look_seconds: float = 0.1

@@ -128,6 +128,7 @@ class ReadAhead(threading.Thread):
                 if not self._may_go_on:
                     return poll
                 prepared += self._prepare(seen, instance)
+            self._beforehand.space.touch(_volume_bytes(seen), go_on=lambda: self._may_go_on)
         # While that was done more may have come: what is analysed is what the ledger has now.
         return self._beforehand.limits.look_seconds if prepared else min(self._foresee(), poll)
 
@@ -214,9 +215,8 @@ class ReadAhead(threading.Thread):
 
     def _fits(self, seen: _Seen) -> bool:
         """Say whether every instance is prepared, and the volume of them all finds room."""
-        cells_bytes = sum(bytes_of(one) or 0 for one in seen.instances)
-        # Float32 of cells of 16 bits, and a mask of one byte for each of them.
-        if 3 * cells_bytes > self._beforehand.limits.analysis_bytes_max:
+        # A mask of one byte for each voxel of four.
+        if 5 * _volume_bytes(seen) // 4 > self._beforehand.limits.analysis_bytes_max:
             return False
         return not rest_of(seen.instances, self._beforehand.slices.of(seen.instances))
 
@@ -252,6 +252,7 @@ class ReadAhead(threading.Thread):
                 decoder=PreparedDecoder(prepared=prepared, decoder=self._decoder),
                 progress=wanted_still,
                 maps=run.asked.maps,
+                empty=self._beforehand.space.empty,
             )
             return Foreseen(
                 analysis=analysis, engine_text=serving.engine_text, stepped_down=serving.stepped_down
@@ -268,3 +269,8 @@ class ReadAhead(threading.Thread):
         last_at = {(row.study_uid, row.series_uid): row.last_at for row in rows}.get(key)
         # A study that gathers no more is complete, and its job is on its way.
         return last_at is not None and last_at != seen.row.last_at
+
+
+def _volume_bytes(seen: _Seen) -> int:
+    """Return how much memory the volume of a series takes, as far as it is here: float32 of 16 bits."""
+    return 2 * sum(bytes_of(one) or 0 for one in seen.instances)

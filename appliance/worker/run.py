@@ -24,6 +24,7 @@ from appliance.worker.frames import Decoding
 from appliance.worker.limits import WorkerLimits
 from appliance.worker.reading import Reader, read_header
 from appliance.worker.series import Series, obstacles, read_series
+from appliance.worker.space import Empty, own_memory
 from appliance.worker.volume import build_volume, units_of
 from models.analysis import AnswerError, NotAccepted, analyse, check_geometry
 from models.findings import Findings
@@ -76,11 +77,12 @@ def analyse_series(
     decoder: Decoding | None = None,
     progress: Progress | None = None,
     maps: bool = False,
+    empty: Empty = own_memory,
 ) -> Analysis:
     """Run a model over a series on an engine that `open_engine` gave.
 
     A `decoder` that lives longer than the call keeps its child processes for the next series. With `maps` the
-    heat maps that the package gives are made too.
+    heat maps that the package gives are made too. `empty` gives the memory of the volume.
 
     Raises:
         NotEligible: the series is not one the model reads; every reason is given.
@@ -94,7 +96,7 @@ def analyse_series(
             series = read_series(instances, reader, limits)
             refuse(package, series)
         with clock.stage("decode"):
-            volume = _decoded(series, reader, limits, decoder, progress)
+            volume = _decoded(series, reader, limits, decoder, progress, empty)
         timed = _TimedEngine(engine=engine, seconds_max=limits.inference_seconds_max)
         with clock.stage("interpret"):
             told = _staged(progress, "inference")
@@ -131,13 +133,18 @@ def refuse(package: Package, series: Series) -> None:
 
 
 def _decoded(
-    series: Series, reader: Reader, limits: WorkerLimits, decoder: Decoding | None, progress: Progress | None
+    series: Series,
+    reader: Reader,
+    limits: WorkerLimits,
+    decoder: Decoding | None,
+    progress: Progress | None,
+    empty: Empty,
 ) -> Volume:
     told = _staged(progress, "decode")
     if decoder is not None:
-        return build_volume(series, reader, decoder, limits=limits, progress=told)
+        return build_volume(series, reader, decoder, limits=limits, progress=told, empty=empty)
     with Decoder(limits.decode) as own:
-        return build_volume(series, reader, own, limits=limits, progress=told)
+        return build_volume(series, reader, own, limits=limits, progress=told, empty=empty)
 
 
 def _staged(progress: Progress | None, stage: str) -> Callable[[int, int], None] | None:

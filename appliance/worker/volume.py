@@ -23,6 +23,7 @@ from appliance.worker.limits import WorkerLimits
 from appliance.worker.pixels import PixelFormat, shape_error
 from appliance.worker.reading import Reader
 from appliance.worker.series import Series, Slot, obstacles, stated_spacing_mm
+from appliance.worker.space import Empty, own_memory
 from appliance.worker.values import Meaning, Rescale, is_finite, padding_of, rescale_of
 from models.tensors import Volume
 
@@ -40,8 +41,11 @@ def build_volume(
     *,
     limits: WorkerLimits,
     progress: Progress | None = None,
+    empty: Empty = own_memory,
 ) -> Volume:
     """Decode every frame of a series into a volume; `progress` is called with (frames done, frames).
+
+    `empty` gives the array that is filled.
 
     Raises:
         NotEligible: the frames cannot be stacked, or their values cannot be calculated.
@@ -51,7 +55,7 @@ def build_volume(
     units = units_of(series.headers[0])
     if reasons := [*obstacles(series), *_value_reasons(series)]:
         raise NotEligible(reasons)
-    stack = _Stack.of(series, decoder, units, limits)
+    stack = _Stack.of(series, decoder, units, limits, empty)
     stack.fill(reader, decoder, progress)
     geometry = series.geometry
     places = [_place(slot.plane) for slot in series.slots]
@@ -105,7 +109,7 @@ class _Stack:
     units: str
 
     @classmethod
-    def of(cls, series: Series, decoder: Decoding, units: str, limits: WorkerLimits) -> _Stack:
+    def of(cls, series: Series, decoder: Decoding, units: str, limits: WorkerLimits, empty: Empty) -> _Stack:
         """Check every claim, then take the memory."""
         pixels = tuple(PixelFormat.of(instance.facts) for instance in series.instances)
         for instance, claim in zip(series.instances, pixels, strict=True):
@@ -117,7 +121,7 @@ class _Stack:
             raise shape_error(f"{shape[0]} x {shape[1]} x {shape[2]} voxels are more than is read")
         padded = any("PixelPaddingValue" in instance.facts for instance in series.instances)
         return cls(
-            voxels=np.empty(shape, np.float32),
+            voxels=empty(shape),
             # Where nothing is padding one True stands for all: a read-only view that takes no memory.
             valid=np.ones(shape, np.bool_) if padded else np.broadcast_to(np.True_, shape),
             padded=padded,
@@ -143,6 +147,9 @@ class _Stack:
             finally:
                 for job in jobs:
                     job.cancel()
+        # The array may be of memory that held another series: not a slice of it may stay.
+        if done != len(self.voxels):
+            raise shape_error(f"{done} of {len(self.voxels)} frames were given")
 
     def _fill_one(
         self,
