@@ -73,7 +73,9 @@ class Doors:
             self._doors["tls_port"] = door(tls.port, self._credentials)
         if config.dicomweb.port is not None:
             reception = Reception(intake=intake, limits=limits, on_refused=on_refused)
-            self._doors["stow_port"] = stow_server(config, reception, timeline.suspect)
+            self._doors["stow_port"] = stow_server(
+                config, reception, on_suspect=timeline.suspect, notice=timeline.changed
+            )
 
     def start(self) -> dict[str, int]:
         """Listen on every port; return each as it was bound, under "port", "tls_port" and "stow_port".
@@ -87,6 +89,9 @@ class Doors:
         """Use new files of TLS, where there are some."""
         if self._credentials is not None:
             self._credentials.look()
+        for door in self._doors.values():
+            if isinstance(door, StowServer):
+                door.look()
 
     def drain(self, seconds: float) -> None:
         """Let running associations end on all ports at once, within `seconds`."""

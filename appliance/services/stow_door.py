@@ -9,13 +9,13 @@ from dicom_node.dicomweb.clients import Client, Clients
 from dicom_node.dicomweb.server import StowServer
 from dicom_node.receive import Reception
 from dicom_node.roster import OnSuspect
-from dicom_node.tls import Credentials, Files
+from dicom_node.tls import Credentials, Files, Notice
 
 # Whoever stores on a port that is open to this machine, in the records.
 ANYBODY = Client(name="anybody", ae_title="ANYBODY")
 
 
-def stow_server(config: Config, reception: Reception, on_suspect: OnSuspect) -> StowServer:
+def stow_server(config: Config, reception: Reception, *, on_suspect: OnSuspect, notice: Notice) -> StowServer:
     """Return the port, which is not bound yet.
 
     Raises:
@@ -26,7 +26,7 @@ def stow_server(config: Config, reception: Reception, on_suspect: OnSuspect) -> 
     if section.tls is not None:
         # Who is asked for a certificate and has only another site's is turned away: none without cause.
         asks = ssl.CERT_OPTIONAL if section.tls.ca else ssl.CERT_NONE
-        credentials = Credentials(stow_files(section.tls), callers=asks)
+        credentials = Credentials(stow_files(section.tls), notice=notice, callers=asks)
         credentials.look()
     return StowServer(
         host=section.host,

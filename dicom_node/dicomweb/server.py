@@ -119,6 +119,11 @@ class StowServer:
         log.info("dicomweb.listening", port=port, clients=len(self._service.clients.known))
         return port
 
+    def look(self) -> None:
+        """Use new files of TLS, where there are some."""
+        if self._tls is not None:
+            self._tls.look()
+
     def drain(self, seconds: float) -> None:
         """Answer new requests with 503 and let running ones end, within `seconds`."""
         self._room.draining.set()

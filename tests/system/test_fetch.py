@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -10,9 +12,10 @@ import pytest
 
 from appliance.demo.box import Box
 from appliance.ledger import studies
-from tests.system.boxes import make_box, readside, running, spooled, status, words
+from tests.system.boxes import make_box, readside, running, service_pid, spooled, status, words
 from tests.system.images import files, made_up
 from tests.system.orthanc import Orthanc
+from tests.system.waiting import until
 
 pytestmark = pytest.mark.timeout(300)
 _PEER = """
@@ -57,6 +60,31 @@ def test_a_study_that_somebody_asks_for_is_fetched(tmp_path: Path, at_end: ExitS
         assert status(box)["balance"] == 0
 
 
+@pytest.mark.long
+def test_a_listener_that_is_killed_while_it_gets_a_study_gets_the_rest(
+    tmp_path: Path, at_end: ExitStack
+) -> None:
+    orthanc = Orthanc(tmp_path / "orthanc")
+    peer = _PEER.format(title=orthanc.ae_title, port=orthanc.dicom_port, way="get")
+    box = make_box(tmp_path / "site", pacs_port=1, more=peer)
+    orthanc.start(box_port=box.config.dicom.port, forward="false")
+    at_end.callback(orthanc.stop)
+    study = made_up((150, 128, 128))
+    for path in files(study.instances(), tmp_path / "files"):
+        orthanc.upload(path)
+    with running(box):
+        readside("fetch", study.study_uid, "--from", "archive", "--config", box.config_path)
+        until(lambda: sum(spooled(box).values()) >= 10, seconds=60, what="some of the study")
+        first = service_pid(box, "listener")
+        assert first is not None
+        os.kill(first, signal.SIGKILL)
+        assert sum(spooled(box).values()) < 150, "it was over before it was killed"
+        assert _asked(box, study.study_uid) == ("FETCHED", "fetch.whole")
+        until(lambda: sum(spooled(box).values()) == 150, seconds=30, what="one copy of each")
+        assert spooled(box) == {item.data: 1 for item in study.instances()}
+        assert status(box)["balance"] == 0
+
+
 def test_what_cannot_be_asked_is_said_at_once(tmp_path: Path) -> None:
     box = make_box(tmp_path / "site", pacs_port=1)
     box.config.storage.root.mkdir()
@@ -82,8 +110,8 @@ def test_who_only_asks_sees_it_among_the_studies(tmp_path: Path) -> None:
 
 def _asked(box: Box, study_uid: str) -> tuple[str, str]:
     said = readside(
-        "fetch", study_uid, "--from", "archive", "--wait", "60", "--json", "--config", box.config_path,
-        seconds=90,
+        "fetch", study_uid, "--from", "archive", "--wait", "120", "--json", "--config", box.config_path,
+        seconds=150,
     )  # fmt: skip
     told = json.loads(said.stdout.splitlines()[-1])
     assert said.returncode == (0 if told["state"] == "FETCHED" else 1), said.stderr
