@@ -126,7 +126,8 @@ priority = 5
 # host = "audit.example"
 # ca = "/etc/readside/audit-ca.pem"
 
-# Where signed releases of models come from (docs/registry.md); `readside registry claim` makes the files in roots.
+# Where signed releases of models come from (docs/registry.md). `readside registry claim` makes what lies in
+# roots.
 # [registry]
 # url = "https://models.example/readside"
 # device = "box-1"

@@ -7,6 +7,7 @@ from contextlib import closing
 
 from appliance.core import log
 from appliance.core.config import Config
+from appliance.disk.durable import NoSpace
 from appliance.ledger.reading import LedgerFault
 from appliance.services.stage import Stage, on_stage
 from appliance.sync.box import ModelBox
@@ -40,7 +41,7 @@ def _turn_after_turn(stage: Stage, syncer: Syncer) -> None:
     while not stage.stopping.is_set():
         try:
             syncer.turn()
-        except LedgerFault:
+        except (LedgerFault, NoSpace):
             # A full disk, or a ledger locked for too long: what was not written is done again.
             _log.warning("registry.not_recorded")
         stage.stopping.wait(every_seconds * random.uniform(1 - _SPREAD, 1 + _SPREAD))

@@ -8,6 +8,7 @@ Never: trusts a carrier. Whatever it gives is held against signed lists by `appl
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -104,7 +105,7 @@ class Folder:
 
 
 class Server:
-    """A tree behind HTTP. Proxies and their exceptions come from the environment, as for every program."""
+    """A tree behind HTTP. Proxies come from the environment, authorities from the machine's own store."""
 
     def __init__(self, *, url: str, limits: FetchLimits = FETCH) -> None:
         """Take the address of the tree."""
@@ -112,7 +113,9 @@ class Server:
         waits = httpx.Timeout(limits.silence_seconds_max, connect=limits.connect_seconds_max)
         # One line at a time: what the watch ends is what is under way.
         self._line = _Line()
-        self._client = httpx.Client(timeout=waits, limits=httpx.Limits(max_connections=1))
+        self._client = httpx.Client(
+            verify=ssl.create_default_context(), timeout=waits, limits=httpx.Limits(max_connections=1)
+        )
 
     @contextmanager
     def part(self, path: str, *, start: int, seconds_max: float) -> Iterator[Part]:
@@ -141,8 +144,14 @@ class Server:
             raise NotThere(path)
         if status == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
             return Part(start=0, chunks=iter(()))
-        if status == _LOG_IN_FIRST or response.is_redirect:
+        if status == _LOG_IN_FIRST:
             raise _portal()
+        if response.is_redirect:
+            raise Refusal(
+                Word.CAPTIVE_PORTAL,
+                "the address leads elsewhere: to a log-in page of this network, or registry.url is not where"
+                " the registry is",
+            )
         if status not in (httpx.codes.OK, httpx.codes.PARTIAL_CONTENT):
             raise Refusal(Word.UNREACHABLE, f"the registry, or a proxy before it, answers with {status}")
         began = _began(response) if status == httpx.codes.PARTIAL_CONTENT else 0
@@ -166,7 +175,8 @@ class _Line:
         """End what is under way: whoever waits for a byte on the line is told that there are no more."""
         if self._socket is not None:
             with suppress(OSError):
-                self._socket.shutdown(socket.SHUT_RDWR)
+                # Not the method of a TLS socket, which another thread reads from: the plain one under it.
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 
 class _Watch:

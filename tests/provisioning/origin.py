@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -89,7 +90,7 @@ class Answer(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving(tree: Path) -> Iterator[Origin]:
+def serving(tree: Path, tls: ssl.SSLContext | None = None) -> Iterator[Origin]:
     """Serve a tree until the block ends."""
     origin = Origin(tree=tree)
     handler = type("Bound", (Answer,), {"origin": origin})
@@ -101,6 +102,8 @@ def serving(tree: Path) -> Iterator[Origin]:
             """A device that hangs up is no news."""
 
     with Quiet(("127.0.0.1", 0), handler) as server:
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
         origin.port = server.server_address[1]
         thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
         thread.start()
