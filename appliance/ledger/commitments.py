@@ -85,14 +85,17 @@ def unwant(tx: Tx, peers: Collection[str], *, at: float) -> int:
 
 
 def due(tx: Tx, peer: str, *, at: float, limit: int) -> list[Wanted]:
-    """Return what a peer may be asked about: objects of results of which nothing is on its way to it."""
+    """Return what a peer may be asked about: objects of results of which nothing is on its way to it.
+
+    But for a rejection note, which waits until the others are committed.
+    """
     mine, other = objects.alias("mine"), objects.alias("other")
     on_its_way = (
         sa.select(sa.literal(1))
         .select_from(deliveries)
         .join(other, other.c.id == deliveries.c.object_id)
         .where(other.c.result_id == mine.c.result_id, deliveries.c.peer == peer)
-        .where(sa.text(f"deliveries.{UNSETTLED}"))
+        .where(sa.text(f"deliveries.{UNSETTLED}"), other.c.output != "iocm")
         .correlate(mine)
         .exists()
     )

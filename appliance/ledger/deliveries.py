@@ -18,7 +18,7 @@ from appliance.ledger import events
 from appliance.ledger.engine import Tx
 from appliance.ledger.results import ResultObject, as_object
 from appliance.ledger.states import DELIVERY
-from appliance.ledger.tables import UNSETTLED, deliveries, objects, results, studies
+from appliance.ledger.tables import UNSETTLED, deliveries, objects, results, studies, uncommitted
 
 _WAITING = (DeliveryState.PENDING, DeliveryState.LATER)
 # As literal text: SQLite uses a partial index only where it can see that the condition is the index's.
@@ -106,15 +106,20 @@ def _behind() -> sa.ColumnElement[bool]:
     """Say whether something must be settled with the same peer first: what a result replaces.
 
     Objects of one result do not wait for one another, nor for those of other routes: what a peer refuses for
-    now holds up nothing else. But a rejection note comes after all that stands in the place of what it takes.
+    now holds up nothing else. But a rejection note comes after all that stands in the place of what it takes,
+    and where the peer has to commit that, after it did.
     """
     older, item, result = (
         deliveries.alias("older"),
         objects.alias("older_item"),
         results.alias("older_result"),
     )
+    to_commit = sa.exists().where(uncommitted.c.delivery_id == older.c.id, uncommitted.c.ended_at.is_(None))
     waits = sa.and_(
-        older.c.state.in_([DeliveryState.SENDING, *_WAITING]),
+        sa.or_(
+            older.c.state.in_([DeliveryState.SENDING, *_WAITING]),
+            sa.and_(objects.c.output == "iocm", to_commit),
+        ),
         sa.or_(result.c.id < results.c.id, objects.c.output == "iocm"),
     )
     # A rejection note takes the former result away: never before the new one has arrived.

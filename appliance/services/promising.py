@@ -56,7 +56,7 @@ class Promising:
         self._demanded = {peer.name for peer in config.peers if peer.commitment}
         self._peers = {peer.name: wire_peer(peer, config) for peer in config.peers}
         self._jitter = random.Random()
-        # Peer -> until when nothing else is tried with it: it did not hear.
+        # Peer -> until when nothing else is tried with it, as it did not hear; by the clock that never jumps.
         self._silent_until: dict[str, float] = {}
         self._thread = threading.Thread(target=self._keep, name="promises", daemon=True)
 
@@ -147,10 +147,11 @@ class Promising:
 
     def _due(self) -> list[str]:
         """Return the peers that are to be told something, and were not silent just now."""
-        now = self._stage.ledger.clock.now()
+        clock = self._stage.ledger.clock
+        now = clock.elapsed()
         try:
             with self._stage.ledger.read() as tx:
-                due = promises.peers_due(tx, at=now)
+                due = promises.peers_due(tx, at=clock.now())
         except LedgerFault:
             _log.warning("commit.not_recorded")
             return []
@@ -183,11 +184,11 @@ class Promising:
                 return True
             word, tries_max = told.word, limits.promise_tries_max
         at = ledger.clock.now()
-        due_at = at + self._backoff_seconds(promise)
+        pause = self._backoff_seconds(promise)
         with ledger.write() as tx:
-            over = promises.put_off(tx, promise, word=word, due_at=due_at, tries_max=tries_max, at=at)
+            over = promises.put_off(tx, promise, word=word, due_at=at + pause, tries_max=tries_max, at=at)
         if peer.port:
-            self._silent_until[peer.name] = due_at
+            self._silent_until[peer.name] = ledger.clock.elapsed() + pause
         if over:
             _log.warning("commit.given_up", peer=peer.name, reason=word)
         return False

@@ -170,6 +170,11 @@ def test_an_entry_without_a_name_is_named_by_its_place():
             "assembly.confirm_with: peer 'ct1' needs host and port to be asked",
         ),
         (("peers", 0, "may"), ["store"], "assembly.confirm_with: peer 'pacs' needs \"query\" in its `may`"),
+        (
+            ("peers", 1, "commitment"),
+            True,
+            "peers.ct1.commitment: needs host and port of the peer, to ask it",
+        ),
         (("peers", 1, "name"), "pacs", "peers: 'pacs' stands there twice"),
         (("peers", 1, "ae_title"), "PACS1", "peers' ae_title: 'PACS1' stands there twice"),
     ],

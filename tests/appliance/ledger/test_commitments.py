@@ -113,6 +113,28 @@ def test_what_the_peer_commits_is_committed_and_the_study_can_close(ledger: Ledg
         assert commitments.standing(tx) == {}
 
 
+def test_a_rejection_note_waits_until_what_stands_in_its_place_is_committed(ledger: Ledger) -> None:
+    (job_id,) = given.a_job(ledger)
+    send_to = {"pacs": ("sr", "iocm")}
+    with ledger.write() as tx:
+        ended = given.ending(job_id, outputs=("sr", "iocm"), send_to=send_to)
+        assert results.end(tx, given.leased(tx, job_id), ended, at=NOW)
+    accepted(ledger)
+    assert rows(ledger)["iocm"].state is DeliveryState.PENDING
+    report = given.result_object(job_id, "sr").sop_instance_uid
+    for number in (1, 2):
+        assert given.parcels(ledger, at=NOW + 99) == [], "the former result stays until the new one is safe"
+        asked(ledger, f"2.25.{number}", at=NOW + 199)
+        if number == 1:
+            told(ledger, failed={report: 0x0112})
+            assert [parcel.item.output for parcel in given.parcels(ledger, at=NOW + 99)] == ["sr"]
+            with ledger.write() as tx:
+                deliveries.release_dead(tx, at=NOW + 99, everything=True)
+            accepted(ledger, at=NOW + 99)
+    assert told(ledger, uid="2.25.2", committed={report})
+    assert [parcel.item.output for parcel in given.parcels(ledger, at=NOW + 199)] == ["iocm"]
+
+
 def test_what_the_peer_lost_is_sent_again_and_then_a_person_must_look(ledger: Ledger) -> None:
     uids = object_uids(given.ended(ledger).id)
     accepted(ledger)
