@@ -4,7 +4,7 @@ usage: scripts/bench-ingest [--rounds N] [--associations N ...] [--cases ct mr .
 Receivers take turns within a round, so that a busy machine falls on all alike; told are medians of the rounds
 and ratios to ours.
 Before each measurement 1.5 GB are faulted in and freed: where a hypervisor takes idle pages back, page-cache
-allocations are several times slower until then.
+allocations are several times slower until then. How busy others keep the machine is told below the table.
 Only this machine is used.
 """
 
@@ -44,6 +44,8 @@ SENDER_PDU_BYTES: Final = 1 << 20
 WARM_BYTES: Final = 1536 << 20
 START_SECONDS_MAX: Final = 60.0
 SEND_SECONDS_MAX: Final = 300.0
+SETTLE_SECONDS: Final = 0.7
+LOOK_SECONDS: Final = 0.2
 CT: Final = "1.2.840.10008.5.1.4.1.1.2"
 MR: Final = "1.2.840.10008.5.1.4.1.1.4"
 EXPLICIT: Final = "1.2.840.10008.1.2.1"
@@ -94,6 +96,8 @@ class Figure:
     cpu_seconds_per_gb: float
     kept: int
     refused: int
+    # What part of the processors others used just before.
+    others: float
 
 
 def main() -> int:
@@ -153,10 +157,13 @@ def _one(receiver: Receiver, case: Case, associations: int, wire: Path, first: i
         *(str(associations), str(each), str(SENDER_PDU_BYTES), str(case.path)),
         *(case.sop_class_uid, case.transfer_syntax_uid, UID, str(first)),
     ]
+    others = _busy()
     before = _cpu_seconds(receiver.pid)
     done = subprocess.run(command, capture_output=True, text=True, timeout=SEND_SECONDS_MAX, check=False)
     if done.returncode:
         raise SystemExit(f"{receiver.name}: {done.stderr.strip()}")
+    # Rows follow the answers, and are counted.
+    time.sleep(SETTLE_SECONDS)
     cpu = _cpu_seconds(receiver.pid) - before
     head, *rest = done.stdout.split("\n")
     seconds, kept, refused = head.split()
@@ -176,6 +183,7 @@ def _one(receiver: Receiver, case: Case, associations: int, wire: Path, first: i
         cpu_seconds_per_gb=cpu / (count * size / 1e9),
         kept=int(kept),
         refused=int(refused) + each * associations - count,
+        others=others,
     )
 
 
@@ -186,13 +194,28 @@ def _fault_in() -> None:
             pages[offset] = 1
 
 
+def _busy() -> float:
+    """Return what part of the processors is in use while nothing is measured."""
+    before = _ticks()
+    time.sleep(LOOK_SECONDS)
+    used, total = (now - then for now, then in zip(_ticks(), before, strict=True))
+    return used / max(1, total)
+
+
+def _ticks() -> tuple[int, int]:
+    ticks = [int(field) for field in Path("/proc/stat").read_text().partition("\n")[0].split()[1:9]]
+    # Idle, and waiting for a disk.
+    return sum(ticks) - ticks[3] - ticks[4], sum(ticks)
+
+
 def _cpu_seconds(pid: int) -> float:
     """Return the user and system time of a process and of its children."""
     total = 0.0
     for one in _family(pid):
         with contextlib.suppress(OSError):
             fields = Path(f"/proc/{one}/stat").read_text().rsplit(")", 1)[1].split()
-            total += sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
+            # Its own, and that of children that have ended: storescp has one for each association.
+            total += sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
     return total
 
 
@@ -364,7 +387,7 @@ def _storescp(environment: dict[str, str], *options: str) -> Callable[[str, Path
     def run(name: str, folder: Path, _wire: Path) -> Iterator[Receiver]:
         (port,) = free_ports(1)
         # A child for each association, as it is run where several senders come at once.
-        command = ["storescp", "--fork", "-od", ".", "+B", "-aet", "RECEIVER", *options, str(port)]
+        command = ["storescp", "--fork", "-od", ".", "+B", "+xa", "-aet", "RECEIVER", *options, str(port)]
         with _running(name, command, folder, port, throw_away=folder, environment=environment) as receiver:
             yield receiver
 
@@ -443,6 +466,7 @@ def table(figures: Sequence[Figure]) -> str:
                 f"| {_median(some, 'p50_ms'):.2f} | {_median(some, 'p99_ms'):.1f} "
                 f"| {_median(some, 'cpu_seconds_per_gb'):.2f} | {ours / rate:.2f} |"
             )
+    lines += ["", f"Others kept {_median(figures, 'others'):.0%} of the processors busy (median)."]
     return "\n".join(lines)
 
 
