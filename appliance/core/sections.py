@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -41,9 +43,25 @@ def _one_or_more(entry: object) -> object:
     return (entry,) if isinstance(entry, str) else entry
 
 
+def _has_a_port(address: str) -> str:
+    """Check the port of an address, which has the shape of one."""
+    try:
+        port = urlsplit(address).port
+    except ValueError:
+        port = 0
+    if port == 0:
+        raise ValueError(f"peers: dicomweb: {address} has no port between 1 and 65535")
+    return address
+
+
 Fingerprint = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$"), BeforeValidator(_fingerprint)]
 Fingerprints = Annotated[tuple[Fingerprint, ...], BeforeValidator(_one_or_more)]
-WebAddress = Annotated[str, StringConstraints(pattern=r"^https?://[^/\s@:?#]+(:\d{1,5})?(/[^\s?#]*)?$")]
+# ASCII alone, for it goes into a request as it stands; no user, query or fragment.
+WebAddress = Annotated[
+    str,
+    StringConstraints(pattern=r"^https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?(/[!-\"$->@-~]*)?$"),
+    AfterValidator(_has_a_port),
+]
 EngineName = Literal["tensorrt", "cuda", "openvino", "cpu", "kserve"]
 Server = Annotated[str, StringConstraints(pattern=r"^(http|grpc)://[^/\s:]+:\d{1,5}$")]
 # More than one device is one box each for now: the key stays a list, and one entry is taken.

@@ -83,11 +83,26 @@ def test_a_peer_may_take_results_by_stow_rs_alone():
 
 @pytest.mark.parametrize(
     "address",
-    ["pacs.example", "ftp://pacs", "http://", "http://user:word@pacs/", "http://pacs/a?b", "http://pa cs/"],
+    [
+        *(
+            "pacs.example",
+            "ftp://pacs",
+            "http://",
+            "http://user:word@pacs/",
+            "http://pacs/a?b",
+            "http://pa cs/",
+        ),
+        *("http://pacs:99999/", "http://pacs:0/", "http://pacs/ä", "http://päcs/", "http://pacs/a#b"),
+    ],
 )
 def test_an_address_that_is_none_is_a_fault(address):
     with pytest.raises(ConfigError):
         peers({"name": "p", "ae_title": "P", "dicomweb": address})
+
+
+@pytest.mark.parametrize("address", ["http://pacs", "https://[::1]:8443/a/b~c/", "http://10.0.0.1:80/x%20y"])
+def test_an_address_that_is_one_is_sound(address):
+    assert peers({"name": "p", "ae_title": "P", "dicomweb": address}).peers[0].dicomweb == address
 
 
 def test_a_token_without_an_address_is_a_fault():
