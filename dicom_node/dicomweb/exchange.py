@@ -17,7 +17,7 @@ import structlog
 
 from dicom_node.dicomweb.clients import Client, Clients
 from dicom_node.dicomweb.limits import WebLimits
-from dicom_node.dicomweb.line import HttpLine
+from dicom_node.dicomweb.line import Gone, HttpLine
 from dicom_node.dicomweb.multipart import Malformed, Parts, boundary_of, media_type
 from dicom_node.dicomweb.report import JSON_TYPE, XML_TYPE, json_of, xml_of
 from dicom_node.dicomweb.storing import DICOM_TYPE, Storing
@@ -136,17 +136,20 @@ class Exchange:
             study_uid=study_uid,
             limits=self._limits,
         )
-        sound = False
         try:
             sound = self._take_parts(Parts(boundary, storing, self._limits))
+        except Gone as gone:
+            storing.cut()
+            counts = {"instances": len(storing.outcomes), "kept": storing.kept}
+            log.warning("dicomweb.aborted", peer=client.name, reason=gone.word, **counts)
+            raise
         finally:
             storing.cut()
         outcomes, status = storing.outcomes, storing.status_code
         if not sound and status == 409:
             status = 400
-        kept = sum(not one.reason for one in outcomes)
         say = log.info if status == 200 else log.warning
-        say("dicomweb.stored", peer=client.name, status=status, instances=len(outcomes), kept=kept)
+        say("dicomweb.stored", peer=client.name, status=status, instances=len(outcomes), kept=storing.kept)
         xml = _wants_xml(accept)
         headers = [("Content-Type", XML_TYPE if xml else JSON_TYPE)]
         if status == 503:

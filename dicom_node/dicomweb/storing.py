@@ -138,11 +138,15 @@ class Storing:
         self._note(Answer(status=Status.NOT_READABLE))
 
     @property
+    def kept(self) -> int:
+        """Count the instances that are kept."""
+        return sum(one.reason == 0 for one in self.outcomes)
+
+    @property
     def status_code(self) -> int:
         """Return the HTTP status that the outcomes add up to (PS3.18 Table 10.5.3-1)."""
-        kept = sum(one.reason == 0 for one in self.outcomes)
-        if kept:
-            return 200 if kept == len(self.outcomes) else 202
+        if self.kept:
+            return 200 if self.kept == len(self.outcomes) else 202
         if not self.outcomes:
             return 400
         return 503 if all(one.reason in _PASSING for one in self.outcomes) else 409

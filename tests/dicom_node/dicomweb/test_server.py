@@ -6,6 +6,7 @@ import base64
 import http.client
 import socket
 import ssl
+import struct
 import threading
 import time
 from dataclasses import replace
@@ -13,6 +14,7 @@ from hashlib import sha256
 from xml.etree import ElementTree
 
 import pytest
+import structlog
 
 from dicom_node.dicomweb.clients import Client, Clients
 from dicom_node.errors import Refusal
@@ -125,6 +127,19 @@ class TestStore:
             may_keep.set()
             connection.settimeout(10)
             assert connection.recv(100).startswith(b"HTTP/1.1 200")
+
+    def test_what_was_whole_when_the_sender_went_away_is_kept_and_logged(self):
+        body = body_of([file_of(ONE), file_of(TWO)])
+        with port() as here, structlog.testing.capture_logs() as logs:
+            with socket.create_connection(("127.0.0.1", here.number), timeout=10) as connection:
+                connection.sendall(_head(10**6) + body[:-80])
+                _until(lambda: here.shelf.arrivals)
+                # Closed like this, the connection is reset.
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            _until(lambda: not here.server._open_lines())
+        (told,) = [one for one in logs if one["event"] == "dicomweb.aborted"]
+        assert (told["peer"], told["instances"], told["kept"]) == ("archive", 2, 1)
+        assert [a.header.sop_instance_uid for a in here.shelf.arrivals] == ["2.25.1"]
 
 
 class TestRefusals:
