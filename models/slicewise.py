@@ -1,9 +1,12 @@
 """Run a network slice by slice or image by image.
 
-Promises: the series is streamed; beside it there is one batch.
+Promises: the series is streamed; beside it there are two batches. While the network works on one, the answer
+to the one before it is read.
+Never: calls the network from another thread than the caller's.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -35,32 +38,38 @@ def read_slices(
     slices, frame = slices_of(manifest, volume), _frame(manifest.input, volume)
     compared = only_compared(manifest)
     total = len(volume.voxels)
-    for first in range(0, total, manifest.input.batch):
-        batch = slices.block(first, manifest.input.batch)
-        if frame is not None:
-            batch = np.stack([frame.into(one, manifest.input.pad_value) for one in batch])
-        answers = read.ask(manifest, batch, infer)
-        valid = volume.valid[first : first + len(batch)]
-        given = {
-            output.called: _Block(
-                output=output,
-                answers=answers,
-                first=first,
-                valid=valid,
-                frame=frame,
-                size=(batch.shape[2], batch.shape[3]),
-                compared=output.called in compared,
-            )
-            for output in manifest.answers
-        }
-
-        def answer(output: Output, given: dict[str, _Block] = given) -> Answer:
-            return given[output.called]
-
-        readers.take(first, answer)
-        if progress is not None:
-            progress(first + len(batch), total)
+    with ThreadPoolExecutor(1, thread_name_prefix="slices") as side:
+        taken: Future[None] | None = None
+        for first in range(0, total, manifest.input.batch):
+            batch = slices.block(first, manifest.input.batch)
+            if frame is not None:
+                batch = np.stack([frame.into(one, manifest.input.pad_value) for one in batch])
+            answers = read.ask(manifest, batch, infer)
+            valid = volume.valid[first : first + len(batch)]
+            given = {
+                output.called: _Block(
+                    output=output,
+                    answers=answers,
+                    first=first,
+                    valid=valid,
+                    frame=frame,
+                    size=(batch.shape[2], batch.shape[3]),
+                    compared=output.called in compared,
+                )
+                for output in manifest.answers
+            }
+            if taken is not None:
+                taken.result()  # one answer waits at most, so that memory stays bounded
+            taken = side.submit(readers.take, first, _among(given))
+            if progress is not None:
+                progress(first + len(batch), total)
+        if taken is not None:
+            taken.result()
     return readers.finish()
+
+
+def _among(given: "dict[str, _Block]") -> Callable[[Output], Answer]:
+    return lambda output: given[output.called]
 
 
 def _frame(given: Input, volume: Volume) -> Frame | None:
