@@ -31,7 +31,7 @@ _ASK_AGAIN = frozenset({0x0131, 0x0213})
 # Who ended a delivery that a newer result replaced.
 BY_NEWER = "newer result"
 # For these a delivery died of its commitment alone: the object was accepted, and may be committed yet.
-_DEAD_WORDS = ("confirm.lost", "confirm.silent", "confirm.refused")
+_DEAD_WORDS = ("confirm.silent", "confirm.refused")
 
 
 class CommitmentState(StrEnum):
@@ -190,7 +190,7 @@ def reported(
     """Take a peer's report: SOP Instance UIDs that it committed, and those it did not, with its reasons.
 
     Returns False when no such request was ever made of this peer. A failure that an older request met says
-    nothing; what the report leaves out stays open.
+    nothing, nor does its success once the object was lost; what the report leaves out stays open.
     """
     made = tx.execute(
         sa.select(commitments).filter_by(transaction_uid=transaction_uid, peer=peer)
@@ -199,10 +199,11 @@ def reported(
         return False
     _move(tx, made.id, CommitmentState.REPORTED, word="confirm.reported", at=at)
     for row in _rows(tx, uncommitted.c.delivery_id.in_(made.asked_for), is_open=False):
+        is_newest = row.commitment_id == made.id
         if row.sop_instance_uid in failed:
-            if row.ended_at is None and row.commitment_id == made.id:
+            if is_newest and row.ended_at is None:
                 _failed(tx, row, failed[row.sop_instance_uid], at=at, limits=limits)
-        elif row.sop_instance_uid in committed:
+        elif row.sop_instance_uid in committed and (is_newest or not row.losses):
             _committed(tx, row, at=at)
     return True
 

@@ -222,6 +222,22 @@ def test_a_failure_that_an_older_request_met_says_nothing(ledger: Ledger) -> Non
     assert {row.state for row in rows(ledger).values()} == {DeliveryState.COMMITTED}
 
 
+def test_what_was_lost_since_is_not_committed_by_an_older_answer(ledger: Ledger) -> None:
+    uids = object_uids(given.ended(ledger).id)
+    accepted(ledger)
+    asked(ledger)
+    with ledger.write() as tx:
+        commitments.expire(tx, "pacs", at=NOW + 605, limits=LIMITS)
+    asked(ledger, "2.25.2", at=NOW + 700)
+    told(ledger, uid="2.25.2", failed=dict.fromkeys(uids.values(), 0x0112), at=NOW + 701)
+    accepted(ledger, at=NOW + 702)
+    told(ledger, uid="2.25.1", committed=set(uids.values()), at=NOW + 703)
+    assert {row.state for row in rows(ledger).values()} == {DeliveryState.ACCEPTED}
+    asked(ledger, "2.25.3", at=NOW + 710)
+    told(ledger, uid="2.25.3", committed=set(uids.values()), at=NOW + 711)
+    assert {row.state for row in rows(ledger).values()} == {DeliveryState.COMMITTED}
+
+
 @pytest.mark.parametrize("refused", [True, False])
 def test_a_request_that_is_not_taken_is_made_again(ledger: Ledger, refused: bool) -> None:
     given.ended(ledger)
