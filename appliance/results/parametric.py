@@ -8,7 +8,7 @@ Never: writes a map in which nothing is, or colours: those are the viewer's.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from highdicom import VOILUTFunctionValues, VOILUTTransformation
@@ -121,7 +121,7 @@ def _map(
         present=np.ones((len(volume.positions), 1), dtype=np.bool_),
         distance_mm=spacing_mm(volume, slices),
     )
-    made.FloatPixelData = b"".join(_frames(one, [z for _, z in order], volume))
+    made.FloatPixelData = _planes(one, [z for _, z in order], volume)
     fix_dimension_uid(made, context.uid("pmap", "dimensions"))
     # Type 2C (PS3.3 C.7.3.1); the encoder leaves it out.
     made.add_new("Laterality", "CS", None)
@@ -138,9 +138,14 @@ def _slices(one: ProbabilityMap) -> list[int]:
     return [one.slice_range[int(z)] for z in np.flatnonzero(one.levels.any(axis=(1, 2)))]
 
 
-def _frames(one: ProbabilityMap, slices: Sequence[int], volume: Volume) -> Iterable[bytes]:
+def _planes(one: ProbabilityMap, slices: Sequence[int], volume: Volume) -> bytes:
+    """Draw the map on slices that it reaches over: its box on each, for the rest is 0 already."""
     _, rows, columns = volume.shape
-    return (_PROBABILITIES[one.plane(z, rows=rows, columns=columns)].tobytes() for z in slices)
+    (first, top, left), (_, height, width) = one.origin, one.levels.shape
+    planes = np.zeros((len(slices), rows, columns), dtype=_STORED)
+    for plane, z in zip(planes, slices, strict=True):
+        plane[top : top + height, left : left + width] = _PROBABILITIES[one.levels[z - first]]
+    return planes.tobytes()
 
 
 def _mapping(one: ProbabilityMap) -> RealWorldValueMapping:

@@ -7,9 +7,11 @@ Never: writes patient data into pixels.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import BytesIO
+from functools import lru_cache
+from struct import Struct
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +28,11 @@ _WHITE: Rgb = (255, 255, 255)
 _YELLOW: Rgb = (255, 220, 80)
 _BLACK: Rgb = (0, 0, 0)
 _MARGIN = 10
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_PNG_HEAD, _PNG_COUNT = Struct(">IIBBBBB"), Struct(">I")
+_PNG_RGB = 2
+# The words of the pictures of a result are nearly the same on each.
+_WRAPPED_MAX = 256
 _TAG_ROOM = 40
 
 
@@ -91,11 +98,19 @@ def words_only(lines: Sequence[Line], *, size: int = DEFAULT.picture_pixels_min)
 def png(picture: RgbArray) -> bytes:
     """Encode a picture as PNG, the same bytes for the same picture.
 
-    The least effort: it is looked at on this box, and the next levels take four times as long for little.
+    With the least effort and rows as they are: it is looked at on this box, and trying which filter fits each
+    row best takes longer than all else and saves a tenth.
     """
-    buffer = BytesIO()
-    Image.fromarray(picture).save(buffer, format="PNG", compress_level=1)
-    return buffer.getvalue()
+    rows, columns, _ = picture.shape
+    # Each row begins with its filter: 0, none (ISO/IEC 15948, 9.2).
+    lines = np.pad(picture.reshape(rows, -1), ((0, 0), (1, 0)))
+    head = _PNG_HEAD.pack(columns, rows, 8, _PNG_RGB, 0, 0, 0)
+    parts = ((b"IHDR", head), (b"IDAT", zlib.compress(lines.tobytes(), 1)), (b"IEND", b""))
+    return _PNG_SIGNATURE + b"".join(_chunk(name, data) for name, data in parts)
+
+
+def _chunk(name: bytes, data: bytes) -> bytes:
+    return _PNG_COUNT.pack(len(data)) + name + data + _PNG_COUNT.pack(zlib.crc32(name + data))
 
 
 def _size(shape: tuple[int, ...], spacing_mm: tuple[float, float], limits: Limits) -> tuple[int, int]:
@@ -143,12 +158,11 @@ def _words(width: int, lines: Sequence[Line], *, height: int | None = None) -> R
     """Draw lines of words on black, wrapped to the width: uint8, (row, column, 3)."""
     height = height or _text_height(width)
     font = ImageFont.load_default(height)
-    pen = ImageDraw.Draw(Image.new("RGB", (width, 1)))
     step = round(height * 1.35)
     wrapped = [
         (part, line, first)
         for line in lines
-        for part, first in _wrap(pen, line.text, width - 2 * _MARGIN - (step if line.colour else 0), font)
+        for part, first in _wrap(line.text, width - 2 * _MARGIN - (step if line.colour else 0), height)
     ]
     page = Image.new("RGB", (width, step * len(wrapped) + 2 * _MARGIN))
     pen = ImageDraw.Draw(page)
@@ -161,10 +175,10 @@ def _words(width: int, lines: Sequence[Line], *, height: int | None = None) -> R
     return np.array(page)
 
 
-def _wrap(
-    pen: ImageDraw.ImageDraw, text: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont
-) -> list[tuple[str, bool]]:
+@lru_cache(_WRAPPED_MAX)
+def _wrap(text: str, width: int, height: int) -> tuple[tuple[str, bool], ...]:
     """Break a text at spaces; say of each part whether it is the first."""
+    font, pen = ImageFont.load_default(height), ImageDraw.Draw(Image.new("RGB", (1, 1)))
     parts = [""]
     for word in text.split():
         longer = f"{parts[-1]} {word}".strip()
@@ -172,7 +186,7 @@ def _wrap(
             parts.append(word)
         else:
             parts[-1] = longer
-    return [(part, index == 0) for index, part in enumerate(parts)]
+    return tuple((part, index == 0) for index, part in enumerate(parts))
 
 
 def _text_height(width: int) -> int:

@@ -11,11 +11,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from pydicom import Dataset
+from pydicom.tag import Tag
 
-from appliance.results.uids import SOP_CLASS, SOP_INSTANCE, uid
+from appliance.results.uids import FRAME_OF_REFERENCE, SOP_CLASS, SOP_INSTANCE, number, uid
 from models.tensors import DoubleArray, Volume
 
 _SAME_POSITION_MM = 0.01
+# By tag: a keyword is looked up in the dictionary first, for each of hundreds of headers.
+_INSTANCE_NUMBER, _NUMBER_OF_FRAMES = Tag("InstanceNumber"), Tag("NumberOfFrames")
+_POSITION = Tag("ImagePositionPatient")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,12 +46,12 @@ class SlicePlace:
 
 def is_multiframe(source: Dataset) -> bool:
     """Say whether a header describes a multi-frame image (PS3.3 C.7.6.6)."""
-    return "NumberOfFrames" in source
+    return _NUMBER_OF_FRAMES in source
 
 
 def is_placed(source: Dataset) -> bool:
     """Say whether an image has a place in the patient, which a SEG frame needs; a radiograph has none."""
-    return "FrameOfReferenceUID" in source and ("ImagePositionPatient" in source or is_multiframe(source))
+    return FRAME_OF_REFERENCE in source and (_POSITION in source or is_multiframe(source))
 
 
 def has_spacing(source: Dataset) -> bool:
@@ -95,11 +99,10 @@ def _frames_by_position(source: Dataset, positions: DoubleArray) -> list[int]:
 
 
 def _place(source: Dataset, frame: int | None, position_mm: float | None) -> SlicePlace:
-    number = source.get("InstanceNumber")
     return SlicePlace(
         sop_class_uid=uid(source, SOP_CLASS),
         sop_instance_uid=uid(source, SOP_INSTANCE),
         frame=frame,
-        instance_number=None if number in (None, "") else int(number),
+        instance_number=number(source, _INSTANCE_NUMBER),
         position_mm=position_mm,
     )

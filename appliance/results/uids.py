@@ -1,4 +1,4 @@
-"""UIDs of a source image, read off its header at little cost: a result asks for thousands of them.
+"""UIDs and numbers of a source image, read off its header at little cost: a result asks for thousands.
 
 Never: decodes another element of the header.
 """
@@ -25,3 +25,12 @@ def uid(source: Dataset, tag: BaseTag) -> str:
     if isinstance(element, RawDataElement):
         return (element.value or b"").decode("ascii", "replace").strip("\0 ")
     return str(element.value or "")
+
+
+def number(source: Dataset, tag: BaseTag) -> int | None:
+    """Read an Integer String, None where there is none, off its bytes where it was never decoded."""
+    element = source.get_item(tag) if tag in source else None
+    if isinstance(element, RawDataElement) and (digits := (element.value or b"").strip()).isdigit():
+        return int(digits)
+    value = None if element is None else source[tag].value
+    return None if value in (None, "") else int(value)

@@ -84,21 +84,22 @@ class _Writer:
     ) -> Sequence[bytes]:
         if found.VR in AMBIGUOUS_VR:
             found = correct_ambiguous_vr_element(found, ancestors[0], True, ancestors)
-        vr = found.VR or ""
-        if isinstance(found, RawDataElement):
-            undefined, value = found.length == _UNDEFINED_LENGTH, found.value
-        elif vr == "SQ":
-            undefined = found.is_undefined_length
-            value = (
-                None if undefined else b"".join(self._item(one, ancestors, charset) for one in found.value)
-            )
-        else:
-            undefined, value = found.is_undefined_length, self._value(vr, found.value, charset)
-        if undefined or value is None:
-            return [_by_pydicom(found, charset)]
-        if len(value) > _SHORT_LENGTH_MAX and vr not in EXPLICIT_VR_LENGTH_32:
+        vr, value = found.VR or "", self._value(found, ancestors, charset)
+        if value is None or (len(value) > _SHORT_LENGTH_MAX and vr not in EXPLICIT_VR_LENGTH_32):
             return [_by_pydicom(found, charset)]
         return _head(found.tag, vr, len(value)), value
+
+    def _value(
+        self, found: DataElement | RawDataElement, ancestors: list[Dataset], charset: list[str]
+    ) -> bytes | None:
+        """Encode the value of an element; None for what is left to pydicom."""
+        if isinstance(found, RawDataElement):
+            return None if found.length == _UNDEFINED_LENGTH else found.value
+        if found.is_undefined_length:
+            return None
+        if found.VR == "SQ":
+            return b"".join(self._item(one, ancestors, charset) for one in found.value)
+        return self._plain(found.VR, found.value, charset)
 
     def _item(self, one: Dataset, above: list[Dataset], charset: list[str]) -> bytes:
         undefined = getattr(one, "is_undefined_length_sequence_item", False)
@@ -110,8 +111,7 @@ class _Writer:
             charset = convert_encodings(one.SpecificCharacterSet)
         return item(b"".join(self.elements(one, above, charset)))
 
-    def _value(self, vr: str, value: object, charset: list[str]) -> bytes | None:
-        """Encode the value of an element; None for what is left to pydicom."""
+    def _plain(self, vr: str, value: object, charset: list[str]) -> bytes | None:
         if isinstance(value, str):
             if vr in _CHARACTERS:
                 return even(value.encode(default_encoding), b"\0" if vr == "UI" else b" ")

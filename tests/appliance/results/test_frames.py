@@ -1,4 +1,4 @@
-"""The encoder's header of a source is its own; what is spread over slices is what the encoder makes of them."""
+"""The encoder has its own header of a source; what is spread over slices is what it makes of all of them."""
 
 from __future__ import annotations
 
