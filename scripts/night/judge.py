@@ -28,6 +28,7 @@ UNFORESEEN = frozenset(
     f"{room}.{kind}"
     for room, kinds in {
         "assessment": ("fault",),
+        "assemble": ("fault",),
         "audit": ("fault",),
         "conductor": ("fault",),
         "console": ("fault",),
@@ -123,9 +124,9 @@ def judge(box: NightBox, *, folder: Path) -> Verdict:
         lost = everything.acknowledged - set(spooled) - purged
         came = {(line["uid"], line["digest"]) for line in accepted}
         contents = Counter(uid for uid, _ in came)
-        reported = {line["study"] for line in accepted if line["sop_class"] == REPORT}
+        reports = {(line["uid"], line["digest"]) for line in accepted if line["sop_class"].startswith(REPORT)}
         undecided = _undecided(db, studies)
-        unanswered = (studies.complete & studies.wanted) - reported
+        answered = _answered(db, studies, reports)
         unforeseen = _unforeseen(box.log_path)
         checks: dict[str, Any] = {
             "acknowledged and not in the box, byte for byte": sorted(uid for uid, _ in lost),
@@ -138,7 +139,9 @@ def judge(box: NightBox, *, folder: Path) -> Verdict:
             "studies never acknowledged whole": sorted(studies.instances.keys() - studies.complete),
             "complete studies without a decision": undecided,
             "results beyond one for each content, model, route and run": _doubled(db),
-            "complete studies without a report at the PACS": sorted(unanswered),
+            "complete studies without a report on all of it at the PACS": sorted(
+                (studies.complete & studies.wanted) - answered
+            ),
             "objects the PACS accepted and the ledger lacks": sorted(uid for uid, _ in came - objects),
             "UIDs with two contents at the PACS": sorted(uid for uid, n in contents.items() if n > 1),
             "deliveries said to be accepted that the PACS never had": sorted(
@@ -181,6 +184,7 @@ def waiting(tx: Tx) -> int:
     """Count what the ledger says is still to be done."""
     counted = counts.count(tx)
     jobs = sum(n for state, n in counted.jobs.items() if state in ("WAITING", "LEASED"))
+    jobs += sum(n for state, n in counted.studies.items() if state in ("GATHERING", "READY"))
     return jobs + sum(n for state, n in counted.deliveries.items() if state not in _SETTLED)
 
 
@@ -204,6 +208,18 @@ def _undecided(db: sqlite3.Connection, studies: Studies) -> list[str]:
         WHERE decisions.route = ?"""
     whole = {(uid, number) for uid, number in db.execute(decided, (ROUTE,))}
     return sorted(uid for uid in studies.complete if (uid, studies.instances[uid]) not in whole)
+
+
+def _answered(db: sqlite3.Connection, studies: Studies, reports: set[tuple[str, str]]) -> set[str]:
+    """Return the studies of whose whole content the PACS has a report."""
+    of_jobs = """SELECT jobs.study_uid, objects.sop_instance_uid, objects.digest,
+        (SELECT count(*) FROM job_inputs WHERE job_inputs.job_id = jobs.id) FROM objects
+        JOIN results ON results.id = objects.result_id JOIN jobs ON jobs.id = results.job_id"""
+    return {
+        study_uid
+        for study_uid, uid, digest, used in db.execute(of_jobs)
+        if (uid, digest) in reports and used == studies.instances.get(study_uid)
+    }
 
 
 def _doubled(db: sqlite3.Connection) -> list[str]:

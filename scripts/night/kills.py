@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -10,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from appliance.core.crash import POINTS
 from appliance.services.stage import living
@@ -33,67 +35,96 @@ _POINT_SECONDS_MAX = 8.0
 
 @dataclass
 class Storm:
-    """One killer for each service, until the storm is over."""
+    """One killer for each service, until the storm is over; `pace` stretches the pauses between kills."""
 
     box: NightBox
     told: Journal
-    kills_max: int = 1_000_000
     pace: float = 1.0
+    # Few of those that have little to lose, where the storm is dense.
+    pauses: Mapping[str, float] = field(default_factory=lambda: PAUSES)
     stopping: threading.Event = field(default_factory=threading.Event)
-    _left: dict[str, list[str]] = field(default_factory=dict)
+    # Crash points that no process has died at yet.
+    left: dict[str, list[str]] = field(default_factory=lambda: {name: list(POINTS[name]) for name in POINTS})
+    kills: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _done: int = 0
 
     def start(self) -> list[threading.Thread]:
-        """Begin; every crash point has its turn before any has its second."""
+        """Begin."""
         threads = []
-        for service in PAUSES:
+        for service in self.pauses:
             killer = threading.Thread(target=self._kill, args=(service,), name=f"kill-{service}", daemon=True)
             killer.start()
             threads.append(killer)
         return threads
 
+    @property
+    def over(self) -> bool:
+        """Say whether every crash point was met."""
+        return not any(self.left.values())
+
     def _kill(self, service: str) -> None:
         dice = random.Random(service)
-        while not self.stopping.wait(dice.uniform(0.2, 1.8) * PAUSES[service] * self.pace):
-            points = POINTS.get(service, ())
-            armed = dice.choice(["", self._point(service, dice)]) if points else ""
-            if not self._once(service, armed):
-                return
+        # This one is met at the first start of all, or in an hour.
+        if "audit-signed" in self.left.get(service, ()):
+            self.left[service].remove("audit-signed")
+        while not self.stopping.wait(dice.uniform(0.2, 1.8) * self.pauses[service] * self.pace):
+            self._once(service, self._point(service, dice))
 
     def _point(self, service: str, dice: random.Random) -> str:
-        """Return a crash point whose turn it is, and after how many times of passing by."""
-        left = self._left.setdefault(service, [])
-        if not left:
-            left += dice.sample(POINTS[service], len(POINTS[service]))
-        name = left.pop()
+        """Return a crash point, those that were not met first; every other time none at all."""
+        points = [one for one in POINTS.get(service, ()) if one != "audit-signed"]
+        if not points or dice.random() < 0.5:
+            return ""
+        name = dice.choice(self.left[service] or points)
         often = name.startswith(("keep", "kept", "rows"))
         return f"{name}:{dice.randint(1, 6)}" if often else name
 
-    def _once(self, service: str, armed: str) -> bool:
+    def _once(self, service: str, armed: str) -> None:
         """Kill a service, wait until it is back, and where it was armed until it died of that too."""
         pid = self._living(service)
-        with self._lock:
-            if pid is None or self._done >= self.kills_max:
-                return pid is None and not self.stopping.is_set()
-            self._done += 1
+        if pid is None:
+            return
         if armed:
             self.box.order(service, armed)
-        at = time.monotonic()
+        at, deaths_before = time.monotonic(), self._deaths.stat().st_size
         try:
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
-            return True
+            return
         back = self._back(service, pid)
+        self._count()
         self.told.note(
             service=service, pid=pid, armed=armed, at=round(time.time(), 3),
             back=None if back is None else round(time.monotonic() - at, 3),
         )  # fmt: skip
-        if armed and back is not None:
-            deadline = time.monotonic() + _POINT_SECONDS_MAX
-            while self._alive(service) == back and time.monotonic() < deadline and not self.stopping.is_set():
-                time.sleep(_LOOK_SECONDS)
-        return True
+        if armed:
+            self._meet(service, armed, pid, deaths_before)
+
+    def _meet(self, service: str, armed: str, former: int, before: int) -> None:
+        """Wait until the armed process died where it should; one that does not is killed another time."""
+        deadline = time.monotonic() + _POINT_SECONDS_MAX
+        while not self._met(armed, former, before):
+            if time.monotonic() > deadline or self.stopping.wait(_LOOK_SECONDS):
+                return
+        self._count()
+        point = armed.partition(":")[0]
+        if point in self.left[service]:
+            self.left[service].remove(point)
+
+    def _met(self, armed: str, former: int, before: int) -> bool:
+        """Say whether the armed process, not the former one, is among the deaths since `before` bytes."""
+        with self._deaths.open("rb") as file:
+            file.seek(before)
+            told = [json.loads(line) for line in file]
+        return any(one["armed"] == armed and one["pid"] != former for one in told)
+
+    @property
+    def _deaths(self) -> Path:
+        return self.box.folder / "deaths.jsonl"
+
+    def _count(self) -> None:
+        with self._lock:
+            self.kills += 1
 
     def _alive(self, service: str) -> int | None:
         return living(self.box.config.run_dir, service)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from dicom_node.status import Status
 from scripts.night.journal import Journal
 from scripts.night.senders import digest_of
 
-REPORT = "1.2.840.10008.5.1.4.1.1.88.34"  # Comprehensive 3D SR
+REPORT = "1.2.840.10008.5.1.4.1.1.88."  # SR of any kind: an answer, or why there is none
 MOODS = ("down", "slow", "refusing", "losing")
 _LOST_SECONDS = 0.5
 _SLOW_SECONDS = 0.3
@@ -50,7 +51,7 @@ class MoodyPacs(StandInPacs):
             sop_class=header.sop_class_uid,
             at=round(time.time(), 3),
         )
-        if header.sop_class_uid == REPORT:
+        if header.sop_class_uid.startswith(REPORT):
             self.reported.add(header.study_uid)
         if self.mood == "losing":
             # It has the object, and whoever sent it never hears so.
@@ -67,16 +68,19 @@ class MoodyPacs(StandInPacs):
 class Moods(threading.Thread):
     """Lets the PACS have one mood after the other."""
 
-    def __init__(self, pacs: MoodyPacs, told: Journal, stopping: threading.Event) -> None:
+    def __init__(
+        self, pacs: MoodyPacs, told: Journal, stopping: threading.Event, moods: Sequence[str] = MOODS
+    ) -> None:
         super().__init__(name="moods", daemon=True)
+        self._moods = moods
         self._pacs, self._told, self._stopping = pacs, told, stopping
         self._dice = random.Random(17)
-        self.had: dict[str, int] = dict.fromkeys(MOODS, 0)
+        self.had: dict[str, int] = dict.fromkeys(moods, 0)
 
     def run(self) -> None:
         """Change the mood until told to stop; the last one is good."""
         while not self._stopping.wait(self._dice.uniform(3, 9)):
-            mood = self._dice.choice(MOODS)
+            mood = self._dice.choice(self._moods)
             self.had[mood] += 1
             self._told.note(mood=mood, at=round(time.time(), 3))
             self._have(mood, self._dice.uniform(2, 6))

@@ -136,6 +136,9 @@ class Traffic:
     waiting: Callable[[], int] = lambda: 0
     waiting_max: int = 8
     pause_seconds: float = 0.0
+    # Which part of the studies is sent in each odd way, and how late a late image is.
+    odd: float = 0.0
+    late_seconds: float = 5.0
     phase: str = "calm"
     stopping: threading.Event = field(default_factory=threading.Event)
     given_up: threading.Event = field(default_factory=threading.Event)
@@ -170,11 +173,26 @@ class Sender(threading.Thread):
             traffic.journal.note(
                 study=study_uid, instances=len(items), wanted=wanted, at=round(time.time(), 3)
             )
-            if self._send_all(items):
+            if self._send_in_a_way(items, wanted=wanted):
                 traffic.journal.note(study=study_uid, complete=True, at=round(time.time(), 3))
                 # Some senders are not content with an answer, and send it all once more (F18).
-                if self._dice.random() < 0.1:
+                if self._dice.random() < traffic.odd:
                     self._send_all(items)
+
+    def _send_in_a_way(self, items: Sequence[Item], *, wanted: bool) -> bool:
+        """Send as most do, over two associations at once (F19), or the last image late (F36)."""
+        ways = self._dice.random()
+        if ways < self._traffic.odd:
+            other = threading.Thread(target=self._send_all, args=(items[1::2],))
+            other.start()
+            first = self._send_all(items[::2])
+            other.join()
+            # The other half is sent again: what of it was taken is a duplicate.
+            return first and self._send_all(items[1::2])
+        if ways < 2 * self._traffic.odd and wanted:
+            self._send_all(items[:-1])
+            self._traffic.stopping.wait(self._traffic.late_seconds)
+        return self._send_all(items)
 
     def _send_all(self, items: Sequence[Item]) -> bool:
         """Send until every image was acknowledged, over as many associations as it takes."""

@@ -75,14 +75,14 @@ class NightBox(Box):
 
 
 def made_in(
-    folder: Path, *, forked: bool, retain_seconds: float, associations: int = 40
+    folder: Path, *, forked: bool, retain_seconds: float, quiet_seconds: float = QUIET_SECONDS
 ) -> tuple[NightBox, MoodyPacs]:
     """Write the configuration of a box and start its PACS; the box does not run yet."""
     pacs = pacs_in(folder / "pacs", PACS_AE, [BOX_AE])
     authority = Authority(folder / "tls")
     own = authority.issue("box")
     dicom = _DICOM.format(
-        associations=associations,
+        associations=40,
         certificate=own.certificate,
         key=own.key,
         ca=authority.path,
@@ -93,8 +93,8 @@ def made_in(
     shape = SiteShape(
         pacs_ae=PACS_AE,
         pacs_port=pacs.start(),
-        quiet_seconds=QUIET_SECONDS,
-        series_quiet_seconds=1.0,
+        quiet_seconds=quiet_seconds,
+        series_quiet_seconds=quiet_seconds / 2,
         more=_MORE,
         dicom=dicom,
         retain_days=retain_seconds / 86_400,

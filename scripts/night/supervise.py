@@ -91,6 +91,16 @@ class NightSupervisor(Supervisor):
     forked: bool = field(kw_only=True)
     armed: dict[int, str] = field(default_factory=dict)
 
+    def run(self) -> int:
+        """Run as the box's own does, with a shorter look: who dies is missed for a moment only."""
+        for name in self.names:
+            self._start(name, self.limits.restart_seconds)
+        while not self.stopping.wait(_LOOK_SECONDS):
+            for child in list(self.children.values()):
+                self._look_after(child)
+        self._stop_all()
+        return 0
+
     def _start(self, name: str, pause_seconds: float) -> None:
         armed = self._order(name)
         if self.forked:
