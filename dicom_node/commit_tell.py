@@ -7,6 +7,7 @@ Promises: only the peer's own success means that it heard.
 
 from __future__ import annotations
 
+import itertools
 import queue
 import time
 from dataclasses import dataclass
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 _POLL_SECONDS: Final = 0.05
-_OUR_MESSAGE_ID: Final = 1
+# A late answer to a former report must not be taken for one to this.
+_message_ids: Final = itertools.cycle(range(1, 0x10000))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,9 +77,9 @@ def tell_here(
     Requests that come meanwhile are served afterwards.
     """
     message = _message(report, str(context.transfer_syntax))
-    message.MessageID = _OUR_MESSAGE_ID
+    message.MessageID = next(_message_ids)
     association.dimse.send_msg(message, context.context_id)
-    return _noted(_judged(_response(association, limits)), peer, report)
+    return _noted(_judged(_response(association, message.MessageID, limits)), peer, report)
 
 
 def is_idle(association: GuardedAssociation) -> bool:
@@ -90,7 +92,7 @@ def is_idle(association: GuardedAssociation) -> bool:
     )
 
 
-def _response(association: GuardedAssociation, limits: Limits) -> N_EVENT_REPORT | None:
+def _response(association: GuardedAssociation, message_id: int, limits: Limits) -> N_EVENT_REPORT | None:
     """Wait for the answer to our message; None where the peer is silent, leaves or ends."""
     messages = association.dimse.msg_queue
     deadline = time.monotonic() + limits.dimse_seconds_max
@@ -104,7 +106,7 @@ def _response(association: GuardedAssociation, limits: Limits) -> N_EVENT_REPORT
         except queue.Empty:
             continue
         messages.task_done()
-        if isinstance(message, N_EVENT_REPORT) and message.MessageIDBeingRespondedTo == _OUR_MESSAGE_ID:
+        if isinstance(message, N_EVENT_REPORT) and message.MessageIDBeingRespondedTo == message_id:
             found = message
         else:
             others.append((context_id, message))

@@ -525,3 +525,17 @@ def test_a_flood_of_reports_is_answered_and_bounded(box: Peer, steward: Steward)
     for thread in threads[:8]:
         thread.join(10)
     assert statuses == [0] * 8
+
+
+def test_a_late_answer_to_a_former_report_is_not_one_to_the_next(box: Peer, steward: Steward) -> None:
+    ids: list[int] = []
+
+    def hears(event: evt.Event) -> tuple[int, None]:
+        ids.append(event.request.MessageID or 0)
+        return 0, None
+
+    with modality(box, (evt.EVT_N_EVENT_REPORT, hears)) as association:
+        for number in (7, 8, 9):
+            assert wants(association, replace(ASKED, transaction_uid=f"2.25.{number}")) == 0
+            assert settled(lambda wanted=number: len(ids) == wanted - 6 and not steward.owed)  # type: ignore[misc]
+    assert len(set(ids)) == 3
