@@ -22,7 +22,7 @@ from appliance.cli.terms import (
 )
 from appliance.core import log
 from appliance.disk.durable import DiskFault, NoSpace
-from appliance.sync.box import ModelBox
+from appliance.sync.box import ModelBox, Refused
 from appliance.sync.carrier import Carrier, Folder, carrier_of
 from appliance.sync.standing import Standing
 from appliance.sync.turn import Syncer
@@ -58,6 +58,8 @@ def sync(
         try:
             with closing(carrier):
                 standing = Syncer(box=box, carrier=carrier).turn(again=again)
+        except Refused as refused:
+            fail(str(refused))
         except (DiskFault, NoSpace) as error:
             fail(f"the box's disk failed ({type(error).__name__}); look at its room and its health")
     if as_json:

@@ -68,11 +68,7 @@ class ModelBox:
             Refused: the files would belong to another user than the box's.
             Busy: another command does not end.
         """
-        owner = make_folder(self.root).stat().st_uid
-        if os.geteuid() != owner:
-            raise Refused(
-                [f"run this as the user that the box runs as (number {owner}), who owns its storage"]
-            )
+        self.check_owner()
         before = os.umask(0o077)
         try:
             with self.store.locked():
@@ -80,6 +76,18 @@ class ModelBox:
                 yield
         finally:
             os.umask(before)
+
+    def check_owner(self) -> None:
+        """Make sure that what is written here belongs to the box's user.
+
+        Raises:
+            Refused: the files would belong to another.
+        """
+        owner = make_folder(self.root).stat().st_uid
+        if os.geteuid() != owner:
+            raise Refused(
+                [f"run this as the user that the box runs as (number {owner}), who owns its storage"]
+            )
 
     def _tidy(self) -> None:
         with self.ledger.write() as tx:

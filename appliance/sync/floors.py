@@ -24,6 +24,9 @@ from appliance.sync.refusal import Refusal, Word
 # No box that runs this code lives before this day.
 BUILT_AT: Final = datetime(2026, 11, 1, tzinfo=UTC).timestamp()
 _BYTES_MAX = 1_000_000
+# These two keep the file far below that.
+_REFUSED_MAX = 200
+_SENTENCE_CHARACTERS_MAX = 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +74,10 @@ class Floors:
         return replace(self, counters=counters, settled={**self.settled, name: digest})
 
     def rejected(self, digest: str, refused: Refused) -> Floors:
-        """Return these floors with a package that is not tried again."""
-        return replace(self, refused={**self.refused, digest: refused})
+        """Return these floors with a package that is not tried again; of very many, the last ones."""
+        short = replace(refused, sentence=refused.sentence[:_SENTENCE_CHARACTERS_MAX])
+        others = [(key, kept) for key, kept in self.refused.items() if key != digest]
+        return replace(self, refused=dict([*others[1 - _REFUSED_MAX :], (digest, short)]))
 
     def forgiven(self) -> Floors:
         """Return these floors with nothing remembered against any package, because a person said so."""
@@ -97,7 +102,7 @@ def write_floors(path: Path, floors: Floors) -> None:
         NoSpace, DiskFault: the disk is full or failed.
     """
     make_folder(path.parent)
-    write_file(path, json.dumps(asdict(floors), indent=1, sort_keys=True).encode())
+    write_file(path, json.dumps(asdict(floors), indent=1).encode())
 
 
 def _read(path: Path) -> Floors:

@@ -39,6 +39,7 @@ from appliance.sync.trust import Listing, Trust, clock_fault
 _log = log.get("registry")
 ROOT_FILES = {IMAGE: "image.root.json", DIRECTOR: "director.root.json"}
 FLOORS_FILE = "floors.json"
+_SENTENCE_CHARACTERS_MAX = 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +64,10 @@ class Syncer:
         """Take one look and do what is due; `again` forgets what was held against packages.
 
         Raises:
-            DiskFault: the disk failed.
+            Refused: what is written would belong to another user than the box's.
+            NoSpace, DiskFault: the disk has no room for the status, or failed.
         """
+        self.box.check_owner()
         outcomes: list[Outcome]
         try:
             with self._alone():
@@ -128,9 +131,9 @@ class Syncer:
         except Refusal as refusal:
             outcome = Outcome(word=refusal.word, sentence=refusal.sentence)
         except Rejected as rejected:
-            outcome = Outcome(word=Word.REJECTED, sentence=str(rejected))
+            outcome = Outcome(word=Word.REJECTED, sentence=_short(rejected))
         except Refused as refused:
-            outcome = Outcome(word=Word.BOX_REFUSED, sentence=str(refused))
+            outcome = Outcome(word=Word.BOX_REFUSED, sentence=_short(refused))
         except Busy as busy:
             outcome = Outcome(word=Word.BUSY, sentence=str(busy))
         except NoSpace:
@@ -293,6 +296,11 @@ def _not_held(wanted: Wanted, floors: Floors) -> None:
             "it served because it was assigned, and a person at this box chose another version since; that"
             " one stays until another is assigned, or until `readside registry sync --again`",
         )
+
+
+def _short(refused: Refused) -> str:
+    """Return the reasons within a bound; a row keeps all of them."""
+    return str(refused)[:_SENTENCE_CHARACTERS_MAX]
 
 
 def _stopped() -> Refusal:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from dataclasses import replace
 from importlib.metadata import version
@@ -13,7 +14,7 @@ import pytest
 from appliance.core.config import Config
 from appliance.ledger import versions
 from appliance.sync import activate as changes
-from appliance.sync.box import ModelBox
+from appliance.sync.box import ModelBox, Refused
 from appliance.sync.refusal import Word
 from appliance.sync.release import Release
 from appliance.sync.standing import read_standing
@@ -247,3 +248,11 @@ def test_an_encrypted_key_needs_its_passphrase(field: Field, tmp_path: Path):
     for passphrase, says in ((None, "no passphrase"), ("other", "passphrase is another")):
         with pytest.raises(RegistryFault, match=says):
             replace(sealed, passphrase=passphrase).offline_signers([tmp_path / "sealed-keys"])
+
+
+def test_a_turn_as_another_user_leaves_nothing_behind(field: Field, monkeypatch: pytest.MonkeyPatch):
+    shutil.rmtree(field.known)
+    monkeypatch.setattr(os, "geteuid", lambda: field.box.root.stat().st_uid + 1)
+    with pytest.raises(Refused, match="run this as the user that the box runs as"):
+        field.turn()
+    assert not field.known.exists()

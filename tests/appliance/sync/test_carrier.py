@@ -85,13 +85,13 @@ def test_a_proxy_of_the_environment_is_taken(plain: Origin, monkeypatch: pytest.
     monkeypatch.setenv("HTTP_PROXY", plain.url)
 
     def through(answer: origin.Answer) -> bool:
-        answer.name = answer.name.removeprefix("http://registry.invalid/")
+        answer.name = answer.name.removeprefix("http://models.invalid/")
         answer.give(answer.data())
         return True
 
     plain.fault = through
-    assert read(Server(url="http://registry.invalid")) == b'{"a": 1}'
-    assert plain.asked[0].path == "http://registry.invalid/image/list.json"
+    assert read(Server(url="http://models.invalid")) == b'{"a": 1}'
+    assert plain.asked[0].path == "http://models.invalid/image/list.json"
 
 
 @pytest.mark.parametrize("status", [407, 429, 500, 502, 503])

@@ -58,6 +58,20 @@ def test_whatever_happens_a_floor_only_rises(steps: list[tuple[str, int]]):
         assert floors.counters.get("a", 0) >= before.counters.get("a", 0)
 
 
+def test_the_file_stays_small_whatever_is_rejected(tmp_path: Path):
+    floors = Floors()
+    for number in range(1_000):
+        refused = Refused(word="rejected", sentence="x" * 50_000, at=float(number))
+        floors = floors.rejected(f"sha256:{number:064x}", refused)
+    floors = floors.rejected(f"sha256:{900:064x}", refused)
+    write_floors(tmp_path / "floors.json", floors)
+    back = read_floors(tmp_path / "floors.json", tmp_path / "none")
+    assert len(back.refused) == 200
+    assert list(back.refused)[-1] == f"sha256:{900:064x}"
+    assert f"sha256:{999:064x}" in back.refused
+    assert f"sha256:{0:064x}" not in back.refused
+
+
 def test_other_keys_begin_to_count_anew():
     assert Floors().held_good(2**31, KEYS).held_good(3, ("k4",)).targets_version == 3
 
