@@ -103,6 +103,9 @@ class StreamingUpperLayer(DULServiceProvider):
             log.error("node.protocol_error", error=type(fault).__name__)
             self._close()
         finally:
+            # Nothing more will come: an association that waits for its request would wait until ARTIM, and be
+            # counted against its address all the while.
+            self.to_user_queue.put(cast("Any", None))
             self._bell.close()
             self._host.checkpoint.ring()
 

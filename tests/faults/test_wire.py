@@ -85,6 +85,14 @@ def echoes(port: int, *, wrap: ssl.SSLContext | None = None) -> bool:
         return (accepted, status, peer.rest()) == (2, 0, [(6, bytes(4))])
 
 
+def let_in(port: int) -> bool:
+    """Whether a good peer is served, or turned away."""
+    try:
+        return echoes(port)
+    except (OSError, AssertionError):
+        return False
+
+
 def large(bytes_more: int) -> Sample:
     """A sound instance with so many bytes behind its pixels, each unlike its neighbours."""
     known = sample()
@@ -295,6 +303,19 @@ def test_f07_half_open_flood(listen: Listen, logs: Logs) -> None:
     assert len(said(logs, "gate.address_cap")) == 1, "a burst is one line"
     assert wait_for(lambda: not listener._associations())
     assert echoes(port)
+
+
+@pytest.mark.parametrize(
+    "first",
+    [b"", b"\1\0\0", raw.pdu(1, b"xyz", length=4_000_000_000), raw.pdu(2, bytes(68))],
+    ids=["silent", "half", "giant", "wrong"],
+)
+def test_f07_a_connection_that_ended_before_it_asked_counts_no_more(listen: Listen, first: bytes) -> None:
+    port = listen(connections_per_address_max=2, acse_seconds_max=60.0).start()
+    for _ in range(3):
+        with silent(port, 2, first):
+            pass
+        assert wait_for(lambda: let_in(port))
 
 
 def test_f07_too_many_connections_in_all_and_too_many_associations(listen: Listen, logs: Logs) -> None:
