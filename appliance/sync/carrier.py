@@ -1,7 +1,7 @@
 """The public tree of a registry as something that bytes are read from: a server, or a folder on a stick.
 
-Promises: every wait for a server ends (one for a share that hangs is the kernel's); a page for people in place
-of a list is told apart from a list; nothing outside of the tree is read.
+Promises: every wait for a server ends (one for a share that hangs is the kernel's); a page for people in
+place of a list is told apart from a list; nothing outside of the tree is read.
 Never: trusts a carrier. Whatever it gives is held against signed lists by `appliance.sync.trust`.
 """
 
