@@ -52,15 +52,16 @@ _USUAL: Final = frozenset(
         *("12.1", "12.2", "88.33", "88.34", "66.4", "11.1"),
     )
 )
-# Big endian is left to peers that call us themselves.
-_SYNTAXES: Final = (
+# What archives hold most: native, lossless JPEG, JPEG 2000, baseline JPEG, RLE, JPEG-LS. A study of many
+# classes has no room for more. Big endian is left to peers that call us themselves.
+_COMMON: Final = (
     EXPLICIT_VR_LITTLE_ENDIAN,
     IMPLICIT_VR_LITTLE_ENDIAN,
-    *(
-        uid
-        for uid in OFFERED
-        if uid not in (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_BIG_ENDIAN)
-    ),
+    *(f"1.2.840.10008.1.2.{last}" for last in ("4.70", "4.90", "4.50", "5", "4.80", "4.91", "4.51", "4.57")),
+)
+_SYNTAXES: Final = (
+    *_COMMON,
+    *(uid for uid in OFFERED if uid not in (*_COMMON, EXPLICIT_VR_BIG_ENDIAN)),
 )
 
 
@@ -125,12 +126,14 @@ def get(
 
 
 def contexts_for(classes: Sequence[str], contexts_max: int) -> list[PresentationContext]:
-    """Return the contexts to propose: each class in each syntax by itself, as far as there is room.
+    """Return the contexts to propose: each class in each syntax by itself, and what is left over in one.
 
     So the peer can send what it has as it lies there; what finds no context it has to convert, or leave out.
     """
     each = max((contexts_max - 1) // max(len(classes), 1), 1)
-    storage = [build_context(uid, syntax) for uid in classes for syntax in _SYNTAXES[:each]]
+    alone = _SYNTAXES[: each - 1]
+    groups = [*([uid] for uid in alone), list(_SYNTAXES[len(alone) :])][:each]
+    storage = [build_context(uid, group) for uid in classes for group in groups if group]
     query = build_context(_MODEL, [IMPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN])
     return [query, *storage[: contexts_max - 1]]
 

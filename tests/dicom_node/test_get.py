@@ -27,6 +27,7 @@ from dicom_node.move import Moved
 from dicom_node.receive import Reception, Refused
 from dicom_node.status import Status
 from dicom_node.storage_classes import STORAGE_CLASSES
+from dicom_node.syntaxes import EXPLICIT_VR_BIG_ENDIAN, OFFERED
 from dicom_node.values import Peer
 from tests.dicom_node.samples import CT, EXPLICIT, IMPLICIT, LIMITS, Shelf, header, sample, serving
 
@@ -206,4 +207,8 @@ def test_a_dead_peer_is_unreachable(shelf: Shelf) -> None:
 def test_never_more_contexts_than_an_association_has(count: int) -> None:
     contexts = contexts_for(sorted(STORAGE_CLASSES)[:count], 128)
     assert len(contexts) <= 128
-    assert {str(c.abstract_syntax) for c in contexts[1:]} == set(sorted(STORAGE_CLASSES)[: min(count, 127)])
+    classes = sorted(STORAGE_CLASSES)[: min(count, 127)]
+    assert {str(c.abstract_syntax) for c in contexts[1:]} == set(classes)
+    for one in classes:
+        syntaxes = [str(s) for c in contexts[1:] if c.abstract_syntax == one for s in c.transfer_syntax]
+        assert sorted(syntaxes) == sorted(set(OFFERED) - {EXPLICIT_VR_BIG_ENDIAN})

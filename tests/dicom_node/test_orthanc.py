@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,13 @@ import pytest
 
 from dicom_node.accepts import accepts
 from dicom_node.echo import echo
+from dicom_node.find import find_instances
+from dicom_node.get import Wanted, get
 from dicom_node.query import count_instances
+from dicom_node.receive import Reception
 from dicom_node.send import Outgoing, send
 from dicom_node.values import Peer
-from tests.dicom_node.samples import CT, EXPLICIT, LIMITS, Shelf, sample
+from tests.dicom_node.samples import CT, EXPLICIT, LIMITS, Sample, Shelf, real, sample
 
 STUDY = "2.25.102"
 
@@ -124,3 +128,44 @@ def test_orthanc_says_what_it_takes(orthanc: Orthanc) -> None:
     assert said.answered
     assert said.accepted == {(CT, EXPLICIT), (segmentation, EXPLICIT)}
     assert orthanc.ask("/instances") == [], "nothing was sent"
+
+
+@pytest.mark.parametrize("names_classes", [True, False])
+def test_orthanc_gives_what_it_has_as_it_lies_there(
+    orthanc: Orthanc, shelf: Shelf, names_classes: bool
+) -> None:
+    names = ["CT_small.dcm", "MR_small_implicit.dcm", "SC_rgb_small_odd.dcm"]
+    if names_classes:
+        names += ["JPEG-lossy.dcm", "693_J2KI.dcm", "SC_rgb_rle_16bit_2frame.dcm"]
+    knowns = [_as_sent(real(name)) for name in names]
+    sent = list(send(orthanc.peer, calling_ae="CTSCAN", objects=knowns, limits=LIMITS))
+    assert {one.word for one in sent} == {"courier.accepted"}
+    peer = replace(orthanc.peer, may=frozenset({"store", "query"}))
+    for study in orthanc.ask("/studies?expand"):
+        study_uid = study["MainDicomTags"]["StudyInstanceUID"]
+        found = find_instances(peer, calling_ae="CTSCAN", study_uid=study_uid, modalities=(), limits=LIMITS)
+        assert found
+        classes = {one.sop_class_uid for one in found if one.sop_class_uid} if names_classes else ()
+        series = sorted({one.series_uid for one in found})
+        got = get(
+            peer,
+            calling_ae="CTSCAN",
+            wanted=Wanted(study_uid=study_uid, series_uids=series, sop_classes=classes),
+            reception=Reception(intake=shelf, limits=LIMITS, on_refused=lambda _: None),
+            limits=LIMITS,
+        )
+        assert got.whole, got
+    # Orthanc writes a data set anew as it sends it, without group lengths and padding; the pixels stay.
+    kept = {(a.header.sop_instance_uid, a.header.transfer_syntax_uid) for a in shelf.arrivals}
+    assert kept == {(one.sop_instance_uid, one.transfer_syntax_uid) for one in knowns}
+    pixels = {one.sop_instance_uid: one.data[-600:-200] for one in knowns}
+    assert all(pixels[arrival.header.sop_instance_uid] in arrival.data for arrival in shelf.arrivals)
+
+
+def _as_sent(known: Sample) -> Outgoing:
+    return Outgoing(
+        sop_class_uid=known.sop_class_uid,
+        sop_instance_uid=known.sop_instance_uid,
+        transfer_syntax_uid=known.transfer_syntax_uid,
+        data=known.data,
+    )

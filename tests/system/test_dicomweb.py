@@ -125,6 +125,7 @@ def test_orthanc_stows_a_study_and_gets_the_results_stowed(tmp_path: Path, at_en
     assert words(box)["dicomweb.stored"] == 2
 
 
+@pytest.mark.long
 def test_a_listener_killed_in_mid_request_has_each_instance_once_after_it_is_sent_again(
     tmp_path: Path,
 ) -> None:

@@ -29,7 +29,7 @@ retrieve = "{way}"
 """
 
 
-@pytest.mark.parametrize("way", ["get", "move"])
+@pytest.mark.parametrize("way", ["get", pytest.param("move", marks=pytest.mark.long)])
 def test_a_study_that_somebody_asks_for_is_fetched(tmp_path: Path, at_end: ExitStack, way: str) -> None:
     orthanc = Orthanc(tmp_path / "orthanc")
     peer = _PEER.format(title=orthanc.ae_title, port=orthanc.dicom_port, way=way)
