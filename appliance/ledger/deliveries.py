@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from appliance.core.limits import Limits
 from appliance.core.words import DeliveryState, StudyState
-from appliance.ledger import events
+from appliance.ledger import events, tables
 from appliance.ledger.engine import Tx
 from appliance.ledger.results import ResultObject, as_object
 from appliance.ledger.states import DELIVERY
@@ -216,6 +216,18 @@ def later(
     _settle(
         tx, parcel, DeliveryState.LATER, status=status, word=word, at=at, due_at=due_at, refusals=refusals
     )
+
+
+def failures(tx: Tx, parcel: Parcel) -> int:
+    """Return how often the destination was asked and did not take the object.
+
+    An attempt that ended because the courier itself died is none of them.
+    """
+    told = tables.events.c
+    query = sa.select(sa.func.count()).where(
+        told.study_uid == parcel.study_uid, told.detail["delivery"].as_integer() == parcel.id
+    )
+    return int(tx.execute(query).scalar_one())
 
 
 def stood_in(tx: Tx, parcel: Parcel, *, output: str, wanted: str, at: float) -> bool:

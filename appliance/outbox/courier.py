@@ -106,12 +106,12 @@ class Courier:
         if refused and parcel.refusals + 1 >= self._limits.refusals_max:
             deliveries.dead(tx, parcel, status=sent.status, word=sent.word, at=at)
         else:
-            due_at = at + self.backoff_seconds(parcel.attempts)
+            due_at = at + self.backoff_seconds(deliveries.failures(tx, parcel) + 1)
             deliveries.later(
                 tx, parcel, status=sent.status, word=sent.word, at=at, due_at=due_at, refused=refused
             )
 
-    def backoff_seconds(self, attempts: int) -> float:
-        """Return how long to wait after a failed attempt: doubling, capped, spread by a half either way."""
-        doubled = self._limits.delivery_backoff_seconds * 2.0 ** min(attempts - 1, 16)
+    def backoff_seconds(self, failures: int) -> float:
+        """Return how long to wait after so many failures: doubling, capped, spread by a half either way."""
+        doubled = self._limits.delivery_backoff_seconds * 2.0 ** min(failures - 1, 16)
         return min(doubled, self._limits.delivery_backoff_seconds_max) * self._jitter.uniform(0.5, 1.5)

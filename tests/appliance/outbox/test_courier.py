@@ -162,6 +162,17 @@ def test_later_waits_longer_each_time_and_never_gives_up(office: Office, clock: 
     assert office.courier.deliver(PACS) == 1
 
 
+def test_attempts_that_the_courier_died_of_make_nobody_wait(office: Office, clock: HeldClock):
+    office.fill("1.1")
+    for _ in range(12):
+        with office.ledger.write() as tx:
+            assert deliveries.take(tx, PACS.name, at=clock.now(), limits=LIMITS)
+            deliveries.release_dead(tx, at=clock.now(), everything=True)
+    office.answers["1.1"] = sent("1.1", "later", None, "courier.unreachable")
+    office.courier.deliver(PACS)
+    assert office.only().due_at - clock.now() <= 1.5 * LIMITS.delivery_backoff_seconds
+
+
 def test_nothing_is_sent_before_it_is_due(office: Office):
     office.fill("1.1")
     office.answers["1.1"] = sent("1.1", "later", None, "courier.later")
