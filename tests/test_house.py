@@ -123,7 +123,7 @@ def test_no_file_names_a_path_of_one_machine():
     assert {name: found for name, found in told.items() if found} == {}
 
 
-@pytest.mark.parametrize("script", ["demo", "lock", "setup", "test"])
+@pytest.mark.parametrize("script", ["demo", "lock", "scoreboard", "setup", "test"])
 def test_a_script_can_be_run_and_is_sound_bash(script):
     path = ROOT / "scripts" / script
     assert path.stat().st_mode & 0o111
