@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydicom.dataset import Dataset
+from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import UID
 from pynetdicom import AE, build_context, build_role, evt
@@ -43,7 +43,7 @@ from dicom_node.limits import Limits
 from dicom_node.listener import Listener
 from dicom_node.values import Peer
 from tests.dicom_node.conftest import PEERS
-from tests.dicom_node.samples import CT, EXPLICIT, IMPLICIT, LIMITS, Shelf, encoded, nested, serving
+from tests.dicom_node.samples import CT, EXPLICIT, IMPLICIT, LIMITS, Shelf, encoded, header, nested, serving
 
 QUICK = replace(LIMITS, commitment_event_seconds=2.0, commitment_references_max=50)
 ONE, TWO = Reference(CT, "2.25.101"), Reference(CT, "2.25.102")
@@ -539,3 +539,30 @@ def test_a_late_answer_to_a_former_report_is_not_one_to_the_next(box: Peer, stew
             assert wants(association, replace(ASKED, transaction_uid=f"2.25.{number}")) == 0
             assert settled(lambda wanted=number: len(ids) == wanted - 6 and not steward.owed)  # type: ignore[misc]
     assert len(set(ids)) == 3
+
+
+def test_images_and_requests_go_on_one_association(box: Peer, steward: Steward, shelf: Shelf) -> None:
+    """As a modality does it: the streamed path and the library's take turns."""
+    ear = Ear()
+    entity = AE("CTSCAN")
+    entity.acse_timeout = entity.dimse_timeout = 5
+    association = entity.associate(
+        box.host,
+        box.port,
+        contexts=[build_context(PUSH_MODEL, [EXPLICIT]), build_context(CT, [EXPLICIT])],
+        ae_title="BOX",
+        evt_handlers=[(evt.EVT_N_EVENT_REPORT, ear)],
+    )
+    for number in (7, 8):
+        image = header(SOPInstanceUID=f"2.25.10{number}")
+        image.file_meta = FileMetaDataset()
+        image.file_meta.TransferSyntaxUID = UID(EXPLICIT)
+        assert association.send_c_store(image).Status == 0
+        assert wants(association, replace(ASKED, transaction_uid=f"2.25.{number}")) == 0
+        # The next image goes while the report is on its way.
+        assert association.send_c_store(image).Status == 0
+        assert settled(lambda: not steward.owed)
+    association.release()
+    assert association.is_released
+    assert len(shelf.arrivals) == 4
+    assert len(ear.reports) == 2
