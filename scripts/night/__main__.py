@@ -93,6 +93,7 @@ def _told(going: Course, kind: str, **more: object) -> Night:
     return Night(
         kind=kind,
         machine=_machine(),
+        forked=going.box.forked,
         seconds=going.seconds,
         verdict=judging.judge(going.box, folder=going.folder),
         memory=memory,

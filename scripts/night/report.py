@@ -19,6 +19,7 @@ class Night:
 
     kind: str
     machine: str
+    forked: bool
     seconds: Mapping[str, float]
     verdict: Verdict
     tally: Tally | None = None
@@ -37,6 +38,7 @@ class Night:
             "kind": self.kind,
             "at": self.at.isoformat(timespec="seconds"),
             "machine": self.machine,
+            "forked": self.forked,
             "seconds": dict(self.seconds),
             "lines": dict(self.verdict.lines),
             "balance": self.verdict.balance,
@@ -58,6 +60,9 @@ class Night:
         return told
 
 
+_STARTED = {False: "started as on an installed box", True: "forked from a supervisor that has them loaded"}
+
+
 def quantiles(values: Sequence[float]) -> dict[str, float]:
     """Return how many there are, the median, the 99th percentile and the largest."""
     found = sorted(values)
@@ -76,7 +81,7 @@ def markdown(night: Night) -> str:
     took = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in night.seconds.items())
     parts = [
         f"## {night.kind}, {night.at:%Y-%m-%d %H:%M} UTC",
-        f"Machine: {night.machine}. Phases: {took}.",
+        f"Machine: {night.machine}. Services were {_STARTED[night.forked]}. Phases: {took}.",
         _table(("line that must be 0", ""), night.verdict.lines.items()),
     ]
     if night.verdict.examples:
