@@ -82,7 +82,7 @@ class Trust:
 
         Raises:
             Refusal: with the word for what was tried, or for why nothing came.
-        NoSpace, DiskFault: the disk is full or failed.
+            NoSpace, DiskFault: the disk is full or failed.
         """
         make_folder(self.folder)
         with self._judging():
