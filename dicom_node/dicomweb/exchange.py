@@ -139,12 +139,13 @@ class Exchange:
         try:
             sound = self._take_parts(Parts(boundary, storing, self._limits))
         except Gone as gone:
-            storing.cut()
             counts = {"instances": len(storing.outcomes), "kept": storing.kept}
             log.warning("dicomweb.aborted", peer=client.name, reason=gone.word, **counts)
             raise
         finally:
             storing.cut()
+        if not sound:
+            storing.spoilt()
         outcomes, status = storing.outcomes, storing.status_code
         if not sound and status == 409:
             status = 400

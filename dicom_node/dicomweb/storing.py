@@ -128,13 +128,17 @@ class Storing:
         self._note(Answer(status=refused.status), reason=int(unread))
 
     def cut(self) -> None:
-        """Forget the part that is under way: the body ended, or went wrong, in its middle."""
-        if not self._open:
-            return
-        self._open = False
+        """Forget the part that is under way: nothing more of it comes."""
         if self._receiving is not None:
             self._receiving.abandon()
             self._receiving = None
+
+    def spoilt(self) -> None:
+        """Say that the body went wrong: in a part, or where further ones may have been."""
+        self.cut()
+        if not self._open:
+            self._head = MetaReader(self._limits.meta_bytes_max)
+        self._open = False
         self._note(Answer(status=Status.NOT_READABLE))
 
     @property
