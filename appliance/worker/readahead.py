@@ -36,6 +36,7 @@ from appliance.worker.run import AnalysisFailed, NotEligible, analyse_series
 from models.package import Package
 
 _log = log.get("worker")
+_REST_SHARE = 4.0
 # The instances of a series -> the variables that a route may ask for.
 FactsOf = Callable[[Sequence[Instance]], Mapping[str, Any]]
 
@@ -79,6 +80,7 @@ class ReadAhead(threading.Thread):
         self._seen: dict[tuple[str, str], _Seen] = {}
         self._interest: Interest | None = None
         self._bell, self._stopping = threading.Event(), threading.Event()
+        self._look_took_seconds = 0.0
         # As the bell, for an analysis under way.
         self._came = threading.Event()
 
@@ -97,14 +99,15 @@ class ReadAhead(threading.Thread):
         """Take turns until told to stop."""
         try:
             self._interest = Interest(self._ledger, self._config)
-        except ConfigError:
-            # The conductor says what is wrong with the routes.
+        except (ConfigError, LedgerFault) as error:
+            # The conductor says what is wrong with the routes; the worker works without this thread.
+            _log.warning("readahead.off", error=type(error).__name__)
             return
         while not self._stopping.is_set():
             if self._bell.wait(self._turn_or_pass()):
                 self._bell.clear()
                 # Rows come every few moments while images arrive; each look takes some of them together.
-                self._stopping.wait(self._beforehand.limits.look_seconds)
+                self._stopping.wait(self._pause_seconds)
         self._decoder.close()
 
     def _turn_or_pass(self) -> float:
@@ -115,6 +118,8 @@ class ReadAhead(threading.Thread):
         # What goes wrong here goes wrong in the job too, which says so in its result.
         except Exception as error:  # noqa: BLE001 - the thread's main loop
             _log.error("readahead.fault", error=type(error).__name__, where=log.where(error))
+            # It may be there at the next turn too: the log need not fill with it.
+            self._stopping.wait(self._limits.lease_seconds)
         return self._limits.poll_seconds
 
     def turn(self) -> float:
@@ -130,7 +135,12 @@ class ReadAhead(threading.Thread):
                 prepared += self._prepare(seen, instance)
             self._beforehand.space.touch(_volume_bytes(seen), go_on=lambda: self._may_go_on)
         # While that was done more may have come: what is analysed is what the ledger has now.
-        return self._beforehand.limits.look_seconds if prepared else min(self._foresee(), poll)
+        return self._pause_seconds if prepared else min(self._foresee(), poll)
+
+    @property
+    def _pause_seconds(self) -> float:
+        """Return how long to wait before the next look; what takes longer to read is read less often."""
+        return max(self._beforehand.limits.look_seconds, _REST_SHARE * self._look_took_seconds)
 
     @property
     def _may_go_on(self) -> bool:
@@ -138,6 +148,7 @@ class ReadAhead(threading.Thread):
 
     def _look(self) -> bool:
         """Read what gathers and let go of what nobody will ask for; say whether there is something to do."""
+        began = self._ledger.clock.elapsed()
         with self._ledger.read() as tx:
             rows, expected = foresight.gathering(tx), foresight.expected(tx)
         self._beforehand.keep_only(expected)
@@ -151,6 +162,7 @@ class ReadAhead(threading.Thread):
             key = (row.study_uid, row.series_uid)
             known = former.get(key)
             self._seen[key] = known if known and known.row.last_at == row.last_at else self._read(row, known)
+        self._look_took_seconds = self._ledger.clock.elapsed() - began
         return True
 
     def _read(self, row: studies.Series, known: _Seen | None) -> _Seen:

@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import structlog.testing
 
 from appliance.assemble.gather import series_facts
 from appliance.core.clock import HeldClock
-from appliance.core.config import Config, parse
+from appliance.core.config import Config, ConfigError, parse
 from appliance.core.words import JobState, StudyState
 from appliance.demo.study import MadeStudy
 from appliance.disk.identity import device_uid
@@ -377,3 +378,24 @@ def test_the_thread_takes_turns_when_it_is_woken_and_ends_when_told(box: Box):
     box.ahead.stop()
     box.ahead.join(SECONDS_MAX)
     assert not box.ahead.is_alive()
+
+
+def test_routes_that_cannot_be_asked_end_the_thread_and_nothing_else(box: Box, monkeypatch):
+    def refuse(*_given: Any) -> None:
+        raise ConfigError(["routes.r.model: no package is called 'gone'"])
+
+    monkeypatch.setattr(module, "Interest", refuse)
+    box.ahead.start()
+    box.ahead.join(SECONDS_MAX)
+    assert not box.ahead.is_alive()
+    job_id = decided(box)
+    assert box.bench.attempter.attempt(job_id)
+    assert frozen(box, job_id)
+
+
+def test_what_nobody_foresaw_is_told_once_in_a_while_and_the_thread_goes_on(box: Box, monkeypatch):
+    monkeypatch.setattr(box.ahead, "_look", lambda: 1 / 0)
+    box.ahead._limits = replace(LIMITS, lease_seconds=0.01)
+    with structlog.testing.capture_logs() as said:
+        assert box.ahead._turn_or_pass() == LIMITS.poll_seconds
+    assert [(line["event"], line["error"]) for line in said] == [("readahead.fault", "ZeroDivisionError")]
