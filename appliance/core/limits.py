@@ -20,8 +20,9 @@ class Limits:
     refusal_rows_per_minute_max: int = 120
     # Rows that come within this time share a commit: each commit is a sync that the arrivals also wait for.
     rows_gather_seconds: float = 0.05
-    # While more keep coming they are gathered this long.
-    rows_gather_seconds_max: float = 0.5
+    # While more keep coming they are gathered this long. A study's silence is told by its rows, so it must
+    # stay well below any quiet time.
+    rows_gather_seconds_max: float = 0.25
     # How long a thread may keep the interpreter from one that receives; Python's own 5 ms is ten images long.
     thread_switch_seconds: float = 0.0005
     # Turns of the processor on a machine whose models keep it busy; it is the shortest that Linux gives.
