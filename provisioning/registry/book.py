@@ -6,6 +6,7 @@ Never: leaves the two repositories half made; `init` either ends or is begun aga
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from pathlib import Path
 from securesystemslib.signer import CryptoSigner
 
 from appliance.core.clock import SYSTEM, Clock
-from appliance.disk.durable import make_folder
+from appliance.disk.durable import make_folder, write_file
 from appliance.inference.lock import locked
 from appliance.sync.release import DIRECTOR, IMAGE
 from provisioning.registry import keys
@@ -24,6 +25,9 @@ from provisioning.registry.limits import DEFAULT, RegistryLimits
 from provisioning.registry.metadata import Lists, Signers
 
 ROOT, TARGETS, SNAPSHOT, TIMESTAMP = "root", "targets", "snapshot", "timestamp"
+# What lies beside the offline keys: the first roots, and the number of the list that was signed last.
+ANCHORS = {IMAGE: "image.root.json", DIRECTOR: "director.root.json"}
+_SIGNED = "image.signed"
 ONLINE = {IMAGE: (SNAPSHOT, TIMESTAMP), DIRECTOR: (TARGETS, SNAPSHOT, TIMESTAMP)}
 
 
@@ -84,10 +88,33 @@ class Book:
                 {**signers, **{role: [self._made_online(repository, role)] for role in roles}}
             )
             make_folder(self.layout.targets(repository))
+            write_file(offline / ANCHORS[repository], self.lists(repository).root_bytes())
 
     def offline_signers(self, folders: Sequence[Path]) -> list[CryptoSigner]:
-        """Open the offline keys that lie in these folders."""
-        return keys.load_all(folders, self.passphrase)
+        """Open the offline keys that lie in these folders, when the registry is what its holders left.
+
+        A server that was broken into may have added to its lists what its owner would now sign along.
+
+        Raises:
+            RegistryFault: a key cannot be opened, or the lists do not follow from what lies beside the keys.
+        """
+        signers = keys.load_all(folders, self.passphrase)
+        for repository, name in ANCHORS.items():
+            anchors = [folder / name for folder in folders if (folder / name).is_file()]
+            if not anchors:
+                raise RegistryFault(f"none of the folders with keys holds {name}, which init put beside them")
+            for anchor in anchors:
+                self.lists(repository).verify(anchor.read_bytes())
+        for folder in folders:
+            self._not_older(folder / _SIGNED)
+        return signers
+
+    def remember(self, folders: Sequence[Path]) -> None:
+        """Keep beside the keys which list they signed last, where that can be written."""
+        version = self.lists(IMAGE).targets().version
+        for folder in folders:
+            if os.access(folder, os.W_OK):
+                write_file(folder / _SIGNED, str(version).encode())
 
     def may_stamp(self, repository: str) -> bool:
         """Say whether the server's keys lie here: a publisher's copy of the registry has none."""
@@ -119,6 +146,7 @@ class Book:
             self.lists(repository).rotate({}, holders)
         image = self.lists(IMAGE)
         image.write_targets(image.targets(), holders)
+        self.remember(folders)
         if self.may_stamp(IMAGE):
             self.stamp_all()
 
@@ -141,6 +169,19 @@ class Book:
         if repository == DIRECTOR:
             lists.write_targets(lists.targets(), made[TARGETS])
         self.stamp(repository)
+
+    def _not_older(self, signed: Path) -> None:
+        """Hold the newest list against the number of the one that was signed last, where that is known."""
+        if not signed.is_file():
+            return
+        said, version = signed.read_bytes()[:20].strip(), self.lists(IMAGE).targets().version
+        if not said.isdigit():
+            raise RegistryFault(f"{signed}: is no number; it says which list these keys signed last")
+        if version < int(said):
+            raise RegistryFault(
+                f"{self.folder}: its list of releases is number {version}, and these keys signed number"
+                f" {int(said)}: what was recalled since would come back; get the newest copy"
+            )
 
     def _made(self, folder: Path, role: str) -> list[CryptoSigner]:
         return [

@@ -97,6 +97,40 @@ class Lists:
             _held(judge, Root.type, signed)
         self._write(signed, self._path(Root.type, root.version))
 
+    def verify(self, anchor: bytes) -> None:
+        """Hold the newest lists against a root that was kept elsewhere, before anybody signs on top of them.
+
+        Raises:
+            RegistryFault: they do not follow from it, or are not signed as it says.
+        """
+        try:
+            metadata = Metadata[Root].from_bytes(anchor)
+            root = metadata.signed
+            _held(root, Root.type, metadata)
+            for version in range(root.version + 1, max(self._versions(Root.type)) + 1):
+                following = Metadata[Root].from_bytes(self._path(Root.type, version).read_bytes())
+                _held(root, Root.type, following)
+                root = following.signed
+                _held(root, Root.type, following)
+            newest = self._path(Targets.type, max(self._versions(Targets.type)))
+            _held(root, Targets.type, Metadata[Targets].from_bytes(newest.read_bytes()))
+        except (OSError, ValueError, RepositoryError, RegistryFault) as error:
+            raise RegistryFault(
+                f"{self.folder}: its lists are not those that these keys signed ({type(error).__name__});"
+                " nothing may be signed on top of them: get a copy that is right, and look who changed this one"
+            ) from error
+
+    def check_signers(self, signers: Sequence[CryptoSigner]) -> None:
+        """Make sure that these can sign a list of targets, before anything is written for it.
+
+        Raises:
+            RegistryFault: too few of the keys are among them.
+        """
+        able = {one.public_key.keyid for one in signers if self._may(one, Targets.type)}
+        needed = self.root().roles[Targets.type].threshold
+        if len(able) < needed:
+            raise _too_few(Targets.type, len(able), needed)
+
     def write_targets(self, targets: Targets, signers: Sequence[CryptoSigner]) -> None:
         """Sign a list of targets as its next version and put it in place; nobody sees it before a stamp.
 
@@ -217,7 +251,11 @@ def _held(root: Root, role: str, signed: Metadata[Any]) -> None:
     """Check a list as every device will."""
     result = root.get_verification_result(role, signed.signed_bytes, signed.signatures)
     if not result.verified:
-        raise RegistryFault(
-            f"{role}: these keys make {len(result.signed)} of the {result.threshold} signatures it takes;"
-            " name the folders of the others with --keys as well"
-        )
+        raise _too_few(role, len(result.signed), result.threshold)
+
+
+def _too_few(role: str, made: int, needed: int) -> RegistryFault:
+    return RegistryFault(
+        f"{role}: these keys make {made} of the {needed} signatures it takes; name the folders of the others"
+        " with --keys as well"
+    )

@@ -34,14 +34,16 @@ def publish(
     """
     with book.alone(), TemporaryDirectory(dir=book.folder, prefix=".publish.") as scratch:
         package, packed = _packed(path, Path(scratch))
+        signers = book.offline_signers(holders)
         release = _release(book, package, readside=readside, engines=engines)
         target = _target(packed, release)
-        signers = book.offline_signers(holders)
         lists = book.lists(IMAGE)
+        lists.check_signers(signers)
         _put(packed, book.layout.targets(IMAGE) / target.place)
         targets = lists.targets()
         lists.add(targets, target)
         lists.write_targets(targets, signers)
+        book.remember(holders)
         if book.may_stamp(IMAGE):
             book.stamp(IMAGE)
         return release
@@ -57,6 +59,7 @@ def recall(book: Book, name: str, version: str, holders: Sequence[Path], *, reas
     if not said:
         raise RegistryFault("a recall needs a reason; devices show it")
     with book.alone():
+        signers = book.offline_signers(holders)
         lists = book.lists(IMAGE)
         target = lists.target(model_path(name, version))
         if target is None:
@@ -64,7 +67,8 @@ def recall(book: Book, name: str, version: str, holders: Sequence[Path], *, reas
         release = replace(release_of(target), recalled=said)
         targets = lists.targets()
         lists.add(targets, replace(target, custom=release.as_custom()))
-        lists.write_targets(targets, book.offline_signers(holders))
+        lists.write_targets(targets, signers)
+        book.remember(holders)
         if book.may_stamp(IMAGE):
             book.stamp(IMAGE)
         return release

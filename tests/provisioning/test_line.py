@@ -10,13 +10,14 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from tuf.api.metadata import Metadata
 
 from appliance.core.config import Config
 from appliance.ledger import versions
 from appliance.sync import activate as changes
 from appliance.sync.box import ModelBox, Refused
 from appliance.sync.refusal import Word
-from appliance.sync.release import Release
+from appliance.sync.release import Release, Target, model_path
 from appliance.sync.standing import read_standing
 from provisioning.registry.faults import RegistryFault
 from provisioning.registry.promote import assignments, claim, promote
@@ -188,11 +189,12 @@ def test_a_package_with_faults_is_not_published(field: Field, tmp_path: Path):
 def test_with_one_key_of_three_nothing_is_published(field: Field, tmp_path: Path):
     alone = tmp_path / "alone"
     alone.mkdir()
-    shutil.copy(field.keys[0] / "targets-2.pem", alone)
-    lists = sorted(field.lists().folder.iterdir())
+    for name in ("targets-2.pem", "image.root.json", "director.root.json"):
+        shutil.copy(field.keys[0] / name, alone)
+    before = sorted(field.public.rglob("*"))
     with pytest.raises(RegistryFault, match="make 1 of the 2 signatures"):
         publish(field.book, packages.bands(tmp_path / "new", NEXT), [alone])
-    assert sorted(field.lists().folder.iterdir()) == lists
+    assert sorted(field.public.rglob("*")) == before
     second = tmp_path / "second"
     second.mkdir()
     shutil.copy(field.keys[0] / "targets-3.pem", second)
@@ -235,6 +237,44 @@ def test_offline_keys_do_not_lie_in_the_registry(field: Field, tmp_path: Path):
         fresh.create(tmp_path / "fresh" / "keys")
     with pytest.raises(RegistryFault, match="holds a registry already"):
         field.book.create(tmp_path / "more")
+
+
+def test_nothing_is_signed_on_top_of_what_somebody_put_into_the_registry(field: Field, tmp_path: Path):
+    """A server that was broken into gives its publisher a copy in which there is something more to sign."""
+    lists, new = field.lists(), packages.bands(tmp_path / "new", NEXT)
+    targets = lists.targets()
+    targets.version += 1
+    lists.add(targets, Target(path=model_path(NAME, "6.6.6"), length=1, sha256="e" * 64, custom={}))
+    forged = lists.folder / f"{targets.version}.targets.json"
+    forged.write_bytes(Metadata(targets).to_bytes())
+    for sign in (
+        lambda: publish(field.book, new, field.keys),
+        lambda: recall(field.book, NAME, SERVES, field.keys, reason="x"),
+        lambda: field.book.renew(field.keys),
+        lambda: field.book.rotate("image", field.keys),
+    ):
+        with pytest.raises(RegistryFault, match="nothing may be signed on top of them"):
+            sign()
+    forged.unlink()
+    publish(field.book, new, field.keys)
+
+
+def test_a_root_of_somebody_else_is_not_followed(field: Field, tmp_path: Path):
+    other = replace(field.book, folder=tmp_path / "other")
+    other.create(tmp_path / "other-keys")
+    with pytest.raises(RegistryFault, match="nothing may be signed on top of them"):
+        other.offline_signers(field.keys)
+    with pytest.raises(RegistryFault, match=r"holds image\.root\.json"):
+        (tmp_path / "other-keys" / "image.root.json").unlink()
+        other.offline_signers([tmp_path / "other-keys"])
+
+
+def test_an_older_copy_of_the_registry_is_not_signed_anew(field: Field, tmp_path: Path):
+    """In it a recall would be missing, under a number that is as high."""
+    old = Path(shutil.copytree(field.book.folder, tmp_path / "old"))
+    recall(field.book, NAME, SERVES, field.keys, reason="wrong threshold")
+    with pytest.raises(RegistryFault, match="get the newest copy"):
+        publish(replace(field.book, folder=old), packages.bands(tmp_path / "new", NEXT), field.keys)
 
 
 def test_an_encrypted_key_needs_its_passphrase(field: Field, tmp_path: Path):
