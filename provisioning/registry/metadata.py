@@ -117,7 +117,7 @@ class Lists:
         except (OSError, ValueError, RepositoryError, RegistryFault) as error:
             raise RegistryFault(
                 f"{self.folder}: its lists are not those that these keys signed ({type(error).__name__});"
-                " nothing may be signed on top of them: get a copy that is right, and look who changed this one"
+                " nothing may be signed on top of them: get a copy that is right, and ask who changed this"
             ) from error
 
     def check_signers(self, signers: Sequence[CryptoSigner]) -> None:
