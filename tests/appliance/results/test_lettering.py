@@ -54,6 +54,6 @@ def test_words_wrap_and_a_word_too_long_is_cut_without_loss():
 
 
 def test_a_word_of_any_length_is_wrapped_in_bounded_time():
-    began = time.monotonic()
+    began = time.process_time()
     wrapped("i" * 100_000, font=PLAIN, size=9, width=100)
-    assert time.monotonic() - began < 20
+    assert time.process_time() - began < 20
