@@ -161,15 +161,25 @@ class ReadAhead(threading.Thread):
         for row in rows:
             key = (row.study_uid, row.series_uid)
             known = former.get(key)
-            self._seen[key] = known if known and known.row.last_at == row.last_at else self._read(row, known)
+            current = known is not None and known.row.last_at == row.last_at and self._is_whole(known)
+            self._seen[key] = known if known is not None and current else self._read(row, known)
         self._look_took_seconds = self._ledger.clock.elapsed() - began
         return True
+
+    def _is_whole(self, known: _Seen) -> bool:
+        """Say whether a series has its instances, or needs none under the routes of now."""
+        assert self._interest is not None, "the routes were compiled when the thread began"
+        return bool(known.instances) or not self._interest.could_take(known.facts)
 
     def _read(self, row: studies.Series, known: _Seen | None) -> _Seen:
         with self._ledger.read() as tx:
             found = studies.instances_of(tx, row.study_uid, row.series_uid)
         at = self._ledger.clock.elapsed()
-        seen = _Seen(row=row, at=at, instances=found, facts=self._facts_of(found))
+        assert self._interest is not None, "the routes were compiled when the thread began"
+        facts = self._facts_of(found)
+        # What no route may want is only known by its facts: a department's day of it is a gigabyte.
+        wanted = self._interest.could_take(facts)
+        seen = _Seen(row=row, at=at, instances=found if wanted else (), facts=facts)
         if known is not None:
             seen.starts, seen.passed_over = known.starts, known.passed_over
         return seen

@@ -112,6 +112,7 @@ def test_a_series_that_no_route_wants_is_left(ledger: Ledger, tmp_path: Path):
     box = Box(ledger, tmp_path / "root", parse(wants))
     box.ahead.turn()
     assert box.prepared == 0
+    assert [seen.instances for seen in box.ahead._seen.values()] == [()], "nor held in memory"
     box.close()
 
 
