@@ -171,7 +171,7 @@ def _orthanc(folder: Path, tls: Tls | None) -> tuple[int, list[str]]:
 
 
 def _stock(folder: Path, tls: Tls | None) -> tuple[int, list[str]]:
-    """Stock pynetdicom as its documentation shows it."""
+    """Stock pynetdicom, with a handler that writes a file."""
     (port,) = free_ports(1)
     secure = [] if tls is None else [str(tls.server.certificate), str(tls.server.key), str(tls.authority)]
     return port, [sys.executable, "-m", "scripts.bench_attacks_stock", str(port), str(folder), *secure]

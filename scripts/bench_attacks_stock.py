@@ -1,4 +1,4 @@
-"""Stock pynetdicom as its documentation shows it: an AE whose C-STORE handler writes a file.
+"""Stock pynetdicom: an AE with the library's own bounds, whose C-STORE handler writes a file.
 
 usage: .venv/bin/python -m scripts.bench_attacks_stock PORT FOLDER [CERTIFICATE KEY AUTHORITY]
 scripts/bench-attacks attacks it; nothing else may use it.
@@ -15,7 +15,7 @@ from pynetdicom.dimse_primitives import C_STORE
 
 
 def _kept(event: evt.Event, folder: str) -> int:
-    """Write the data set under the UID of the command, as the library's tutorial does."""
+    """Write the data set under the UID of the command, as many receivers do."""
     assert isinstance(event.request, C_STORE)
     with open(os.path.join(folder, str(event.request.AffectedSOPInstanceUID)), "wb") as file:
         file.write(event.encoded_dataset())
