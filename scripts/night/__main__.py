@@ -76,9 +76,9 @@ def department_day(folder: Path, seconds: float, *, senders: int, forked: bool) 
         sending = [Sender(going.traffic, number) for number in range(senders)]
         for sender in sending:
             sender.start()
-        going.phase("first fifth", seconds / 5)
+        going.phase("beginning", seconds / 5)
         going.memory.mark()
-        going.phase("the rest", seconds * 4 / 5)
+        going.phase("rest", seconds * 4 / 5)
         going.settle(sending)
         return _told(going, "Department day")
 

@@ -28,7 +28,7 @@ class Night:
     moods: Mapping[str, int] = field(default_factory=dict)
     # Milliseconds of each acknowledged store, by phase.
     stores: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    # MiB of each service: at the end of the calm, at the end, the most that any of its processes had.
+    # MiB of each service: at the end of the first phase, at the end, the most that any of its processes had.
     memory: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
     at: datetime = field(default_factory=lambda: datetime.now(tz=UTC))
 
@@ -102,7 +102,7 @@ def markdown(night: Night) -> str:
     ]
     parts.append(_table(("store of a good peer, ms", "count", "p50", "p99", "max"), rows))
     memory = [(name, *(f"{size:.0f}" for size in sizes)) for name, sizes in night.memory.items()]
-    parts.append(_table(("resident memory, MiB", "after the calm", "at the end", "most"), memory))
+    parts.append(_table(("resident memory, MiB", "after the first phase", "at the end", "most"), memory))
     return "\n\n".join(parts) + "\n"
 
 
@@ -152,7 +152,8 @@ A killed process loses what it had in memory and nothing else: the page cache su
 another matter: `tests/faults/test_disk.py` goes through every state that a recorded disk can leave behind.
 A file system that forgets what was not synced (LazyFS) was not run here.
 
-The machine is shared with other work, so times are only as good as that.
+With `--day` there are no faults: twenty modalities send small images, most of which no route wants, as fast
+as the box takes them. The machine is shared with other work, so times are only as good as that.
 
 """
 
