@@ -17,7 +17,9 @@ from typing import Any
 
 from appliance.ledger import counts
 from appliance.ledger.engine import Tx
+from appliance.spool.alone import alone
 from appliance.spool.extract import instances_in
+from appliance.spool.store import Spool
 from scripts.night.journal import lines
 from scripts.night.pacs import REPORT
 from scripts.night.senders import digest_of
@@ -111,7 +113,12 @@ def sent(*paths: Path) -> Sent:
 
 
 def judge(box: NightBox, *, folder: Path) -> Verdict:
-    """Hold every journal against the box, which is quiet by now."""
+    """Hold every journal against the box, which is quiet by now; only what it purges must wait for us."""
+    with alone(Spool(box.config.storage.root), wait=True):
+        return _judge(box, folder)
+
+
+def _judge(box: NightBox, folder: Path) -> Verdict:
     studies = studies_sent(folder / "senders.jsonl")
     everything = sent(folder / "senders.jsonl", folder / "attackers.jsonl")
     sound = sent(folder / "senders.jsonl")
