@@ -104,6 +104,8 @@ def main() -> int:
     """Measure what is asked for and print it."""
     asked = _arguments()
     log.silence()
+    # What was started ends with us.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     if shutil.which("cc") is None:
         print("scripts/bench-ingest: no C compiler (cc) here, and the sender needs one", file=sys.stderr)
         return 1
