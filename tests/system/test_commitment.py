@@ -46,8 +46,9 @@ def report_of(orthanc: Orthanc, references: list[dict[str, str]]) -> dict[str, A
     )
 
 
-def _answered(report: dict[str, Any]) -> dict[str, Any] | None:
-    return None if report["Status"] == "Pending" else report
+def _answered(report: dict[str, Any]) -> dict[str, Any]:
+    """Return the report, or nothing yet."""
+    return {} if report["Status"] == "Pending" else report
 
 
 @pytest.mark.parametrize("loses", [False, pytest.param(True, marks=pytest.mark.long)])
