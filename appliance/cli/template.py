@@ -86,6 +86,7 @@ devices = [0]          # the number of the GPU
 # pinned = ["my-model"]  # models that stay loaded whatever else is asked for
 jobs_at_once = 1       # series worked on side by side; more than one lets a GPU batch across studies
 batch_wait_ms = 5      # how long a call may wait for others to join it, when several jobs run
+ahead = true           # work on studies while they arrive; false on a device short of memory (up to 3 GiB)
 # kserve = ["grpc://192.0.2.20:8001"]   # servers of the Open Inference Protocol, for the engine "kserve"
 
 # Folders of your own model packages. Those that ship with Readside are always there: `readside model list`.

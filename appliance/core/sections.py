@@ -214,6 +214,7 @@ class Inference(Section):
         pinned: models that stay loaded whatever else is asked for.
         jobs_at_once: series that are worked on side by side; more than one lets a GPU batch across studies.
         batch_wait_ms: how long a call may wait for others to join it.
+        ahead: whether studies are worked on while they arrive; it takes up to 3 GiB of memory more.
         kserve: servers of the Open Inference Protocol, http://host:port or grpc://host:port.
     """
 
@@ -224,6 +225,7 @@ class Inference(Section):
     pinned: tuple[Name, ...] = ()
     jobs_at_once: Annotated[int, Field(ge=1, le=16)] = 1
     batch_wait_ms: Annotated[float, Field(ge=0, le=1000)] = 5.0
+    ahead: bool = True
     kserve: tuple[Server, ...] = ()
 
 

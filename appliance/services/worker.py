@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import closing
+from contextlib import closing, contextmanager
 from functools import partial
 
 from appliance.assemble.gather import series_facts
@@ -47,19 +47,28 @@ def run(config: Config) -> int:
             rehearsal.start()
             attempter.warm_up()
             rehearsal.join()
-            ahead = ReadAhead(
-                stage.ledger, config, beforehand, engines, _facts_of(config), limits=stage.limits
-            )
-            ahead.start()
-            # Said again: from here on the routes' models are loaded, or it is known why they are not.
-            stage.up(engines=",".join(config.inference.engines), lanes=config.inference.jobs_at_once)
-            _log.info("worker.ready", lanes=config.inference.jobs_at_once)
-            try:
-                _work(stage, attempter, ahead.wake)
-            finally:
-                ahead.stop()
-                ahead.join(stage.limits.drain_seconds)
+            with _ahead(stage, beforehand, engines) as on_arrival:
+                # Said again: from here on the routes' models are loaded, or it is known why they are not.
+                stage.up(engines=",".join(config.inference.engines), lanes=config.inference.jobs_at_once)
+                _log.info("worker.ready", lanes=config.inference.jobs_at_once)
+                _work(stage, attempter, on_arrival)
         return stage.exit_code
+
+
+@contextmanager
+def _ahead(stage: Stage, beforehand: Beforehand, engines: EngineShelf) -> Iterator[Callable[[], None]]:
+    """Work ahead of the jobs where the site wants it; give what is to be called when images came."""
+    config = stage.config
+    if not config.inference.ahead:
+        yield lambda: None
+        return
+    ahead = ReadAhead(stage.ledger, config, beforehand, engines, _facts_of(config), limits=stage.limits)
+    ahead.start()
+    try:
+        yield ahead.wake
+    finally:
+        ahead.stop()
+        ahead.join(stage.limits.drain_seconds)
 
 
 def _facts_of(config: Config) -> FactsOf:

@@ -43,7 +43,9 @@ def slow(triton: Triton) -> Iterator[Path]:
 @pytest.fixture
 def box(triton: Triton, tmp_path: Path, pacs: Pacs, slow: Path) -> Iterator[Box]:
     """A box that prefers the server."""
-    more = f'{BANDS}\n[inference]\nengines = ["kserve", "cpu"]\nkserve = ["{triton.urls["grpc"]}"]\n'
+    # Not ahead of the job: it is the job's own calls that the server is to die under.
+    server = f'engines = ["kserve", "cpu"]\nkserve = ["{triton.urls["grpc"]}"]\nahead = false\n'
+    more = f"{BANDS}\n[inference]\n{server}"
     with running(make_box(tmp_path / "site", pacs_port=pacs.port, more=more)) as started:
         yield started
 

@@ -14,11 +14,13 @@ from pathlib import Path
 import pydicom
 import pytest
 
+from appliance.core.instance import Location
 from appliance.core.words import DeliveryState, JobState
 from appliance.demo.box import Box, free_ports
 from appliance.ledger import jobs, studies
 from tests.system import judging
 from tests.system.boxes import (
+    BANDS,
     Pacs,
     make_box,
     pacs_in,
@@ -42,13 +44,13 @@ _MIB = 2**20
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 40 MiB, which the test may fill."""
+    """A disk of 160 MiB, which the test may fill."""
     if os.geteuid() != 0:
         pytest.skip("only root may mount a small disk")
     disk = tmp_path / "site" / "box"
     disk.mkdir(parents=True, mode=0o700)
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=40m,mode=0700", "tmpfs", str(disk)],
+        ["mount", "-t", "tmpfs", "-o", "size=160m,mode=0700", "tmpfs", str(disk)],
         capture_output=True,
         text=True,
     )
@@ -70,7 +72,8 @@ def test_a_full_disk_refuses_and_resumes_by_itself(
     ballast = small_disk / "ballast"
     with ballast.open("wb") as file:
         file.write(bytes(int(_free(small_disk) - (floor_mib + 2.0) * _MIB)))
-    study = made_up((40, 256, 256))
+    # More than the segment that is begun, one made ahead, and what is left of the disk.
+    study = made_up((80, 512, 512))
     objects = {item.sop_instance_uid: item for item in study.instances()}
     answers = store(box, list(objects.values()))
     taken = {answer.sop_instance_uid for answer in answers if answer.status == 0}
@@ -195,7 +198,9 @@ def patient_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Box
     """A box that waits long enough for a study to rot between its arrival and its analysis."""
     folder = tmp_path_factory.mktemp("rot")
     pacs = pacs_in(folder / "pacs")
-    box = make_box(folder / "site", pacs_port=pacs.start(), quiet_seconds=4.0)
+    # What is analysed while it arrives has no time to rot.
+    more = f"{BANDS}\n[inference]\nahead = false\n"
+    box = make_box(folder / "site", pacs_port=pacs.start(), quiet_seconds=4.0, more=more)
     try:
         with running(box):
             yield box, pacs
@@ -213,11 +218,13 @@ def test_rotten_bytes_are_never_analysed_and_a_page_says_so(
     objects = list(study.instances())
     store_all(box, objects)
     until(lambda: box.account("").counts.kept == before[0] + len(objects), seconds=20, what="the rows")
-    for path in _files_of(box, study.study_uid)[: 1 if damage == "a bit" else None]:
-        if damage == "the file":
-            path.unlink()
-        else:
-            _flip(path, -100 if damage == "a bit" else 1100)
+    lie = _locations(box, study.study_uid)
+    if damage == "the file":
+        for name in {location.file for location in lie}:
+            (box.config.storage.root / name).unlink()
+    for location in lie[:1] if damage == "a bit" else lie if damage == "the head" else []:
+        at = location.offset + (location.length - 100 if damage == "a bit" else 76)
+        _flip(box.config.storage.root / location.file, at)
     settled(box, study.study_uid, seconds=90)
     assert box.account(study.study_uid).outcomes == {"bands": "failed"}
     assert words(box)["disk.digest_mismatch"] > before[1]
@@ -233,13 +240,14 @@ def test_rotten_bytes_are_never_analysed_and_a_page_says_so(
     assert status(box)["balance"] == 0
 
 
-def _files_of(box: Box, study_uid: str) -> list[Path]:
+def _locations(box: Box, study_uid: str) -> list[Location]:
     with box.ledger.read() as tx:
-        found = studies.instances_of(tx, study_uid)
-    return [box.config.storage.root / instance.location.file for instance in found]
+        return [instance.location for instance in studies.instances_of(tx, study_uid)]
 
 
 def _flip(path: Path, at: int) -> None:
-    data = bytearray(path.read_bytes())
-    data[at] ^= 0x40
-    path.write_bytes(data)
+    with path.open("r+b") as file:
+        file.seek(at)
+        (byte,) = file.read(1)
+        file.seek(at)
+        file.write(bytes([byte ^ 0x40]))

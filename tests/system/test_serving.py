@@ -26,12 +26,15 @@ SIDE_BY_SIDE = """
 [inference]
 jobs_at_once = 2
 """
+# Then it is the jobs' own calls that the engine dies under.
+NOT_AHEAD = "ahead = false\n"
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[tuple[Box, Pacs]]:
+def site(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[tuple[Box, Pacs]]:
+    more = BANDS + SIDE_BY_SIDE + request.param
     pacs = Pacs(tmp_path / "pacs", PACS_AE, peers=["READSIDE"])
-    box = make_box(tmp_path / "site", pacs_port=pacs.start(), more=BANDS + SIDE_BY_SIDE)
+    box = make_box(tmp_path / "site", pacs_port=pacs.start(), more=more)
     try:
         with running(box):
             yield box, pacs
@@ -86,6 +89,18 @@ def go(box: Box, pacs: Pacs) -> list[jobs.Job]:
     return states(box, both)
 
 
+@pytest.mark.parametrize("site", [""], indirect=True, ids=["ahead"])
+def test_an_engine_that_is_killed_under_work_ahead_costs_nothing(site: tuple[Box, Pacs]) -> None:
+    box, pacs = site
+    until(lambda: words(box)["worker.ready"], seconds=60, what="a ready worker")
+    worker = service_pid(box, "worker")
+    ended = go(box, pacs)
+    assert [job.state for job in ended] == [JobState.DONE] * 2
+    assert all(job.kills == 0 for job in ended)
+    assert service_pid(box, "worker") == worker, "the worker lived"
+
+
+@pytest.mark.parametrize("site", [NOT_AHEAD], indirect=True, ids=["not ahead"])
 def test_a_killed_engine_costs_a_try_and_nothing_else(site: tuple[Box, Pacs]) -> None:
     box, pacs = site
     until(lambda: words(box)["worker.ready"], seconds=60, what="a ready worker")
