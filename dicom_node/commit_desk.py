@@ -55,8 +55,8 @@ class Steward(Protocol):
     def report_for(self, peer: Peer, transaction_uid: str) -> Report | None:
         """Return the report that is owed, or None while it cannot be made yet."""
 
-    def told(self, peer: Peer, transaction_uid: str) -> None:
-        """Note that a peer took the report it was owed."""
+    def told(self, peer: Peer, report: Report) -> None:
+        """Note that a peer took this report, which it was owed."""
 
     def reported(self, peer: Peer, report: Report) -> bool:
         """Take a peer's report durably; say whether it answers a request made of this peer."""
@@ -121,7 +121,7 @@ class Desk:
                 if report is not None:
                     told = tell_here(association, peer, report, context=context, limits=self._limits)
                     if told.ok:
-                        self._steward.told(peer, request.transaction_uid)
+                        self._steward.told(peer, report)
                     return
                 time.sleep(pause)
                 pause *= 1.5

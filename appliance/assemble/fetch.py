@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from appliance.assemble.turns import one_by_one
 from appliance.core import log
 from appliance.core.limits import DEFAULT, Limits
 from appliance.core.words import short
@@ -45,12 +46,7 @@ class Fetcher:
         """Look after what is due, one study after the other; return how many were fetched from."""
         with self._ledger.read() as tx:
             due = fetches.due(tx, self._peer, at=self._ledger.clock.now())
-        fetched = 0
-        for row in due:
-            if stopping():
-                break
-            fetched += self._look_after(row)
-        return fetched
+        return one_by_one(due, self._look_after, stopping)
 
     def _look_after(self, row: Fetch) -> bool:
         """Ask what is there, and fetch what of it is not here; say whether something was fetched."""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
+from appliance.assemble.turns import one_by_one
 from appliance.core import log
 from appliance.core.clock import as_datetime
 from appliance.core.config import Reconcile
@@ -103,12 +104,7 @@ class Reconciler:
         """Look after what is due, one study after the other; return how many were fetched."""
         with self._ledger.read() as tx:
             due = missing.due(tx, self._peer, at=self._ledger.clock.now())
-        fetched = 0
-        for row in due:
-            if stopping():
-                break
-            fetched += self._look_after(row)
-        return fetched
+        return one_by_one(due, self._look_after, stopping)
 
     def _look_after(self, row: Missed) -> bool:
         """Ask once more what is there, and fetch what is still absent; say whether something was fetched."""

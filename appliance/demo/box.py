@@ -17,6 +17,7 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from argon2 import PasswordHasher
 
@@ -31,7 +32,6 @@ from dicom_node.values import AeTitle, Peer
 
 USER = "demo"
 BOX_AE = "READSIDE"
-_START_SECONDS_MAX = 60.0
 _STOP_SECONDS_MAX = 60.0
 _LINK_SECONDS = 24 * 3600.0
 _PORTS = range(15_000, 32_000)
@@ -125,6 +125,8 @@ class Account:
 class Box:
     """One box in a folder: site.toml, box.log, and everything it keeps under box/."""
 
+    start_seconds_max: ClassVar[float] = 60.0
+
     folder: Path
     site: SiteShape
     config_path: Path = field(init=False)
@@ -176,16 +178,20 @@ class Box:
             self._ledger = open_ledger(self.config.ledger_url)
         return self._ledger
 
+    @property
+    def command(self) -> list[str]:
+        """Return what runs the box in the foreground."""
+        return [sys.executable, "-m", "appliance.cli", "run", "--config", str(self.config_path)]
+
     def start(self) -> None:
         """Start the box and wait until it says that it is ready.
 
         Raises:
             NotReady: it did not get ready in time, or ended.
         """
-        command = [sys.executable, "-m", "appliance.cli", "run", "--config", str(self.config_path)]
         with self.log_path.open("ab") as output:
-            self._process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
-        deadline = time.monotonic() + _START_SECONDS_MAX
+            self._process = subprocess.Popen(self.command, stdout=output, stderr=subprocess.STDOUT)
+        deadline = time.monotonic() + self.start_seconds_max
         while not self._ready():
             if time.monotonic() > deadline or self._process.poll() is not None:
                 raise NotReady("the box did not get ready")

@@ -16,11 +16,8 @@ import sqlalchemy as sa
 from appliance.core.words import InstanceState
 from appliance.ledger import events
 from appliance.ledger.engine import Tx
-from appliance.ledger.rows import insert_unless_there
+from appliance.ledger.rows import insert_unless_there, not_found
 from appliance.ledger.tables import fetches, instances, objects
-
-# A statement may hold 32,766 values in SQLite; a large study has more instances.
-_UIDS_AT_ONCE = 1_000
 
 
 class FetchState(StrEnum):
@@ -79,15 +76,8 @@ def of_study(tx: Tx, study_uid: str) -> list[Fetch]:
 
 def not_held(tx: Tx, sop_instance_uids: Collection[str]) -> set[str]:
     """Return those of the instances whose bytes are not here, and that were not made here."""
-    wanted = sorted(set(sop_instance_uids))
-    lacking = set(wanted)
     held = sa.select(instances.c.sop_instance_uid).where(instances.c.state == InstanceState.STUDY)
-    made = sa.select(objects.c.sop_instance_uid)
-    for start in range(0, len(wanted), _UIDS_AT_ONCE):
-        part = wanted[start : start + _UIDS_AT_ONCE]
-        lacking.difference_update(tx.execute(held.where(instances.c.sop_instance_uid.in_(part))).scalars())
-        lacking.difference_update(tx.execute(made.where(objects.c.sop_instance_uid.in_(part))).scalars())
-    return lacking
+    return not_found(tx, sop_instance_uids, held, sa.select(objects.c.sop_instance_uid))
 
 
 def tried(tx: Tx, row: Fetch, *, word: str, absent: int | None, due_at: float) -> None:

@@ -16,11 +16,8 @@ import sqlalchemy as sa
 
 from appliance.ledger import events
 from appliance.ledger.engine import Tx
-from appliance.ledger.rows import insert_unless_there
+from appliance.ledger.rows import insert_unless_there, not_found
 from appliance.ledger.tables import instances, looks, missed, objects
-
-# A statement may hold 32,766 values in SQLite; a look at a large study has more.
-_UIDS_AT_ONCE = 1_000
 
 
 class MissedState(StrEnum):
@@ -72,14 +69,8 @@ class Standing:
 
 def absent(tx: Tx, sop_instance_uids: Collection[str]) -> set[str]:
     """Return those of the instances that were never kept here, nor made here."""
-    wanted = sorted(set(sop_instance_uids))
-    lacking = set(wanted)
-    for start in range(0, len(wanted), _UIDS_AT_ONCE):
-        part = wanted[start : start + _UIDS_AT_ONCE]
-        for table in (instances, objects):
-            query = sa.select(table.c.sop_instance_uid).where(table.c.sop_instance_uid.in_(part))
-            lacking.difference_update(tx.execute(query).scalars())
-    return lacking
+    queries = (sa.select(table.c.sop_instance_uid) for table in (instances, objects))
+    return not_found(tx, sop_instance_uids, *queries)
 
 
 def images_had(tx: Tx, study_uid: str) -> int:

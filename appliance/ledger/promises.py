@@ -7,7 +7,7 @@ Never: keeps anything longer for it; a commitment ends with the time of keeping.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -177,14 +177,16 @@ def put_off(tx: Tx, promise: Promise, *, word: str, due_at: float, tries_max: in
     return over
 
 
-def reported(tx: Tx, promise: Promise, answer: Mapping[tuple[str, str], Found], *, at: float) -> None:
-    """Note that a peer took its report, on the timeline of each study too."""
-    kept = [reference for reference, found in answer.items() if found is Found.KEPT]
-    counts = {"committed": len(kept), "failed": len(answer) - len(kept)}
+def reported(tx: Tx, promise: Promise, committed: Collection[str], *, failed: int, at: float) -> None:
+    """Note that a peer took its report, on the timeline of each study too.
+
+    `committed` are the SOP Instance UIDs that the report commits, `failed` is the count of the others.
+    """
+    counts = {"committed": len(committed), "failed": failed}
     values = {"state": PromiseState.REPORTED, "word": "commit.reported", "ended_at": at, **counts}
     if not tx.execute(sa.update(promises).where(_owed(promise)).values(**values)).rowcount:
         return
-    rows = _instances(tx, sorted({uid for _, uid in kept}), since=None)
+    rows = _instances(tx, sorted(set(committed)), since=None)
     studies = [study_uid for _, _, study_uid in rows.values()]
     for study_uid in sorted(set(studies)):
         count = studies.count(study_uid)

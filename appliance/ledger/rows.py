@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,6 +11,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from appliance.core.instance import Instance, Location
 from appliance.ledger.engine import Tx
 
+# A statement may hold 32,766 values in SQLite; a large study has more instances.
+_UIDS_AT_ONCE = 1_000
+
 
 def insert_unless_there(tx: Tx, table: sa.Table, values: Mapping[str, Any]) -> bool:
     """Insert a row unless a unique key of it exists; say whether it was inserted."""
@@ -18,6 +21,18 @@ def insert_unless_there(tx: Tx, table: sa.Table, values: Mapping[str, Any]) -> b
     # A row comes back only if one went in; the drivers do not agree on the row count of an INSERT.
     statement = dialect.insert(table).values(**values).on_conflict_do_nothing().returning(sa.literal(1))
     return tx.execute(statement).first() is not None
+
+
+def not_found(tx: Tx, sop_instance_uids: Collection[str], *queries: sa.Select[tuple[str]]) -> set[str]:
+    """Return those UIDs that none of the queries, each of one column of SOP Instance UIDs, has a row for."""
+    wanted = sorted(set(sop_instance_uids))
+    lacking = set(wanted)
+    for start in range(0, len(wanted), _UIDS_AT_ONCE):
+        part = wanted[start : start + _UIDS_AT_ONCE]
+        for query in queries:
+            (column,) = query.selected_columns
+            lacking.difference_update(tx.execute(query.where(column.in_(part))).scalars())
+    return lacking
 
 
 def as_instance(row: Any) -> Instance:

@@ -100,12 +100,12 @@ class Promising:
         early = self._stage.ledger.clock.now() < promise.asked_at + self._stage.limits.promise_rows_seconds
         return None if early and Found.ABSENT in answer.values() else _report(promise, answer)
 
-    def told(self, peer: Peer, transaction_uid: str) -> None:
-        """Note that a peer took the report it was owed."""
+    def told(self, peer: Peer, report: Report) -> None:
+        """Note that a peer took this report, which it was owed."""
         with self._stage.ledger.read() as tx:
-            promise = promises.find(tx, peer.name, transaction_uid)
+            promise = promises.find(tx, peer.name, report.transaction_uid)
         if promise is not None:
-            self._told(promise, self._answer(promise))
+            self._told(promise, report)
 
     def reported(self, peer: Peer, report: Report) -> bool:
         """Take a peer's report; one of a peer that nothing is demanded of answers no request."""
@@ -117,9 +117,12 @@ class Promising:
         with self._stage.ledger.read() as tx:
             return promises.look(tx, promise.references, at=self._stage.ledger.clock.now())
 
-    def _told(self, promise: Promise, answer: Mapping[tuple[str, str], Found]) -> None:
+    def _told(self, promise: Promise, report: Report) -> None:
+        committed = [one.sop_instance_uid for one in report.committed]
         with self._stage.ledger.write() as tx:
-            promises.reported(tx, promise, answer, at=self._stage.ledger.clock.now())
+            promises.reported(
+                tx, promise, committed, failed=len(report.failed), at=self._stage.ledger.clock.now()
+            )
 
     def _keep(self) -> None:
         stage = self._stage
@@ -173,14 +176,14 @@ class Promising:
     def _tell(self, peer: Peer, promise: Promise) -> bool:
         """Report on an association of our own; say whether the peer heard."""
         ledger, limits = self._stage.ledger, self._stage.limits
-        answer = self._answer(promise)
+        report = _report(promise, self._answer(promise))
         word, tries_max = "commit.no_address", 1
         if peer.port:
             title = self._config.dicom.ae_title
-            told = tell(peer, calling_ae=title, report=_report(promise, answer), limits=_WIRE)
+            told = tell(peer, calling_ae=title, report=report, limits=_WIRE)
             crash_here("promise-told")
             if told.ok:
-                self._told(promise, answer)
+                self._told(promise, report)
                 return True
             word, tries_max = told.word, limits.promise_tries_max
         at = ledger.clock.now()

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 from appliance.core.config import load
-from appliance.demo.box import BOX_AE, Box, NotReady, SiteShape, free_ports
+from appliance.demo.box import BOX_AE, Box, SiteShape, free_ports
 from scripts.night.pacs import MoodyPacs, pacs_in
 from scripts.night.senders import CALLING_AE, WANTED
 from tests.certificates import Authority
@@ -17,7 +15,6 @@ PACS_AE = "PACS"
 ROUTE = "bands"
 # More than any modality pauses between two images, and little enough for many studies in a short night.
 QUIET_SECONDS = 2.0
-_START_SECONDS_MAX = 90.0
 _MORE = f"""
 [[peers]]
 name = "modality"
@@ -44,6 +41,7 @@ class NightBox(Box):
     """A box under a supervisor that takes orders."""
 
     forked = False
+    start_seconds_max = 90.0
 
     @property
     def orders(self) -> Path:
@@ -57,21 +55,11 @@ class NightBox(Box):
         part.write_text(armed, encoding="ascii")
         part.rename(self.orders / service)
 
-    def start(self) -> None:
-        """Start the box and wait until it is ready.
-
-        Raises:
-            NotReady: it did not get ready in time, or ended.
-        """
+    @property
+    def command(self) -> list[str]:
+        """Return what runs the box under such a supervisor."""
         command = [sys.executable, "-m", "scripts.night.supervise", "--config", str(self.config_path)]
-        command += ["--orders", str(self.orders), *(["--forked"] if self.forked else [])]
-        with self.log_path.open("ab") as output:
-            self._process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
-        deadline = time.monotonic() + _START_SECONDS_MAX
-        while not self._ready():
-            if time.monotonic() > deadline or self._process.poll() is not None:
-                raise NotReady("the box did not get ready")
-            time.sleep(0.1)
+        return [*command, "--orders", str(self.orders), *(["--forked"] if self.forked else [])]
 
 
 def made_in(

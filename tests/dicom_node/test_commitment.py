@@ -273,10 +273,10 @@ class Steward:
 
     def report_for(self, peer: Peer, transaction_uid: str) -> Report | None:
         assert transaction_uid in self.owed
-        return self.report
+        return self.report and replace(self.report, transaction_uid=transaction_uid)
 
-    def told(self, peer: Peer, transaction_uid: str) -> None:
-        self.owed.remove(transaction_uid)
+    def told(self, peer: Peer, report: Report) -> None:
+        self.owed.remove(report.transaction_uid)
 
     def reported(self, peer: Peer, report: Report) -> bool:
         if self.fault is not None:

@@ -42,9 +42,8 @@ def test_a_request_is_owed_until_its_report_was_taken(ledger: Ledger) -> None:
     assert promise.references == [(CT, uid(1)), (CT, uid(2))]
     with ledger.write() as tx:
         given.kept(tx, 1)
-        answer = promises.look(tx, promise.references, at=NOW)
-        promises.reported(tx, promise, answer, at=NOW + 1)
-        promises.reported(tx, promise, answer, at=NOW + 2)
+        promises.reported(tx, promise, [uid(1)], failed=1, at=NOW + 1)
+        promises.reported(tx, promise, [uid(1)], failed=1, at=NOW + 2)
         assert promises.standing(tx) == {"REPORTED": 1}
         (told,) = [e for e in events.of_study(tx, given.STUDY) if e.word == "commit.reported"]
         assert told.detail == {"peer": "pacs", "instances": 1}
@@ -61,7 +60,7 @@ def test_the_same_request_once_more_is_owed_once_more(ledger: Ledger) -> None:
     with ledger.write() as tx:
         found = promises.find(tx, "pacs", "2.25.7")
         assert found is not None
-        promises.reported(tx, found, {}, at=NOW)
+        promises.reported(tx, found, [], failed=0, at=NOW)
     assert [one.peer for one in owed(ledger)] == ["archive"]
     assert ask(ledger, 1) is Asked.AGAIN
     assert len(owed(ledger)) == 2

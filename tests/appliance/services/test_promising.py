@@ -130,7 +130,7 @@ def test_a_report_waits_for_rows_that_may_follow(
     report = made.report_for(PACS, "2.25.7")
     assert report is not None
     assert not report.failed
-    made.told(PACS, "2.25.7")
+    made.told(PACS, report)
     assert made.report_for(PACS, "2.25.7") is None, "it is owed no more"
     made.promise(PACS, Request(transaction_uid="2.25.8", references=[Reference(CT, "2.25.99")]))
     clock.advance(LIMITS.promise_rows_seconds)
