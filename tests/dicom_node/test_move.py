@@ -25,6 +25,7 @@ from tests.dicom_node.samples import IMPLICIT, LIMITS, Shelf, header, serving
 
 Answers = Callable[[Any], Iterator[Any]]
 STUDY = "2.25.102"
+_PAUSE_SECONDS = 0.1
 
 
 @contextmanager
@@ -62,6 +63,9 @@ def sends_to(box: Peer, *uids: str) -> Answers:
             dataset = header(**changes)
             dataset.file_meta = FileMetaDataset()
             dataset.file_meta.TransferSyntaxUID = UID(IMPLICIT)
+            # The library's requestor takes its loop for paused when it has only not woken yet from the store
+            # before, and then that loop may take the next answer.
+            time.sleep(_PAUSE_SECONDS)
             yield 0xFF00, dataset
 
     return answers
