@@ -40,6 +40,7 @@ GROUPS: Final[Mapping[str, str]] = {
     "spool": "spool",
     "audit": "audit",
     "registry": "registry",
+    "provision": "provision",
 }
 
 
