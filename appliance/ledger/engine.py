@@ -12,6 +12,7 @@ import fcntl
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -26,15 +27,43 @@ from appliance.disk.durable import make_folder
 
 _BUSY_MS = 30_000
 _TURN_LOOK_SECONDS = 0.003
-_LOCK_KEY = 0x5EAD51DE
-_FILE_ADVICE = (
-    "Restore it from a backup, or move it away: the rows of instances are made again from the spool"
-)
-_SERVER_ADVICE = "Look whether the server of ledger.url runs, and whether its user may use the database"
-_MIGRATIONS = Path(__file__).with_name("migrations")
 _TARGET = "head"
 
 Tx = sa.Connection
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schema:
+    """Which tables a database holds, and how a person is told of it.
+
+    Attributes:
+        noun: what the database is.
+        setting: where its address stands.
+        migrations: Alembic's script folder.
+        lock_key: what PostgreSQL keeps two migrations apart by.
+        file_advice: what to do when a file cannot be opened.
+    """
+
+    noun: str
+    setting: str
+    migrations: Path
+    lock_key: int
+    file_advice: str
+
+    @property
+    def server_advice(self) -> str:
+        """Return what to do when a server's database cannot be opened."""
+        return f"Look whether the server of {self.setting} runs, and whether its user may use the database"
+
+
+LEDGER = Schema(
+    noun="the ledger",
+    setting="ledger.url",
+    migrations=Path(__file__).with_name("migrations"),
+    lock_key=0x5EAD51DE,
+    file_advice="Restore it from a backup, or move it away: the rows of instances are made again from the"
+    " spool",
+)
 
 
 class LedgerRefused(Exception):
@@ -77,29 +106,29 @@ class Ledger:
         self._engine.dispose()
 
 
-def open_ledger(url: str, *, clock: Clock = SYSTEM) -> Ledger:
-    """Open the ledger, bringing its schema up to date first.
+def open_ledger(url: str, *, clock: Clock = SYSTEM, schema: Schema = LEDGER) -> Ledger:
+    """Open the ledger, or a database of another schema, bringing its tables up to date first.
 
     Raises:
         LedgerRefused: the database cannot be opened, is damaged, or was written by a newer Readside.
     """
-    engine = _engine(url)
+    engine = _engine(url, schema)
     try:
-        with _migration_lock(engine):
-            _migrate(engine)
+        with _migration_lock(engine, schema):
+            _migrate(engine, schema)
         _assert_durable(engine)
     except sa.exc.DatabaseError as error:
         engine.dispose()
-        advice = _FILE_ADVICE if engine.dialect.name == "sqlite" else _SERVER_ADVICE
+        advice = schema.file_advice if engine.dialect.name == "sqlite" else schema.server_advice
         fault = f"{type(error.orig).__name__}: {error.orig}"
-        raise LedgerRefused(f"the ledger cannot be opened: {fault}. {advice}") from error
+        raise LedgerRefused(f"{schema.noun} cannot be opened: {fault}. {advice}") from error
     except LedgerRefused:
         engine.dispose()
         raise
     return Ledger(engine, clock)
 
 
-def _engine(url: str) -> sa.Engine:
+def _engine(url: str, schema: Schema) -> sa.Engine:
     parsed = sa.make_url(url)
     if parsed.get_backend_name() == "sqlite" and parsed.database:
         make_folder(Path(parsed.database).parent)
@@ -108,7 +137,7 @@ def _engine(url: str) -> sa.Engine:
     try:
         engine = sa.create_engine(parsed, pool_pre_ping=parsed.get_backend_name() != "sqlite")
     except ModuleNotFoundError as error:
-        raise LedgerRefused(f"ledger.url needs {error.name}: install readside[postgres]") from error
+        raise LedgerRefused(f"{schema.setting} needs {error.name}: install readside[postgres]") from error
     if engine.dialect.name == "sqlite":
         _set_up_sqlite(engine)
     return engine
@@ -171,7 +200,7 @@ def _lock_file(engine: sa.Engine) -> Path:
 
 
 @contextmanager
-def _migration_lock(engine: sa.Engine) -> Iterator[None]:
+def _migration_lock(engine: sa.Engine, schema: Schema) -> Iterator[None]:
     """Let one process at a time look at the schema and change it."""
     if engine.dialect.name == "sqlite":
         with _lock_file(engine).open("a") as handle:
@@ -179,17 +208,17 @@ def _migration_lock(engine: sa.Engine) -> Iterator[None]:
             yield
         return
     with engine.connect() as connection:
-        connection.exec_driver_sql(f"SELECT pg_advisory_lock({_LOCK_KEY})")
+        connection.exec_driver_sql(f"SELECT pg_advisory_lock({schema.lock_key})")
         try:
             yield
         finally:
-            connection.exec_driver_sql(f"SELECT pg_advisory_unlock({_LOCK_KEY})")
+            connection.exec_driver_sql(f"SELECT pg_advisory_unlock({schema.lock_key})")
             connection.rollback()
 
 
-def _migrate(engine: sa.Engine) -> None:
+def _migrate(engine: sa.Engine, schema: Schema) -> None:
     settings = AlembicConfig()
-    settings.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    settings.set_main_option("script_location", str(schema.migrations).replace("%", "%%"))
     scripts = ScriptDirectory.from_config(settings)
     with engine.connect() as connection:
         have = MigrationContext.configure(connection).get_current_revision()
@@ -197,12 +226,12 @@ def _migrate(engine: sa.Engine) -> None:
         return
     if have is not None and have not in {script.revision for script in scripts.walk_revisions()}:
         raise LedgerRefused(
-            f"the ledger has schema {have}, which this version does not know: install a newer Readside"
+            f"{schema.noun} has schema {have}, which this version does not know: install a newer Readside"
         )
     with _foreign_keys_resting(engine) as connection, connection.begin():
         settings.attributes["connection"] = connection
         command.upgrade(settings, _TARGET)
-        _assert_references(connection)
+        _assert_references(connection, schema)
 
 
 @contextmanager
@@ -225,8 +254,8 @@ def _pragma(connection: sa.Connection, text: str) -> None:
     driver.execute(f"PRAGMA {text}")
 
 
-def _assert_references(connection: sa.Connection) -> None:
+def _assert_references(connection: sa.Connection, schema: Schema) -> None:
     if connection.dialect.name != "sqlite":
         return
     if broken := connection.exec_driver_sql("PRAGMA foreign_key_check").all():
-        raise LedgerRefused(f"{len(broken)} rows of the ledger refer to rows that do not exist")
+        raise LedgerRefused(f"{len(broken)} rows of {schema.noun} refer to rows that do not exist")

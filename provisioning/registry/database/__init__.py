@@ -1,0 +1,1 @@
+"""The registry's database: accounts, sessions, audit, slots, devices, what they reported, alerts."""
