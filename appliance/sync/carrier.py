@@ -7,11 +7,9 @@ Never: trusts a carrier. Whatever it gives is held against signed lists by `appl
 
 from __future__ import annotations
 
-import socket
 import ssl
-import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,6 +21,7 @@ import httpx
 from appliance.core.clock import SYSTEM
 from appliance.sync.limits import FETCH, FetchLimits
 from appliance.sync.refusal import Refusal, Word
+from appliance.sync.watch import Watch, Wire
 
 _MISSING = (403, 404)
 # RFC 6585 section 6; a redirect elsewhere is how portals did it before there was a status for it.
@@ -112,7 +111,7 @@ class Server:
         self._url = url.rstrip("/")
         waits = httpx.Timeout(limits.silence_seconds_max, connect=limits.connect_seconds_max)
         # One line at a time: what the watch ends is what is under way.
-        self._line = _Line()
+        self._line = Wire()
         self._client = httpx.Client(
             verify=ssl.create_default_context(), timeout=waits, limits=httpx.Limits(max_connections=1)
         )
@@ -123,7 +122,7 @@ class Server:
         headers = {"Accept-Encoding": "identity"}
         if start:
             headers["Range"] = f"bytes={start}-"
-        with _Watch(self._line, seconds_max) as watch:
+        with Watch(self._line, seconds_max) as watch:
             try:
                 with self._client.stream(
                     "GET", f"{self._url}/{path}", headers=headers, extensions={"trace": self._line.follow}
@@ -158,46 +157,6 @@ class Server:
         # As it comes: what a chunk of a fixed size had gathered would be lost when the link breaks.
         chunks = response.iter_raw()
         return Part(start=began, chunks=chunks if began else _no_page(chunks))
-
-
-class _Line:
-    """The one connection of a server; it serves several transfers, so it outlives each."""
-
-    def __init__(self) -> None:
-        self._socket: socket.socket | None = None
-
-    def follow(self, event: str, info: dict[str, Any]) -> None:
-        """Learn of a new connection from the library's trace."""
-        if event.endswith(("connect_tcp.complete", "start_tls.complete")):
-            self._socket = info["return_value"].get_extra_info("socket")
-
-    def end(self) -> None:
-        """End what is under way: whoever waits for a byte on the line is told that there are no more."""
-        if self._socket is not None:
-            with suppress(OSError):
-                # Not the method of a TLS socket, which another thread reads from: the plain one under it.
-                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
-
-
-class _Watch:
-    """Ends a transfer at its deadline, also while the library waits for the next byte of a header."""
-
-    def __init__(self, line: _Line, seconds: float) -> None:
-        self.ended = False
-        self._line = line
-        self._timer = threading.Timer(seconds, self._end)
-        self._timer.daemon = True
-
-    def _end(self) -> None:
-        self.ended = True
-        self._line.end()
-
-    def __enter__(self) -> _Watch:
-        self._timer.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
 
 
 def read_all(carrier: Carrier, path: str, *, bytes_max: int, limits: FetchLimits = FETCH) -> bytes:
