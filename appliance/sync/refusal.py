@@ -12,6 +12,11 @@ class Word(StrEnum):
     # Nothing is wrong.
     CURRENT = "current"
     ACTIVATED = "activated"
+    # It could serve, and waits: for the hospital, or for studies that are under way.
+    WAITING_WINDOW = "waiting_window"
+    WAITING_CONSENT = "waiting_consent"
+    DRAINING = "draining"
+    ON_HOLD = "on_hold"
     # The carrier: network, server, stick.
     UNREACHABLE = "unreachable"
     CUT_OFF = "cut_off"
@@ -45,8 +50,26 @@ class Word(StrEnum):
     BOX_REFUSED = "box_refused"
     NOT_CLAIMED = "not_claimed"
     FLOORS_DAMAGED = "floors_damaged"
+    # It served after it had passed, and this box went back by itself.
+    FAILING_JOBS = "failing_jobs"
+    WORKER_DEATHS = "worker_deaths"
+    FAILURE_RATIO = "failure_ratio"
+    SLOWER = "slower"
 
 
+# Nothing is wrong: it is so because it was meant to be.
+WELL: Final = frozenset(
+    {
+        Word.CURRENT,
+        Word.ACTIVATED,
+        Word.WAITING_WINDOW,
+        Word.WAITING_CONSENT,
+        Word.DRAINING,
+        Word.ON_HOLD,
+    }
+)
+# It served, and what it did among real studies spoke against it: it is not tried again.
+RETURNED: Final = frozenset({Word.FAILING_JOBS, Word.WORKER_DEATHS, Word.FAILURE_RATIO, Word.SLOWER})
 # Nothing was tried on this box: a link, a stick or another command was in the way.
 PASSING: Final = frozenset(
     {

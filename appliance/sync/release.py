@@ -99,13 +99,18 @@ class Target:
 
 @dataclass(frozen=True, kw_only=True)
 class Assigned:
-    """One line of an assignment: which release a device should run, and the bytes that the director means."""
+    """One line of an assignment: which release a device should run, and the bytes that the director means.
+
+    Attributes:
+        shadow: it runs beside the one that serves, and releases nothing.
+    """
 
     name: str
     version: str
     target: str
     length: int
     sha256: str
+    shadow: bool = False
 
 
 def model_path(name: str, version: str) -> str:
@@ -151,8 +156,14 @@ def release_of(target: Target) -> Release:
 
 
 def assignment_bytes(device: str, assigned: Sequence[Assigned]) -> bytes:
-    """Write a device's assignment."""
-    said = {"format": FORMAT, "device": device, "models": [asdict(one) for one in assigned]}
+    """Write a device's assignment.
+
+    Shadows stand in a list of their own: a device that does not know of them must not let one serve.
+    """
+    said: dict[str, Any] = {"format": FORMAT, "device": device}
+    said["models"] = [_line(one) for one in assigned if not one.shadow]
+    if shadows := [_line(one) for one in assigned if one.shadow]:
+        said["shadows"] = shadows
     return json.dumps(said, indent=1, sort_keys=True).encode()
 
 
@@ -160,7 +171,7 @@ def assignment_of(data: bytes, device: str) -> list[Assigned]:
     """Read the assignment of this device.
 
     Raises:
-        FormError: it has another form, is another device's, or names a model twice.
+        FormError: it has another form, is another device's, or names a model twice in one list.
     """
     try:
         said = json.loads(data)
@@ -170,10 +181,25 @@ def assignment_of(data: bytes, device: str) -> list[Assigned]:
         raise FormError("the assignment is of a form that this version of Readside does not know")
     if said.get("device") != device:
         raise FormError("the assignment is another device's")
-    assigned = [_assigned(one) for one in said["models"]]
-    if len({one.name for one in assigned}) < len(assigned):
+    shadows = said.get("shadows", [])
+    if not isinstance(shadows, list):
+        raise FormError("the assignment's shadows are no list")
+    assigned = [_assigned(one, shadow=False) for one in said["models"]]
+    assigned += [_assigned(one, shadow=True) for one in shadows]
+    if len({(one.name, one.shadow) for one in assigned}) < len(assigned):
         raise FormError("the assignment names a model twice")
     return assigned
+
+
+def reference(digest: str) -> int:
+    """Return the number that a package has where no text may go: the first 48 bits of its digest.
+
+    Raises:
+        FormError: it is no digest.
+    """
+    if not _DIGEST.fullmatch(digest):
+        raise FormError("a digest is `sha256:` and 64 hexadecimal digits")
+    return int(digest.removeprefix("sha256:")[:12], 16)
 
 
 def is_name(text: str) -> bool:
@@ -181,15 +207,26 @@ def is_name(text: str) -> bool:
     return _NAME.fullmatch(text) is not None
 
 
-def _assigned(said: Any) -> Assigned:
+def _line(one: Assigned) -> dict[str, Any]:
+    """Write a line; that of a release which serves stays as devices before shadows knew it."""
+    said = asdict(one)
+    if not one.shadow:
+        del said["shadow"]
+    return said
+
+
+def _assigned(said: Any, *, shadow: bool) -> Assigned:
     if not isinstance(said, dict):
         raise FormError("a line of the assignment is no table")
+    if said.get("shadow", False) is not shadow:
+        raise FormError("a line of the assignment stands in the wrong list")
     return Assigned(
         name=_text(said, "name", _NAME),
         version=_text(said, "version", _NAME),
         target=model_path(_text(said, "name", _NAME), _text(said, "version", _NAME)),
         length=_count(said, "length"),
         sha256=_text(said, "sha256", _SHA256),
+        shadow=shadow,
     )
 
 

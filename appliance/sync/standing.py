@@ -10,24 +10,32 @@ from typing import Any
 
 from appliance.core.clock import as_text
 from appliance.disk.durable import make_folder, write_file
-from appliance.sync.refusal import Word
+from appliance.sync.phase import Phase
+from appliance.sync.refusal import WELL, Word
 
 _STATUS = "status.json"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a turn came to for one model; for the registry as a whole `model` is empty."""
+    """What a turn came to for one model; for the registry as a whole `model` is empty.
+
+    Attributes:
+        phase: how far the release came on this device; UNKNOWN where the outcome is of no release.
+        digest: of the release's package, where it is known.
+    """
 
     word: Word
     sentence: str = ""
     model: str = ""
     version: str = ""
+    phase: Phase = Phase.UNKNOWN
+    digest: str = ""
 
     @property
     def is_well(self) -> bool:
         """Say whether nothing is wrong."""
-        return self.word in (Word.CURRENT, Word.ACTIVATED)
+        return self.word in WELL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +56,7 @@ class Standing:
         return {
             "at": as_text(self.at),
             "well_at": None if self.well_at is None else as_text(self.well_at),
-            "outcomes": [asdict(outcome) for outcome in self.outcomes],
+            "outcomes": [{**asdict(outcome), "phase": outcome.phase.text} for outcome in self.outcomes],
         }
 
 
@@ -61,7 +69,7 @@ def read_standing(root: Path) -> Standing | None:
     """Return what the last turn came to; none when there was none, or its file is of no use."""
     try:
         said = json.loads((registry_folder(root) / _STATUS).read_text(encoding="utf-8"))
-        outcomes = tuple(Outcome(**{**one, "word": Word(one["word"])}) for one in said["outcomes"])
+        outcomes = tuple(_outcome(one) for one in said["outcomes"])
         return Standing(at=said["at"], well_at=said["well_at"], outcomes=outcomes)
     except (OSError, ValueError, TypeError, KeyError):
         return None
@@ -75,6 +83,11 @@ def write_standing(root: Path, standing: Standing) -> None:
     """
     folder = make_folder(registry_folder(root))
     write_file(folder / _STATUS, json.dumps(asdict(standing), indent=1).encode())
+
+
+def _outcome(said: dict[str, Any]) -> Outcome:
+    read = {"word": Word(said["word"]), "phase": Phase(said.get("phase", Phase.UNKNOWN))}
+    return Outcome(**{**said, **read})
 
 
 def fresh(outcomes: Sequence[Outcome], before: Standing | None) -> list[Outcome]:

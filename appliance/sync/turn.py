@@ -30,6 +30,7 @@ from appliance.sync.floors import Floors, read_floors, write_floors
 from appliance.sync.floors import Refused as Kept
 from appliance.sync.install import install
 from appliance.sync.limits import FETCH, FetchLimits
+from appliance.sync.phase import phase_of
 from appliance.sync.refusal import PASSING, Refusal, Word
 from appliance.sync.release import DIRECTOR, IMAGE, Assigned
 from appliance.sync.standing import Outcome, Standing, fresh, read_standing, registry_folder, write_standing
@@ -119,8 +120,10 @@ class Syncer:
     def _one(self, line: Assigned, seen: Seen, act: Callable[[Wanted], Outcome | None]) -> Outcome | None:
         """Do something for one model; what is wrong with it does not hold up the others."""
         outcome: Outcome | None
+        digest = ""
         try:
             wanted = agreed(line, seen.image)
+            digest = wanted.release.digest
             if self._serves(wanted):
                 outcome = Outcome(word=Word.CURRENT)
             else:
@@ -138,7 +141,10 @@ class Syncer:
             outcome = Outcome(word=Word.BUSY, sentence=str(busy))
         except NoSpace:
             outcome = _no_room()
-        return outcome and replace(outcome, model=line.name, version=line.version)
+        if outcome is None:
+            return None
+        phase = outcome.phase or phase_of(outcome.word)
+        return replace(outcome, model=line.name, version=line.version, phase=phase, digest=digest)
 
     def _bring(self, wanted: Wanted) -> Outcome | None:
         """Fetch and install a release; None when that is done."""

@@ -18,6 +18,7 @@ from appliance.sync.release import (
     assignment_bytes,
     assignment_of,
     model_path,
+    reference,
     release_of,
 )
 
@@ -104,3 +105,11 @@ def test_a_line_leads_to_no_other_path_than_its_names():
     said = json.loads(assignment_bytes("box-1", [LINE]))
     said["models"][0]["target"] = "../../etc/passwd"
     assert assignment_of(json.dumps(said).encode(), "box-1")[0].target == LINE.target
+
+
+def test_a_package_has_a_number_where_no_text_may_go():
+    digest = "sha256:" + "0123456789ab" + "f" * 52
+    assert reference(digest) == 0x0123456789AB
+    assert reference("sha256:" + "f" * 64) < 2**48
+    with pytest.raises(FormError):
+        reference("0123456789ab")
