@@ -45,10 +45,11 @@ _SENTENCE_CHARACTERS_MAX = 500
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """What both repositories say at one moment."""
+    """What both repositories say at one moment; `shadows` must never serve."""
 
     image: Listing
     lines: list[Assigned]
+    shadows: list[Assigned]
 
 
 @dataclass(kw_only=True)
@@ -115,7 +116,12 @@ class Syncer:
         raised = raised.at_least(min(now, assigning.stamped_at, listing.stamped_at))
         if raised != floors or not self._floors_path.exists():
             write_floors(self._floors_path, raised)
-        return Seen(image=listing, lines=assigned_to(self._device, director, assigning))
+        assigned = assigned_to(self._device, director, assigning)
+        return Seen(
+            image=listing,
+            lines=[line for line in assigned if not line.shadow],
+            shadows=[line for line in assigned if line.shadow],
+        )
 
     def _one(self, line: Assigned, seen: Seen, act: Callable[[Wanted], Outcome | None]) -> Outcome | None:
         """Do something for one model; what is wrong with it does not hold up the others."""

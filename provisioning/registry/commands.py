@@ -90,19 +90,36 @@ def promote(
     registry: FolderOption,
     device: Annotated[list[str] | None, typer.Option(help="A device; may be given often.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Every device that was claimed.")] = False,
+    shadow: Annotated[
+        bool, typer.Option("--shadow", help="Beside the one that serves; nothing of it is released.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Assign a release to devices, signed with the server's own keys."""
-    if bool(device) == every:
-        fail("name devices with --device, or take --all", code=2)
     with _saying():
         book = Book(folder=registry)
-        devices = sorted(director.assignments(book)) if every else list(device or ())
-        release = director.promote(book, name, version, devices)
+        devices = _devices(book, device, every=every)
+        release = director.promote(book, name, version, devices, shadow=shadow)
     if as_json:
-        print_json({"ok": True, "name": name, "version": version, "devices": devices})
+        said = {"ok": True, "name": name, "version": version, "shadow": shadow, "devices": devices}
+        print_json(said)
         return
-    out.print(f"{release.name} {release.version} is assigned to {len(devices)} devices.", markup=False)
+    what = "is a shadow on" if shadow else "is assigned to"
+    out.print(f"{release.name} {release.version} {what} {len(devices)} devices.", markup=False)
+
+
+def end_shadow(
+    name: NameArgument,
+    registry: FolderOption,
+    device: Annotated[list[str] | None, typer.Option(help="A device; may be given often.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every device that was claimed.")] = False,
+) -> None:
+    """Take the shadow of a model off devices; what they compared stays with them."""
+    with _saying():
+        book = Book(folder=registry)
+        devices = _devices(book, device, every=every)
+        director.end_shadow(book, name, devices)
+    out.print(f"No version of {name} is a shadow on these {len(devices)} devices.", markup=False)
 
 
 def claim(
@@ -184,6 +201,13 @@ def add_to(app: typer.Typer) -> None:
     """Add these commands to the group that the command line has for the registry."""
     for command in (init, publish, recall, promote, claim, stamp, renew, rotate, releases, serve):
         app.command(command.__name__)(command)
+    app.command("end-shadow")(end_shadow)
+
+
+def _devices(book: Book, named: list[str] | None, *, every: bool) -> list[str]:
+    if bool(named) == every:
+        fail("name devices with --device, or take --all", code=2)
+    return sorted(director.assignments(book)) if every else list(named or ())
 
 
 def _signing(registry: Path, folders: list[Path]) -> Book:

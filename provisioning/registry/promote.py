@@ -33,11 +33,15 @@ ROOTS = {IMAGE: "image.root.json", DIRECTOR: "director.root.json"}
 FLOORS = "floors.json"
 
 
-def promote(book: Book, name: str, version: str, devices: Sequence[str]) -> Release:
+def promote(book: Book, name: str, version: str, devices: Sequence[str], *, shadow: bool = False) -> Release:
     """Assign a release to devices; what else they are assigned stays. Return the release.
 
+    With `shadow` it runs beside what they are assigned of that model and releases nothing; a release that is
+    assigned to serve is a shadow no longer.
+
     Raises:
-        RegistryFault: there is no such release, it was recalled, or a device is unknown or has no name.
+        RegistryFault: there is no such release, it was recalled, or a device is unknown or has no name; a
+            shadow is assigned to serve already.
     """
     with book.alone():
         image = book.lists(IMAGE).target(model_path(name, version))
@@ -47,21 +51,29 @@ def promote(book: Book, name: str, version: str, devices: Sequence[str]) -> Rele
         if release.recalled:
             raise RegistryFault(f"{name} {version} was recalled: {release.recalled}")
         line = Assigned(
-            name=name, version=version, target=image.path, length=image.length, sha256=image.sha256
+            name=name,
+            version=version,
+            target=image.path,
+            length=image.length,
+            sha256=image.sha256,
+            shadow=shadow,
         )
-        known = assignments(book)
-        if not devices:
-            raise RegistryFault(
-                "no device is named, or this registry knows none yet; see `readside registry claim`"
-            )
-        changed = {}
-        for device in devices:
-            if device not in known:
-                raise RegistryFault(f"{device} is not claimed here; see `readside registry claim`")
-            others = [one for one in known[device] if one.name != name]
-            changed[device] = sorted([*others, line], key=lambda one: one.name)
-        _assign(book, changed)
+        _assign(book, {device: _with(lines, line) for device, lines in _of(book, devices).items()})
         return release
+
+
+def end_shadow(book: Book, name: str, devices: Sequence[str]) -> None:
+    """Take the shadow of a model off devices; one that has none is left as it is.
+
+    Raises:
+        RegistryFault: a device is unknown, or none is named.
+    """
+    with book.alone():
+        kept = {
+            device: [one for one in lines if (one.name, one.shadow) != (name, True)]
+            for device, lines in _of(book, devices).items()
+        }
+        _assign(book, kept)
 
 
 def claim(book: Book, device: str, out: Path) -> None:
@@ -106,6 +118,28 @@ def assignments(book: Book) -> dict[str, list[Assigned]]:
                 f"the assignment of {device} cannot be read ({type(error).__name__})"
             ) from error
     return found
+
+
+def _of(book: Book, devices: Sequence[str]) -> dict[str, list[Assigned]]:
+    """Return what the named devices are assigned."""
+    if not devices:
+        raise RegistryFault(
+            "no device is named, or this registry knows none yet; see `readside registry claim`"
+        )
+    known = assignments(book)
+    for device in devices:
+        if device not in known:
+            raise RegistryFault(f"{device} is not claimed here; see `readside registry claim`")
+    return {device: known[device] for device in devices}
+
+
+def _with(lines: Sequence[Assigned], line: Assigned) -> list[Assigned]:
+    """Return a device's lines with one more, which replaces the one of its kind."""
+    same = [one for one in lines if (one.name, one.version) == (line.name, line.version)]
+    if line.shadow and any(not one.shadow for one in same):
+        raise RegistryFault(f"{line.name} {line.version} is assigned to serve there: it is no shadow")
+    others = [one for one in lines if (one.name, one.shadow) != (line.name, line.shadow) and one not in same]
+    return sorted([*others, line], key=lambda one: (one.name, one.shadow))
 
 
 def _assign(book: Book, changed: dict[str, list[Assigned]]) -> None:
