@@ -1,0 +1,209 @@
+"""Numbers for what would otherwise be words: only numbers leave a site.
+
+Promises: a number keeps its meaning for ever; what has no number of its own is OTHER.
+Never: takes a number back, or gives one to what a site wrote itself.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Final
+
+
+class Kind(IntEnum):
+    """What a record tells of."""
+
+    STATE = 1
+    WORK = 2
+    MACHINE = 3
+    INPUT = 4
+    SHADOW = 5
+
+
+class EngineCode(IntEnum):
+    """Which engine computes; NONE: nothing is loaded."""
+
+    NONE = 0
+    CPU = 1
+    OPENVINO = 2
+    CUDA = 3
+    TENSORRT = 4
+    KSERVE = 5
+    OTHER = 6
+
+
+class Failure(IntEnum):
+    """Why a job came to no answer."""
+
+    OTHER = 0
+    DECODE = 1
+    MEMORY = 2
+    INFERENCE = 3
+    CRASHED = 4
+    DEADLINE = 5
+    LOAD = 6
+    ANSWER = 7
+    NO_ENGINE = 8
+    WORKER_DIED = 9
+    RESULT = 10
+
+
+class Refused(IntEnum):
+    """Why an image was not kept."""
+
+    OTHER = 0
+    NOT_READABLE = 1
+    TOO_LARGE = 2
+    NOT_AUTHORISED = 3
+    CLASS = 4
+    SYNTAX = 5
+    UID = 6
+    NO_SPACE = 7
+
+
+class Rejected(IntEnum):
+    """Why an association was not accepted (PS3.8 9.3.4)."""
+
+    OTHER = 0
+    CALLED_AE = 1
+    CALLING_AE = 2
+    TOO_MANY = 3
+    TLS = 4
+    CERTIFICATE = 5
+
+
+class Vendor(IntEnum):
+    """Who made a scanner, as far as a public list of makers goes."""
+
+    OTHER = 0
+    SIEMENS = 1
+    GE = 2
+    PHILIPS = 3
+    CANON = 4
+    TOSHIBA = 5
+    HITACHI = 6
+    FUJIFILM = 7
+    UNITED_IMAGING = 8
+    NEUSOFT = 9
+    SHIMADZU = 10
+    AGFA = 11
+    CARESTREAM = 12
+    HOLOGIC = 13
+    SAMSUNG = 14
+    KONICA_MINOLTA = 15
+
+
+class Gpu(IntEnum):
+    """Whether the GPU answers; NO_ANSWER is an alarm of its own."""
+
+    NONE = 0
+    WELL = 1
+    NO_ANSWER = 2
+
+
+class AlarmKind(IntEnum):
+    """What a box raises an alarm about."""
+
+    NO_ARRIVALS = 1
+    NO_FINDINGS = 2
+    STEPPED_DOWN = 3
+    CERTIFICATE_ENDS = 4
+    METADATA_ENDS = 5
+    QUEUE_OLD = 6
+    DISK_LOW = 7
+    CLOCK_OFF = 8
+    SERVICE_SILENT = 9
+    GPU_SILENT = 10
+    NOT_DELIVERED = 11
+    DRIFT = 12
+
+
+_FAILURES: Final = {
+    "decode.memory": Failure.MEMORY,
+    "worker.memory": Failure.MEMORY,
+    "inference.memory": Failure.MEMORY,
+    "inference.crashed": Failure.CRASHED,
+    "inference.deadline": Failure.DEADLINE,
+    "decode.deadline": Failure.DEADLINE,
+    "inference.load": Failure.LOAD,
+    "inference.build": Failure.LOAD,
+    "inference.parity": Failure.LOAD,
+    "inference.answer": Failure.ANSWER,
+    "inference.no_engine": Failure.NO_ENGINE,
+    "job.worker_died": Failure.WORKER_DIED,
+}
+_FAMILIES: Final = {"decode": Failure.DECODE, "inference": Failure.INFERENCE, "result": Failure.RESULT}
+_REFUSED: Final = {
+    "receive.too_deep": Refused.TOO_LARGE,
+    "receive.too_many": Refused.TOO_LARGE,
+    "receive.instance_too_large": Refused.TOO_LARGE,
+    "receive.not_authorised": Refused.NOT_AUTHORISED,
+    "receive.class_not_negotiated": Refused.CLASS,
+    "receive.class_unknown": Refused.CLASS,
+    "receive.class_mismatch": Refused.CLASS,
+    "receive.syntax_unknown": Refused.SYNTAX,
+    "receive.syntax_mismatch": Refused.SYNTAX,
+    "receive.bad_uid": Refused.UID,
+    "receive.uid_mismatch": Refused.UID,
+    "receive.study_mismatch": Refused.UID,
+    "receive.busy": Refused.NO_SPACE,
+    "receive.no_space": Refused.NO_SPACE,
+    "receive.truncated": Refused.NOT_READABLE,
+    "receive.not_a_data_set": Refused.NOT_READABLE,
+    "receive.bad_framing": Refused.NOT_READABLE,
+    "receive.bad_length": Refused.NOT_READABLE,
+    "receive.doubled_element": Refused.NOT_READABLE,
+    "receive.not_part10": Refused.NOT_READABLE,
+}
+# What (0008,0070) Manufacturer begins with, in lower case; longest first where one begins another.
+_VENDORS: Final = (
+    ("siemens", Vendor.SIEMENS),
+    ("ge medical", Vendor.GE),
+    ("ge healthcare", Vendor.GE),
+    ("gems", Vendor.GE),
+    ("philips", Vendor.PHILIPS),
+    ("canon", Vendor.CANON),
+    ("toshiba", Vendor.TOSHIBA),
+    ("hitachi", Vendor.HITACHI),
+    ("fuji", Vendor.FUJIFILM),
+    ("uih", Vendor.UNITED_IMAGING),
+    ("united imaging", Vendor.UNITED_IMAGING),
+    ("neusoft", Vendor.NEUSOFT),
+    ("shimadzu", Vendor.SHIMADZU),
+    ("agfa", Vendor.AGFA),
+    ("carestream", Vendor.CARESTREAM),
+    ("hologic", Vendor.HOLOGIC),
+    ("samsung", Vendor.SAMSUNG),
+    ("konica", Vendor.KONICA_MINOLTA),
+)
+
+
+def failure_of(word: str | None) -> Failure:
+    """Return the number of the word that a job ended with."""
+    if word is None:
+        return Failure.OTHER
+    return _FAILURES.get(word) or _FAMILIES.get(word.partition(".")[0], Failure.OTHER)
+
+
+def refused_of(word: str | None) -> Refused:
+    """Return the number of the word that an image was refused with."""
+    return _REFUSED.get(word or "", Refused.OTHER)
+
+
+def engine_of(text: str | None) -> EngineCode:
+    """Return the number of the engine that a result's text begins with."""
+    name = (text or "").partition(":")[0].partition(" ")[0].strip().upper()
+    try:
+        return EngineCode[name]
+    except KeyError:
+        return EngineCode.OTHER if name else EngineCode.NONE
+
+
+def vendor_of(manufacturer: object) -> Vendor:
+    """Return the number of a maker of scanners; what is on no public list is OTHER."""
+    if not isinstance(manufacturer, str):
+        return Vendor.OTHER
+    said = manufacturer.strip().lower()
+    if said == "ge":
+        return Vendor.GE
+    return next((vendor for start, vendor in _VENDORS if said.startswith(start)), Vendor.OTHER)
