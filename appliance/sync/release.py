@@ -18,6 +18,8 @@ from typing import Any
 IMAGE, DIRECTOR = "image", "director"
 METADATA, TARGETS = "metadata", "targets"
 KEY = "readside"
+# In each root, signed: which repository it is the root of. The same people sign the roots of several.
+ROOT_OF = "x-readside-repository"
 FORMAT = 1
 PACKAGE_FORMAT = 1
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")

@@ -11,6 +11,7 @@ Never: writes below its own folder, or believes the clock of a server.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -36,11 +37,12 @@ from appliance.disk.durable import make_folder, translated
 from appliance.sync.carrier import Carrier, NotThere, read_all
 from appliance.sync.limits import FETCH, FetchLimits
 from appliance.sync.refusal import Refusal, Word
-from appliance.sync.release import METADATA, TARGETS, Target
+from appliance.sync.release import METADATA, ROOT_OF, TARGETS, Target
 
 # python-tuf joins addresses; ours never leave this module.
 _BASE: Final = "carrier:///"
 _GONE = 404
+_ROOT = f".{Root.type}.json"
 _DAY_SECONDS = 86_400
 
 
@@ -67,6 +69,7 @@ class Trust:
     Attributes:
         folder: where what was believed last is kept; it may be lost, the floors stand elsewhere.
         root: the root that this device was claimed with.
+        named: what its roots call it, where that is not the repository: those of a stick have their own.
     """
 
     repository: str
@@ -75,6 +78,7 @@ class Trust:
     carrier: Carrier
     clock: Clock = SYSTEM
     limits: FetchLimits = FETCH
+    named: str = ""
     _last: bytes = field(default=b"", init=False)
 
     def refresh(self) -> Listing:
@@ -94,13 +98,14 @@ class Trust:
 
     def _begun(self) -> Updater:
         try:
+            self.own_root(self.root)
             return Updater(
                 str(self.folder),
                 f"{_BASE}{self.repository}/{METADATA}/",
                 fetcher=_Fetcher(self),
                 bootstrap=self.root,
             )
-        except RepositoryError as error:
+        except (RepositoryError, Refusal) as error:
             raise Refusal(
                 Word.NOT_CLAIMED,
                 f"the root of the {self.repository} repository that this box was given is none",
@@ -110,6 +115,25 @@ class Trust:
         """Return a file of the repository as it comes, within its bound."""
         self._last = read_all(self.carrier, path, bytes_max=bytes_max, limits=self.limits)
         return self._last
+
+    def own_root(self, data: bytes) -> None:
+        """Hold a root against the name of this repository.
+
+        The same people sign the roots of several repositories. A root says in itself only which keys come
+        next, and so the next root of one would pass as the next one of another, with the keys of that one.
+
+        Raises:
+            Refusal: WRONG_KEY, it is another repository's; what is no root at all is not judged here.
+        """
+        try:
+            said = json.loads(data)["signed"].get(ROOT_OF)
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            return
+        if said != (self.named or self.repository):
+            raise Refusal(
+                Word.WRONG_KEY,
+                f"what came as a root of the {self.repository} repository was signed for another",
+            )
 
     def target_bytes(self, target: Target) -> bytes:
         """Return the bytes of a small target.
@@ -251,8 +275,12 @@ class _Fetcher(FetcherInterface):
 
     def download_bytes(self, url: str, max_length: int) -> bytes:
         """Return a list."""
+        path = urlsplit(url).path.lstrip("/")
         try:
-            return self._trust.read(urlsplit(url).path.lstrip("/"), max_length)
+            data = self._trust.read(path, max_length)
+            if path.endswith(_ROOT):
+                self._trust.own_root(data)
+            return data
         except NotThere as error:
             raise DownloadHTTPError("there is no such list", _GONE) from error
         except Refusal as refusal:

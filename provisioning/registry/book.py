@@ -49,7 +49,11 @@ class Book:
         """Return the signed lists of a repository."""
         offline = (ROOT,) if repository == DIRECTOR else (ROOT, TARGETS)
         return Lists(
-            folder=self.layout.metadata(repository), offline=offline, clock=self.clock, limits=self.limits
+            folder=self.layout.metadata(repository),
+            name=repository,
+            offline=offline,
+            clock=self.clock,
+            limits=self.limits,
         )
 
     @contextmanager

@@ -30,7 +30,7 @@ from tuf.api.metadata import (
 
 from appliance.core.clock import SYSTEM, Clock, as_datetime
 from appliance.disk.durable import make_folder, write_file
-from appliance.sync.release import Target
+from appliance.sync.release import ROOT_OF, Target
 from provisioning.registry.faults import RegistryFault
 from provisioning.registry.limits import DEFAULT, RegistryLimits
 
@@ -42,9 +42,13 @@ _FIRST_VERSION = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Lists:
-    """The lists of one repository in a folder; `offline` are the roles whose signatures hold long."""
+    """The lists of one repository in a folder; `offline` are the roles whose signatures hold long.
+
+    `name` is what its roots call it: no root of another passes for one of them.
+    """
 
     folder: Path
+    name: str
     offline: tuple[str, ...] = _OFFLINE
     clock: Clock = SYSTEM
     limits: RegistryLimits = DEFAULT
@@ -92,6 +96,7 @@ class Lists:
         before = self.root() if self._versions(Root.type) else None
         root.version += before is not None
         root.expires = self._expires(Root.type)
+        root.unrecognized_fields[ROOT_OF] = self.name
         signed = _signed(root, signers)
         for judge in (root, *([before] if before is not None else [])):
             _held(judge, Root.type, signed)

@@ -361,3 +361,23 @@ def test_a_registry_that_is_away_changes_nothing(field: Field):
     field.origin.fault = origin.hanging_up
     assert field.outcome().word in (Word.CUT_OFF, Word.UNREACHABLE)
     assert field.serving() == SERVES
+
+
+# One repository's root in place of another's
+
+
+def test_a_root_of_the_director_is_none_of_the_image_repository(field: Field, tmp_path: Path):
+    """The same people sign both roots: without a name in them the director's keys would sign releases."""
+    field.book.renew(field.keys)
+    stolen = Path(shutil.copytree(field.public, tmp_path / "stolen"))
+    image, director = (stolen / repository / "metadata" for repository in (IMAGE, DIRECTOR))
+    shutil.copyfile(director / "2.root.json", image / "2.root.json")
+    for made in image.glob("*.targets.json"):
+        made.unlink()
+    for made in director.glob("*"):
+        if "root" not in made.name:
+            shutil.copyfile(made, image / made.name)
+    field.origin.tree = stolen
+    assert "signed for another" in field.refused(Word.WRONG_KEY)
+    field.origin.tree = field.public
+    assert field.word() is Word.CURRENT, "and nothing of it was kept"
