@@ -12,6 +12,9 @@ from appliance.core.sections import Name, Section
 Address = Annotated[
     str, StringConstraints(pattern=r"^((https?://[^\s?#]+)|(file:///[^\s?#]+))?$", max_length=500)
 ]
+Mirror = Annotated[
+    str, StringConstraints(pattern=r"^((https?://[^\s?#]+)|(file:///[^\s?#]+))$", max_length=500)
+]
 
 
 class Registry(Section):
@@ -22,15 +25,31 @@ class Registry(Section):
         device: the name that this box was claimed under.
         roots: folder with what the box was given at claim: the roots of both repositories, and its floors.
         every_seconds: how often the registry is asked.
+        mirrors: copies of the same tree inside the hospital, asked in this order and before `url`.
+        bytes_per_second_max: releases are fetched no faster; none: as fast as they come.
+        provenance: public keys (PEM files); a release must then carry a signature of who made the model that
+            one of them holds good.
+        bundles: whether bundles are taken from a stick; not given: where there is no `url`.
     """
 
     url: Address = ""
     device: Name | None = None
     roots: Path = Path("/etc/readside/registry")
     every_seconds: Annotated[float, Field(ge=1, le=7 * 86400)] = 300.0
+    mirrors: Annotated[tuple[Mirror, ...], Field(max_length=8)] = ()
+    bytes_per_second_max: Annotated[int, Field(ge=65_536)] | None = None
+    provenance: Annotated[tuple[Path, ...], Field(max_length=16)] = ()
+    bundles: bool | None = None
 
     @model_validator(mode="after")
     def _names_itself(self) -> Self:
         if self.url and self.device is None:
             raise ValueError("registry.device: must be given with registry.url: what this box was claimed as")
+        if self.mirrors and not self.url:
+            raise ValueError("registry.mirrors: are copies of registry.url, which is not given")
         return self
+
+    @property
+    def takes_bundles(self) -> bool:
+        """Say whether a bundle may be imported: where there is a network, only when the site said so."""
+        return not self.url if self.bundles is None else self.bundles

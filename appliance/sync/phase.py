@@ -83,6 +83,7 @@ _CODES: Final[Mapping[Word, int]] = MappingProxyType(
         Word.INCOMPATIBLE: 44,
         Word.REJECTED: 45,
         Word.HELD: 46,
+        Word.PROVENANCE: 47,
         Word.NO_ROOM: 60,
         Word.BUSY: 61,
         Word.BOX_REFUSED: 62,

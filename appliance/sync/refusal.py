@@ -42,6 +42,7 @@ class Word(StrEnum):
     UNKNOWN_FORM = "unknown_form"
     RECALLED = "recalled"
     INCOMPATIBLE = "incompatible"
+    PROVENANCE = "provenance"
     REJECTED = "rejected"
     HELD = "held"
     # This box.

@@ -54,13 +54,17 @@ class Seen:
 
 @dataclass(kw_only=True)
 class Syncer:
-    """Brings what the registry assigns onto a box; `stopping` ends a fetch, which is resumed later."""
+    """Brings what the registry assigns onto a box; `stopping` ends a fetch, which is resumed later.
+
+    `roots` stands before the names of the roots that are believed: those of bundles are not the network's.
+    """
 
     box: ModelBox
     carrier: Carrier
     limits: FetchLimits = FETCH
     stopping: Callable[[], bool] = lambda: False
     progress: BuildProgress | None = None
+    roots: str = ""
 
     def turn(self, *, again: bool = False) -> Standing:
         """Take one look and do what is due; `again` forgets what was held against packages.
@@ -245,20 +249,23 @@ class Syncer:
         return standing
 
     def _trust(self, repository: str) -> Trust:
+        name = f"{self.roots}{repository}"
+        file = f"{self.roots}{ROOT_FILES[repository]}"
         try:
-            root = (self.box.config.registry.roots / ROOT_FILES[repository]).read_bytes()
+            root = (self.box.config.registry.roots / file).read_bytes()
         except OSError as error:
             raise Refusal(
                 Word.NOT_CLAIMED,
-                f"{ROOT_FILES[repository]} is not in registry.roots: `readside registry claim` makes it",
+                f"{file} is not in registry.roots: `readside registry claim` makes it",
             ) from error
         return Trust(
             repository=repository,
-            folder=self._folder / "trust" / repository,
+            folder=self._folder / "trust" / name,
             root=root,
             carrier=self.carrier,
             clock=self.box.ledger.clock,
             limits=self.limits,
+            named=name,
         )
 
     def _heard(self, have: int, of: int) -> None:
