@@ -90,7 +90,7 @@ def record(path: Path, volume: Volume, findings: Findings) -> None:
     arrays |= {name: getattr(volume, name) for name in _GEOMETRY}
     arrays |= {f"mask_{number}": mask.bits for number, mask in enumerate(reading.masks, start=1)}
     facts = {name: getattr(volume, name) for name in _FACTS}
-    text = json.dumps({"volume": facts, "expected": _written(reading)}, sort_keys=True)
+    text = json.dumps({"volume": facts, "expected": written(reading)}, sort_keys=True)
     arrays["text"] = np.frombuffer(text.encode(), dtype=np.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(path, allow_pickle=False, **arrays)
@@ -104,7 +104,7 @@ def _stored(voxels: FloatArray) -> npt.NDArray[Any]:
     return whole if np.array_equal(whole, voxels) else voxels
 
 
-def _written(reading: Reading) -> dict[str, Any]:
+def written(reading: Reading) -> dict[str, Any]:
     """Give a reading as JSON values, without its masks' voxels."""
     return {
         "outcome": reading.outcome,
@@ -137,12 +137,17 @@ def _read(path: Path) -> tuple[Volume, Reading]:
             arrays = {name: held[name] for name in held.files}
         text = json.loads(arrays["text"].tobytes())
         volume = _volume(arrays, text["volume"])
-        return volume, _reading(text["expected"], arrays, volume.voxels.size)
+        return volume, reading_from(text["expected"], arrays, volume.voxels.size)
     except (OSError, KeyError, TypeError, ValueError, AssertionError, EOFError, zipfile.BadZipFile) as error:
         raise GoldenError(f"is not a golden case ({type(error).__name__}: {error})") from error
 
 
-def _reading(expected: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]], size: int) -> Reading:
+def reading_from(expected: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]], size: int) -> Reading:
+    """Read what `written` gave; `arrays` hold the masks' bits, "mask_1" and so on, of `size` voxels each.
+
+    Raises:
+        KeyError, TypeError, ValueError: it has another form.
+    """
     return Reading(
         outcome=str(expected["outcome"]),
         numbers={str(key): float(value) for key, value in expected["numbers"].items()},
