@@ -141,3 +141,46 @@ leases = sa.Table(
     text("owner"),
     time("until"),
 )
+
+# Invitations to a slot. Of the code a keyed digest is kept: who reads the database cannot claim with it.
+claims = sa.Table(
+    "claims",
+    metadata,
+    row_id(),
+    sa.Column("slot", sa.Text, sa.ForeignKey("slots.name"), nullable=False),
+    text("digest"),
+    # Whether it may take an occupied slot over.
+    sa.Column("replaces", sa.Boolean, nullable=False),
+    time("created_at"),
+    time("expires_at"),
+    sa.Column("tries", sa.Integer, nullable=False),
+    # By whom it was used; the same key may ask again, if the answer was lost.
+    time("used_at", nullable=True),
+    text("device", nullable=True),
+    time("withdrawn_at", nullable=True),
+    sa.Index("ix_claims_slot", "slot"),
+)
+
+# Every certificate that was made for a device's key; `serial` in hexadecimal.
+certificates = sa.Table(
+    "certificates",
+    metadata,
+    sa.Column("serial", sa.Text, primary_key=True),
+    sa.Column("device", sa.Text, sa.ForeignKey("devices.id"), nullable=False),
+    text("slot"),
+    text("pem"),
+    time("begins_at"),
+    time("ends_at"),
+    time("revoked_at", nullable=True),
+    sa.Index("ix_certificates_device", "device", "ends_at"),
+    sa.Index("ix_certificates_ends_at", "ends_at"),
+)
+
+# Devices whose certificate ended before they came back: a person lets each in again, once.
+returns = sa.Table(
+    "returns",
+    metadata,
+    sa.Column("device", sa.Text, sa.ForeignKey("devices.id"), primary_key=True),
+    time("asked_at"),
+    time("approved_at", nullable=True),
+)

@@ -1,0 +1,1 @@
+"""Who a box is to its registry: claimed, enrolled, renewed, replaced, backed up and let go."""
