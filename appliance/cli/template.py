@@ -134,6 +134,9 @@ priority = 5
 # device = "box-1"
 # roots = "/etc/readside/registry"
 # every_seconds = 300
+# When another version may begin to serve, by the clocks of site.time_zone; whether a person is asked first.
+# windows = ["Mon-Fri 22:00-05:00"]
+# consent = true
 
 # The pages for people. Patient data needs a log-in; there is no default password.
 [console]

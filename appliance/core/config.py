@@ -112,6 +112,15 @@ class Config(Section):
             raise ValueError("\n".join(faults))
         return self
 
+    @model_validator(mode="after")
+    def _windows_have_a_zone(self) -> Self:
+        if self.registry.windows and self.site.time_zone is None:
+            raise ValueError(
+                "site.time_zone: must be given with registry.windows: by which clocks they open, such as"
+                " Europe/Vienna"
+            )
+        return self
+
     @property
     def ledger_url(self) -> str:
         """Return the SQLAlchemy URL of the ledger."""

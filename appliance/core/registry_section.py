@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from appliance.core.sections import Name, Section
+from appliance.core.windows import Window, window_of
 
 Address = Annotated[
     str, StringConstraints(pattern=r"^((https?://[^\s?#]+)|(file:///[^\s?#]+))?$", max_length=500)
@@ -15,6 +16,14 @@ Address = Annotated[
 Mirror = Annotated[
     str, StringConstraints(pattern=r"^((https?://[^\s?#]+)|(file:///[^\s?#]+))$", max_length=500)
 ]
+
+
+def _window(text: str) -> str:
+    window_of(text)
+    return text
+
+
+WindowText = Annotated[str, StringConstraints(max_length=64), AfterValidator(_window)]
 
 
 class Registry(Section):
@@ -30,6 +39,9 @@ class Registry(Section):
         provenance: public keys (PEM files); a release must then carry a signature of who made the model that
             one of them holds good.
         bundles: whether bundles are taken from a stick; not given: where there is no `url`.
+        windows: when another version may begin to serve by the clocks of site.time_zone, each written as
+            "Mon-Fri 22:00-05:00" or "daily 01:00-04:00"; none given: at once.
+        consent: whether a person at the site is asked before another version begins to serve.
     """
 
     url: Address = ""
@@ -40,6 +52,8 @@ class Registry(Section):
     bytes_per_second_max: Annotated[int, Field(ge=65_536)] | None = None
     provenance: Annotated[tuple[Path, ...], Field(max_length=16)] = ()
     bundles: bool | None = None
+    windows: Annotated[tuple[WindowText, ...], Field(max_length=16)] = ()
+    consent: bool = False
 
     @model_validator(mode="after")
     def _names_itself(self) -> Self:
@@ -48,6 +62,11 @@ class Registry(Section):
         if self.mirrors and not self.url:
             raise ValueError("registry.mirrors: are copies of registry.url, which is not given")
         return self
+
+    @property
+    def opening(self) -> tuple[Window, ...]:
+        """Return the windows in which another version may begin to serve."""
+        return tuple(window_of(text) for text in self.windows)
 
     @property
     def takes_bundles(self) -> bool:

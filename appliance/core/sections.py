@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
     AfterValidator,
@@ -41,6 +42,17 @@ def _fingerprint(text: object) -> object:
 
 def _one_or_more(entry: object) -> object:
     return (entry,) if isinstance(entry, str) else entry
+
+
+def _is_a_zone(name: str) -> str:
+    """Check that this machine has the rules of a time zone."""
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(
+            f"site.time_zone: {name!r} is no time zone that this machine knows, such as Europe/Vienna"
+        ) from None
+    return name
 
 
 def _has_a_port(address: str) -> str:
@@ -78,9 +90,15 @@ class Section(BaseModel):
 
 
 class Site(Section):
-    """[site]: who runs this box."""
+    """[site]: who runs this box, and by which clocks, such as Europe/Vienna; not given: UTC."""
 
     name: Annotated[str, StringConstraints(min_length=1, max_length=64)]
+    time_zone: Annotated[str, StringConstraints(max_length=64), AfterValidator(_is_a_zone)] | None = None
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """Return the zone of the site's clocks."""
+        return ZoneInfo(self.time_zone or "UTC")
 
 
 class DicomTls(Section):
