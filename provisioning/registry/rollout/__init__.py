@@ -1,0 +1,1 @@
+"""Roll-out of a release in rings that stop by themselves."""
