@@ -39,6 +39,13 @@ class Passwords:
         """Say whether the configuration has a user of this name."""
         return name in self._hashes
 
+    def know(self, name: str, password_hash: str | None) -> None:
+        """Let a name have this hash from now on, or none: where accounts come and go while all runs."""
+        if password_hash is None:
+            self._hashes.pop(name, None)
+        else:
+            self._hashes[name] = password_hash
+
     def check(self, name: str, password: str) -> bool:
         """Say whether the password is this user's.
 
@@ -77,5 +84,7 @@ class Passwords:
                 self._proven.popitem(last=False)
 
     def _mark(self, name: str, password: str) -> bytes:
-        text = f"{len(name)}:{name}{password}".encode("utf-8", "surrogatepass")
+        # With the hash in it, a former password was proven for nothing.
+        known = f"{len(name)}:{name}{self._hashes.get(name, '')}"
+        text = f"{len(known)}:{known}{password}".encode("utf-8", "surrogatepass")
         return hmac.new(self._key, text, hashlib.sha256).digest()

@@ -26,6 +26,11 @@ class Throttle:
         self._users = {name: deque[float](maxlen=per_user) for name in (*users, _NOBODY)}
         self._addresses: OrderedDict[str, deque[float]] = OrderedDict()
 
+    def know(self, user: str) -> None:
+        """Give a user who came later an account of his own; nobody else's failures count against him."""
+        with self._lock:
+            self._users.setdefault(user, deque(maxlen=self._limits.failures_per_user_max))
+
     def start(self, user: str | None, address: str) -> float | None:
         """Count a try; return nothing if it may go on, else the seconds to wait before the next."""
         now = self._clock.elapsed()

@@ -20,6 +20,7 @@ from provisioning.registry import promote as director
 from provisioning.registry import publish as publisher
 from provisioning.registry.book import Book
 from provisioning.registry.faults import RegistryFault
+from provisioning.registry.server import commands as server
 
 PASSPHRASE = "READSIDE_KEY_PASSPHRASE"
 FolderArgument = Annotated[Path, typer.Argument(help="The registry's folder.")]
@@ -185,21 +186,10 @@ def releases(registry: FolderArgument, as_json: JsonOption = False) -> None:
     out.print(table)
 
 
-def serve(
-    registry: FolderArgument,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535)] = 8043,
-) -> None:
-    """Serve the public tree over HTTP, and nothing else; put a proxy with TLS before it."""
-    from provisioning.registry.serve import serve as run
-
-    with _saying():
-        run(registry, host=host, port=port)
-
-
 def add_to(app: typer.Typer) -> None:
     """Add these commands to the group that the command line has for the registry."""
-    for command in (init, publish, recall, promote, claim, stamp, renew, rotate, releases, serve):
+    server.add_to(app)
+    for command in (init, publish, recall, promote, claim, stamp, renew, rotate, releases):
         app.command(command.__name__)(command)
     app.command("end-shadow")(end_shadow)
 

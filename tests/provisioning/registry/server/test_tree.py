@@ -13,7 +13,8 @@ import uvicorn
 
 from appliance.sync.release import IMAGE, model_path
 from provisioning.registry.faults import RegistryFault
-from provisioning.registry.serve import application
+from provisioning.registry.server.app import application
+from provisioning.registry.server.setting import Setting
 from tests.provisioning.field import NAME, SERVES, Field
 
 
@@ -21,7 +22,9 @@ from tests.provisioning.field import NAME, SERVES, Field
 def client(field: Field) -> Iterator[httpx.Client]:
     """A client of the registry's server, which listens on loopback."""
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(application(field.book.folder), log_level="critical"))
+    server = uvicorn.Server(
+        uvicorn.Config(application(Setting(folder=field.book.folder)), log_level="critical")
+    )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     try:
@@ -81,4 +84,4 @@ def test_it_takes_nothing(client: httpx.Client):
 
 def test_a_folder_without_a_registry_is_not_served(tmp_path: Path):
     with pytest.raises(RegistryFault, match="is no registry"):
-        application(tmp_path)
+        application(Setting(folder=tmp_path))

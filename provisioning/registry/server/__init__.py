@@ -1,0 +1,1 @@
+"""The registry's server: the signed tree, what devices report, and what people are shown."""

@@ -1,0 +1,56 @@
+"""Every bound of the registry's server, each with its unit in its name (P10)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+DAY_SECONDS = 86_400
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerLimits:
+    """Bounds of requests, sessions, what waits, and what is kept.
+
+    Attributes:
+        body_bytes_max: of any request; a device sends its backlog in several.
+        connections_max: open at once in one process.
+        session_seconds: how long a person stays logged in.
+        batches_waiting_max: of devices' batches that wait to be written; more are told to come later.
+        batches_at_once_max: written in one transaction.
+        batch_wait_seconds_max: how long a device waits for its batch to be written.
+        retry_after_seconds: what a device is told when there is too much; it adds chance of its own.
+        key_seconds: how long a device's key is remembered before the database is asked again.
+        keys_max: devices' keys remembered.
+        duty_seconds: between two looks at what only one process does.
+        lease_seconds: how long a process that stopped holds up the others.
+        record_seconds: how long records are kept, of any kind.
+        machine_record_seconds: how long those of the machine are kept: one each minute from each device.
+        aged_at_once_max: records removed in one transaction.
+        silent_seconds: after which an enrolled device that says nothing is an alarm.
+        metadata_seconds: before whose end signed lists are an alarm.
+        certificate_seconds: before whose end a device's certificate is an alarm.
+        page_rows_max: rows in one answer to a person.
+    """
+
+    body_bytes_max: int = 1 << 20
+    body_seconds_max: float = 30.0
+    connections_max: int = 16_384
+    session_seconds: float = 8 * 3_600.0
+    batches_waiting_max: int = 8_192
+    batches_at_once_max: int = 1_024
+    batch_wait_seconds_max: float = 30.0
+    retry_after_seconds: int = 60
+    key_seconds: float = 60.0
+    keys_max: int = 20_000
+    duty_seconds: float = 15.0
+    lease_seconds: float = 60.0
+    record_seconds: float = 400.0 * DAY_SECONDS
+    machine_record_seconds: float = 14.0 * DAY_SECONDS
+    aged_at_once_max: int = 5_000
+    silent_seconds: float = 900.0
+    metadata_seconds: float = 3.0 * DAY_SECONDS
+    certificate_seconds: float = 14.0 * DAY_SECONDS
+    page_rows_max: int = 500
+
+
+DEFAULT = ServerLimits()
