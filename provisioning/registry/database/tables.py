@@ -15,6 +15,7 @@ metadata = sa.MetaData(naming_convention=columns.metadata.naming_convention)
 # Conditions of partial indexes, which queries repeat word for word.
 ENROLLED = "state = 'enrolled'"
 OPEN = "closed_at IS NULL"
+UNDER_WAY = "stage IN ('running', 'paused')"
 
 
 accounts = sa.Table(
@@ -183,4 +184,36 @@ returns = sa.Table(
     sa.Column("device", sa.Text, sa.ForeignKey("devices.id"), primary_key=True),
     time("asked_at"),
     time("approved_at", nullable=True),
+)
+
+# Roll-outs: what one is going to do (`plan`, never changed), and where it stands.
+rollouts = sa.Table(
+    "rollouts",
+    metadata,
+    row_id(),
+    text("model"),
+    text("version"),
+    text("stage"),
+    text("made_by"),
+    time("made_at"),
+    sa.Column("plan", sa.JSON, nullable=False),
+    sa.Column("state", sa.JSON, nullable=False),
+    # What the gate of the ring that is under way said last, with every number behind it.
+    sa.Column("judgement", sa.JSON(none_as_null=True), nullable=True),
+    time("judged_at", nullable=True),
+    sa.Index("ix_rollouts_model", "model"),
+    # Of one model one release at a time is under way.
+    unique_where("uq_rollouts_under_way", "model", where=UNDER_WAY),
+)
+
+# What happened to a roll-out, each decision with its evidence; the state follows from these rows alone.
+rollout_events = sa.Table(
+    "rollout_events",
+    metadata,
+    sa.Column("rollout", sa.BigInteger, sa.ForeignKey("rollouts.id"), primary_key=True, autoincrement=False),
+    sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
+    time("at"),
+    text("who"),
+    text("kind"),
+    sa.Column("event", sa.JSON, nullable=False),
 )

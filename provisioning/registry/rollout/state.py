@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 
 from appliance.sync.phase import Phase
 from provisioning.registry.rollout.facts import Stand
-from provisioning.registry.rollout.gate import Verdict
+from provisioning.registry.rollout.gate import Judgement, Verdict
 from provisioning.registry.rollout.plan import Plan
 
 
@@ -174,3 +174,4 @@ def _unconfirmed(state: State) -> Iterator[tuple[str, Slot]]:
 
 STATE: TypeAdapter[State] = TypeAdapter(State)
 PLAN: TypeAdapter[Plan] = TypeAdapter(Plan)
+JUDGEMENT: TypeAdapter[Judgement] = TypeAdapter(Judgement)
