@@ -10,6 +10,7 @@ Never: takes a name, a time or an extension from the request: a device asks with
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -38,6 +39,7 @@ from provisioning.registry.faults import RegistryFault
 DAY_SECONDS: Final = 86_400
 _ORGANISATION = "Readside registry"
 _REQUEST_BYTES_MAX = 8_000
+_SERIAL = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class RequestFault(Exception):
@@ -64,9 +66,13 @@ DEFAULT: Final = AuthorityLimits()
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What a request for a certificate (PKCS #10, RFC 2986) says that is believed: its key, in PEM."""
+    """What a request for a certificate (PKCS #10, RFC 2986) says: its key in PEM, and the hardware's number.
+
+    The number is for the list of devices and stands in no certificate.
+    """
 
     public_pem: bytes
+    serial: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,12 +190,21 @@ def request_of(der: bytes) -> Request:
         raise RequestFault("its key is not on the curve P-256")
     if not signed:
         raise RequestFault("it is not signed by its own key")
-    return Request(public_pem=key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    return Request(
+        public_pem=key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo), serial=_serial(read)
+    )
 
 
 def bag(certificates: Sequence[x509.Certificate]) -> bytes:
     """Return certificates as PKCS #7 without a signature ("certs-only"; RFC 7030 section 4.1.3), in DER."""
     return serialize_certificates(list(certificates), Encoding.DER)
+
+
+def _serial(request: x509.CertificateSigningRequest) -> str:
+    """Return the hardware's number that a request says, if it is a short word."""
+    said = request.subject.get_attributes_for_oid(NameOID.SERIAL_NUMBER)
+    text = str(said[0].value) if len(said) == 1 else ""
+    return text if _SERIAL.fullmatch(text) else ""
 
 
 def _load(path: Path) -> Authority:

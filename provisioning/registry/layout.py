@@ -29,9 +29,24 @@ class Layout:
         return self.folder / "online"
 
     @property
+    def authority(self) -> Path:
+        """Return the folder of the authority that makes the certificates of devices."""
+        return self.online / "ca"
+
+    @property
+    def claim_key(self) -> Path:
+        """Return the file with the key of the digests of claim codes."""
+        return self.online / "claim.key"
+
+    @property
     def lock(self) -> Path:
         """Return the file that keeps two commands apart."""
         return self.folder / "registry.lock"
+
+    @property
+    def bundle(self) -> Path:
+        """Return the folder of what stamps bundles: its key, and lists of its own."""
+        return self.folder / "bundle"
 
     def metadata(self, repository: str) -> Path:
         """Return the folder of the signed lists of a repository."""

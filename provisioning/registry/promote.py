@@ -84,6 +84,18 @@ def claim(book: Book, device: str, out: Path) -> None:
     Raises:
         RegistryFault: the name cannot be one, or there are too many devices.
     """
+    make_known(book, device)
+    make_folder(out)
+    for name, data in given(book, device).items():
+        write_file(out / name, data)
+
+
+def make_known(book: Book, device: str) -> None:
+    """Make a device known, with no assignment; one that is known keeps its own.
+
+    Raises:
+        RegistryFault: the name cannot be one, or there are too many devices.
+    """
     if not is_name(device):
         raise RegistryFault(f"{device!r} is no name: letters, digits, dot, dash, underline, at most 64")
     with book.alone():
@@ -92,10 +104,20 @@ def claim(book: Book, device: str, out: Path) -> None:
             if len(known) >= book.limits.devices_max:
                 raise RegistryFault(f"this registry has {len(known)} devices, the most that it can hold")
             _assign(book, {device: []})
-        make_folder(out)
-        for repository, name in ROOTS.items():
-            write_file(out / name, book.lists(repository).root_bytes())
-        write_file(out / FLOORS, json.dumps(_floors(book, known.get(device, [])), indent=1).encode())
+
+
+def given(book: Book, device: str) -> dict[str, bytes]:
+    """Return what a known device is given, by file name: both roots, and the floors it begins with.
+
+    Raises:
+        RegistryFault: it is not known.
+    """
+    with book.alone():
+        known = assignments(book)
+        if device not in known:
+            raise RegistryFault(f"{device} is not claimed here; see `readside registry claim`")
+        files = {name: book.lists(repository).root_bytes() for repository, name in ROOTS.items()}
+        return {**files, FLOORS: json.dumps(_floors(book, known[device]), indent=1).encode()}
 
 
 def assignments(book: Book) -> dict[str, list[Assigned]]:

@@ -12,13 +12,13 @@ from appliance.console.forms import FormKey
 from appliance.console.guard import Guard
 from appliance.console.limits import Limits as ConsoleLimits
 from provisioning.registry.database.engine import open_database
-from provisioning.registry.server import api, faults, probes, tree
+from provisioning.registry.server import api, est, faults, probes, tree
 from provisioning.registry.server.access import Doorkeeper
 from provisioning.registry.server.room import Room
 from provisioning.registry.server.setting import Setting
 
 # A new part of the server is a module with a `router`, named here.
-PARTS = (probes, api)
+PARTS = (probes, api, est)
 
 
 def application(setting: Setting) -> FastAPI:
