@@ -7,7 +7,6 @@ Never: judges or assigns anything; a state comes from the reducer.
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +16,7 @@ from provisioning.registry.database.tables import rollout_events, rollouts
 from provisioning.registry.rollout.events import EVENT, Event
 from provisioning.registry.rollout.gate import Judgement
 from provisioning.registry.rollout.plan import Plan
-from provisioning.registry.rollout.state import JUDGEMENT, PLAN, STATE, Stage, State, first
+from provisioning.registry.rollout.state import JUDGEMENT, PLAN, STATE, State, first
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +53,7 @@ def add(tx: sa.Connection, plan: Plan, *, at: float) -> int:
             model=plan.model,
             version=plan.version,
             stage=state.stage.value,
+            open=state.is_open,
             made_by=plan.made_by,
             made_at=at,
             plan=PLAN.dump_python(plan, mode="json"),
@@ -72,12 +72,14 @@ def find(tx: sa.Connection, number: int, *, to_change: bool = False) -> Rollout 
 
 
 def every(
-    tx: sa.Connection, *, model: str = "", stages: Collection[Stage] = tuple(Stage), limit: int | None = None
+    tx: sa.Connection, *, model: str = "", only_open: bool = False, limit: int | None = None
 ) -> list[Rollout]:
-    """Return roll-outs, newest first."""
-    query = sa.select(rollouts).where(rollouts.c.stage.in_([stage.value for stage in stages]))
+    """Return roll-outs, newest first; `only_open`: those that the controller still looks at."""
+    query = sa.select(rollouts)
     if model:
         query = query.where(rollouts.c.model == model)
+    if only_open:
+        query = query.where(rollouts.c.open)
     return [_rollout(row) for row in tx.execute(query.order_by(rollouts.c.id.desc()).limit(limit))]
 
 
@@ -94,7 +96,8 @@ def record(tx: sa.Connection, number: int, event: Event, state: State, *, who: s
             rollout=number, seq=seq, at=event.at, who=who, kind=event.kind, event=said
         )
     )
-    values = {"stage": state.stage.value, "state": STATE.dump_python(state, mode="json")}
+    values: dict[str, Any] = {"stage": state.stage.value, "open": state.is_open}
+    values["state"] = STATE.dump_python(state, mode="json")
     tx.execute(sa.update(rollouts).where(rollouts.c.id == number).values(**values))
     return seq
 

@@ -194,6 +194,8 @@ rollouts = sa.Table(
     text("model"),
     text("version"),
     text("stage"),
+    # Whether the controller still looks at it.
+    sa.Column("open", sa.Boolean, nullable=False),
     text("made_by"),
     time("made_at"),
     sa.Column("plan", sa.JSON, nullable=False),

@@ -123,10 +123,13 @@ def _recalled(event: Recalled, plan: Plan, state: State) -> State:
 @_after.register
 def _superseded(event: Superseded, plan: Plan, state: State) -> State:
     del plan
-    if state.stage in (Stage.BACK, Stage.SUPERSEDED, Stage.PROPOSED):
+    if state.stage in (Stage.SUPERSEDED, Stage.PROPOSED):
         return state
+    if state.stage is Stage.BACK:
+        return replace(state, superseded=True)
     aside = _with_back(state, Want.BEFORE, begun=False)
-    return replace(aside, stage=Stage.SUPERSEDED, why=f"roll-out {event.rollout} began")
+    why = f"roll-out {event.rollout} began"
+    return replace(aside, stage=Stage.SUPERSEDED, superseded=True, why=why)
 
 
 @_after.register

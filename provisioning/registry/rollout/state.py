@@ -123,6 +123,7 @@ class State:
         holds: the checks that did not pass.
         asked: it was put before a person, because the gate did not decide in time.
         why: of the last change of stage.
+        superseded: a newer roll-out of the model began; this one only finishes what it has to take back.
     """
 
     stage: Stage = Stage.PROPOSED
@@ -133,7 +134,13 @@ class State:
     holds: tuple[str, ...] = ()
     asked: bool = False
     why: str = ""
+    superseded: bool = False
     slots: Mapping[str, Slot] = field(default_factory=dict)
+
+    @property
+    def is_open(self) -> bool:
+        """Say whether it must still be looked at."""
+        return self.stage is not Stage.PROPOSED and (not self.superseded or bool(due(self)))
 
     def counts(self) -> Counter[Stand]:
         """Return how many slots stand where."""

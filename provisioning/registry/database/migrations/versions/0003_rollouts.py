@@ -21,6 +21,7 @@ def upgrade() -> None:
         sa.Column("model", sa.Text(), nullable=False),
         sa.Column("version", sa.Text(), nullable=False),
         sa.Column("stage", sa.Text(), nullable=False),
+        sa.Column("open", sa.Boolean(), nullable=False),
         sa.Column("made_by", sa.Text(), nullable=False),
         sa.Column("made_at", sa.Double(), nullable=False),
         sa.Column("plan", sa.JSON(), nullable=False),
