@@ -1,13 +1,21 @@
 """The tables. `migrations/` builds them; a test holds the two together.
 
-Rows are never deleted but for console sessions; an instance whose bytes were purged keeps its row.
+Rows are never deleted but for console sessions and old numbers; an instance whose bytes were purged keeps
+its row.
 """
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 
-from appliance.ledger import columns, commitment_tables, fetch_tables
+from appliance.ledger import (
+    columns,
+    commitment_tables,
+    fetch_tables,
+    health_tables,
+    passage_tables,
+    shadow_tables,
+)
 from appliance.ledger.columns import refer, row_id, sequence, text, time, unique_where
 
 # Who takes it from here has every table in it.
@@ -16,6 +24,16 @@ commitments = commitment_tables.commitments
 uncommitted = commitment_tables.uncommitted
 promises = commitment_tables.promises
 fetches = fetch_tables.fetches
+passages = passage_tables.passages
+controls = passage_tables.controls
+consents = passage_tables.consents
+arrival_hours = health_tables.arrival_hours
+work_hours = health_tables.work_hours
+figures = health_tables.figures
+alarms = health_tables.alarms
+shadows = shadow_tables.shadows
+comparisons = shadow_tables.comparisons
+agreements = shadow_tables.agreements
 
 # The condition of a partial index, which queries repeat word for word.
 UNSETTLED = "state IN ('PENDING', 'SENDING', 'LATER')"
@@ -59,6 +77,7 @@ series = sa.Table(
     time("complete_at", nullable=True),
     # What was measured and read of it once it fell quiet: the variables of a route.
     sa.Column("facts", sa.JSON),
+    sa.Index("ix_series_first_at", "first_at"),
 )
 
 studies = sa.Table(
@@ -121,6 +140,8 @@ jobs = sa.Table(
     time("finished_at", nullable=True),
     sa.UniqueConstraint("study_uid", "input_digest", "model_digest", "route", "run", name="uq_jobs_work"),
     sa.Index("ix_jobs_state", "state", "not_before"),
+    # How the jobs of one version end: a new one is watched by that every few seconds.
+    sa.Index("ix_jobs_model", "model_digest", "finished_at"),
 )
 
 # Exactly which instances a job works on: revisions and late arrivals after the decision do not change it.
@@ -169,6 +190,7 @@ results = sa.Table(
     time("created_at"),
     sa.UniqueConstraint("job_id", name="uq_results_job"),
     sa.Index("ix_results_study", "study_uid", "id"),
+    sa.Index("ix_results_created_at", "created_at"),
 )
 
 objects = sa.Table(
