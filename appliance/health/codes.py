@@ -72,27 +72,6 @@ class Rejected(IntEnum):
     CERTIFICATE = 5
 
 
-class Vendor(IntEnum):
-    """Who made a scanner, as far as a public list of makers goes."""
-
-    OTHER = 0
-    SIEMENS = 1
-    GE = 2
-    PHILIPS = 3
-    CANON = 4
-    TOSHIBA = 5
-    HITACHI = 6
-    FUJIFILM = 7
-    UNITED_IMAGING = 8
-    NEUSOFT = 9
-    SHIMADZU = 10
-    AGFA = 11
-    CARESTREAM = 12
-    HOLOGIC = 13
-    SAMSUNG = 14
-    KONICA_MINOLTA = 15
-
-
 class Gpu(IntEnum):
     """Whether the GPU answers; NO_ANSWER is an alarm of its own."""
 
@@ -155,27 +134,6 @@ _REFUSED: Final = {
     "receive.doubled_element": Refused.NOT_READABLE,
     "receive.not_part10": Refused.NOT_READABLE,
 }
-# What (0008,0070) Manufacturer begins with, in lower case; longest first where one begins another.
-_VENDORS: Final = (
-    ("siemens", Vendor.SIEMENS),
-    ("ge medical", Vendor.GE),
-    ("ge healthcare", Vendor.GE),
-    ("gems", Vendor.GE),
-    ("philips", Vendor.PHILIPS),
-    ("canon", Vendor.CANON),
-    ("toshiba", Vendor.TOSHIBA),
-    ("hitachi", Vendor.HITACHI),
-    ("fuji", Vendor.FUJIFILM),
-    ("uih", Vendor.UNITED_IMAGING),
-    ("united imaging", Vendor.UNITED_IMAGING),
-    ("neusoft", Vendor.NEUSOFT),
-    ("shimadzu", Vendor.SHIMADZU),
-    ("agfa", Vendor.AGFA),
-    ("carestream", Vendor.CARESTREAM),
-    ("hologic", Vendor.HOLOGIC),
-    ("samsung", Vendor.SAMSUNG),
-    ("konica", Vendor.KONICA_MINOLTA),
-)
 
 
 def failure_of(word: str | None) -> Failure:
@@ -197,13 +155,3 @@ def engine_of(text: str | None) -> EngineCode:
         return EngineCode[name]
     except KeyError:
         return EngineCode.OTHER if name else EngineCode.NONE
-
-
-def vendor_of(manufacturer: object) -> Vendor:
-    """Return the number of a maker of scanners; what is on no public list is OTHER."""
-    if not isinstance(manufacturer, str):
-        return Vendor.OTHER
-    said = manufacturer.strip().lower()
-    if said == "ge":
-        return Vendor.GE
-    return next((vendor for start, vendor in _VENDORS if said.startswith(start)), Vendor.OTHER)
