@@ -71,5 +71,4 @@ def sync(
 
 def _say(standing: Standing) -> None:
     for outcome in standing.outcomes:
-        who = f"{outcome.model} {outcome.version}".strip() or "registry"
-        out.print(f"{who}: {outcome.word}{': ' if outcome.sentence else ''}{outcome.sentence}", markup=False)
+        out.print(outcome.text, markup=False)

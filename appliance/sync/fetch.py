@@ -77,6 +77,10 @@ def _continue(carrier: Carrier, target: Target, part: PartialFile, limits: Fetch
                 told(part.length, target.length)
     except NotThere as error:
         raise Refusal(Word.NOT_A_REGISTRY, "the registry does not have the bytes of the release") from error
+    except Refusal as refusal:
+        if refusal.word is Word.TAMPERED:
+            part.remove()
+        raise
     if part.length < target.length:
         raise Refusal(
             Word.CUT_OFF, f"{part.length} of {target.length} bytes came; the next turn goes on from there"

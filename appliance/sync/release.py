@@ -17,6 +17,8 @@ from typing import Any
 
 IMAGE, DIRECTOR = "image", "director"
 METADATA, TARGETS = "metadata", "targets"
+# What stands before the names of the repositories as sticks have them.
+BUNDLE = "bundle-"
 KEY = "readside"
 # In each root, signed: which repository it is the root of. The same people sign the roots of several.
 ROOT_OF = "x-readside-repository"
@@ -118,6 +120,11 @@ class Assigned:
 def model_path(name: str, version: str) -> str:
     """Return the target path of a release."""
     return f"models/{name}/{version}.zip"
+
+
+def provenance_path(name: str, version: str) -> str:
+    """Return the target path of the signature of who made a release's model."""
+    return f"provenance/{name}/{version}.json"
 
 
 def device_path(device: str) -> str:

@@ -37,6 +37,12 @@ class Outcome:
         """Say whether nothing is wrong."""
         return self.word in WELL
 
+    @property
+    def text(self) -> str:
+        """Return it in one line."""
+        who = f"{self.model} {self.version}".strip() or "registry"
+        return f"{who}: {self.word}{': ' if self.sentence else ''}{self.sentence}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:

@@ -94,7 +94,7 @@ class Trust:
             # What has expired is a question of the box's one clock, which tests hold still.
             updater._trusted_set.reference_time = as_datetime(self.clock.now())
             updater.refresh()
-        return self._believed()
+        return self.believed()
 
     def _begun(self) -> Updater:
         try:
@@ -153,8 +153,8 @@ class Trust:
             raise Refusal(Word.TAMPERED, "the bytes of the assignment are not those that were signed")
         return data
 
-    def _believed(self) -> Listing:
-        """Read what was just verified and kept."""
+    def believed(self) -> Listing:
+        """Return what was verified and kept last."""
         root = self._kept(Root)
         stamp_until = self._kept(Timestamp).expires.timestamp()
         found = {}
@@ -285,6 +285,23 @@ class _Fetcher(FetcherInterface):
             raise DownloadHTTPError("there is no such list", _GONE) from error
         except Refusal as refusal:
             raise _Stopped(refusal) from refusal
+
+
+def hold_first_root(data: bytes, anchor: bytes) -> None:
+    """Hold the first root of one repository against the root of another that the same people sign.
+
+    Raises:
+        Refusal: too few of them signed it, or one of the two is no root.
+    """
+    try:
+        judge, signed = Metadata[Root].from_bytes(anchor).signed, Metadata[Root].from_bytes(data)
+        judge.verify_delegate(Root.type, signed.signed_bytes, signed.signatures)
+    except UnsignedMetadataError as error:
+        raise Refusal(
+            Word.WRONG_KEY, "its root is not signed by those who sign the roots of this box's registry"
+        ) from error
+    except (RepositoryError, DeserializationError, ValueError) as error:
+        raise Refusal(Word.TAMPERED, "what came as a root is none") from error
 
 
 def clock_fault(now: float, floor: float, *, limits: FetchLimits = FETCH) -> Refusal | None:

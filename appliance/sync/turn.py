@@ -32,7 +32,7 @@ from appliance.sync.install import install
 from appliance.sync.limits import FETCH, FetchLimits
 from appliance.sync.phase import phase_of
 from appliance.sync.refusal import PASSING, Refusal, Word
-from appliance.sync.release import DIRECTOR, IMAGE, Assigned
+from appliance.sync.release import BUNDLE, DIRECTOR, IMAGE, Assigned
 from appliance.sync.standing import Outcome, Standing, fresh, read_standing, registry_folder, write_standing
 from appliance.sync.store import Busy
 from appliance.sync.trust import Listing, Trust, clock_fault
@@ -56,7 +56,7 @@ class Seen:
 class Syncer:
     """Brings what the registry assigns onto a box; `stopping` ends a fetch, which is resumed later.
 
-    `roots` stands before the names of the roots that are believed: those of bundles are not the network's.
+    `bundle` gives the folder with the roots of bundles, where the carrier is one: they are not the network's.
     """
 
     box: ModelBox
@@ -64,7 +64,7 @@ class Syncer:
     limits: FetchLimits = FETCH
     stopping: Callable[[], bool] = lambda: False
     progress: BuildProgress | None = None
-    roots: str = ""
+    bundle: Callable[[], Path] | None = None
 
     def turn(self, *, again: bool = False) -> Standing:
         """Take one look and do what is due; `again` forgets what was held against packages.
@@ -249,14 +249,14 @@ class Syncer:
         return standing
 
     def _trust(self, repository: str) -> Trust:
-        name = f"{self.roots}{repository}"
-        file = f"{self.roots}{ROOT_FILES[repository]}"
+        name = repository if self.bundle is None else f"{BUNDLE}{repository}"
+        roots = self.box.config.registry.roots if self.bundle is None else self.bundle()
         try:
-            root = (self.box.config.registry.roots / file).read_bytes()
+            root = (roots / ROOT_FILES[repository]).read_bytes()
         except OSError as error:
             raise Refusal(
                 Word.NOT_CLAIMED,
-                f"{file} is not in registry.roots: `readside registry claim` makes it",
+                f"{ROOT_FILES[repository]} is not in registry.roots: `readside registry claim` makes it",
             ) from error
         return Trust(
             repository=repository,

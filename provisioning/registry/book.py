@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from securesystemslib.signer import CryptoSigner
@@ -17,7 +17,7 @@ from securesystemslib.signer import CryptoSigner
 from appliance.core.clock import SYSTEM, Clock
 from appliance.disk.durable import make_folder, write_file
 from appliance.inference.lock import locked
-from appliance.sync.release import DIRECTOR, IMAGE
+from appliance.sync.release import BUNDLE, DIRECTOR, IMAGE, METADATA
 from provisioning.registry import keys
 from provisioning.registry.faults import RegistryFault
 from provisioning.registry.layout import Layout
@@ -55,6 +55,13 @@ class Book:
             clock=self.clock,
             limits=self.limits,
         )
+
+    def bundle_lists(self, repository: str) -> Lists:
+        """Return the lists of a repository as sticks have them, under a root and a stamp of their own."""
+        named = f"{BUNDLE}{repository}"
+        folder = self.layout.bundle / repository / METADATA
+        limits = replace(self.limits, online_seconds=self.limits.bundle_seconds)
+        return replace(self.lists(repository), folder=folder, name=named, limits=limits)
 
     @contextmanager
     def alone(self) -> Iterator[None]:

@@ -63,7 +63,7 @@ def publish(
 ) -> None:
     """Check a package whole, sign it on this machine and put it into the registry."""
     with _saying():
-        book = _signing(registry, keys)
+        book = signing(registry, keys)
         release = publisher.publish(book, package, keys, readside=needs_readside, engines=engine or ())
         visible = book.may_stamp(IMAGE)
     _release(release, "is published", visible=visible, as_json=as_json)
@@ -79,7 +79,7 @@ def recall(
 ) -> None:
     """Sign that a release must not be used any more: no device takes it, those that have it say so."""
     with _saying():
-        book = _signing(registry, keys)
+        book = signing(registry, keys)
         release = publisher.recall(book, name, version, keys, reason=reason)
         visible = book.may_stamp(IMAGE)
     _release(release, "is recalled", visible=visible, as_json=as_json)
@@ -146,7 +146,7 @@ def stamp(registry: FolderArgument) -> None:
 def renew(registry: FolderArgument, keys: KeysOption) -> None:
     """Sign what the offline keys signed once more, for another year."""
     with _saying():
-        book = _signing(registry, keys)
+        book = signing(registry, keys)
         with book.alone():
             book.renew(keys)
     out.print("What was signed offline holds for another year.")
@@ -161,7 +161,7 @@ def rotate(
     if repository not in (IMAGE, DIRECTOR):
         fail(f"--repository is {IMAGE} or {DIRECTOR}", code=2)
     with _saying():
-        book = _signing(registry, keys)
+        book = signing(registry, keys)
         with book.alone():
             book.rotate(repository, keys)
     out.print(f"The {repository} repository has other server keys.", markup=False)
@@ -200,7 +200,7 @@ def _devices(book: Book, named: list[str] | None, *, every: bool) -> list[str]:
     return sorted(director.assignments(book)) if every else list(named or ())
 
 
-def _signing(registry: Path, folders: list[Path]) -> Book:
+def signing(registry: Path, folders: list[Path]) -> Book:
     """Open a registry for who signs offline; the passphrase is asked for where a key needs one."""
     paths = [path for folder in folders if folder.is_dir() for path in folder.glob("*.pem")]
     sealed = any(b"ENCRYPTED" in path.read_bytes() for path in paths)

@@ -14,6 +14,7 @@ class RegistryLimits:
     Attributes:
         offline_seconds: root and the list of releases; a person with keys renews them.
         online_seconds: what the server signs; it must stamp anew before this is over.
+        bundle_seconds: a stick that is older is refused.
         keys: offline keys of a role.
         threshold: how many of them must sign.
         lock_wait_seconds_max: how long a command waits for another on the same registry.
@@ -23,6 +24,7 @@ class RegistryLimits:
 
     offline_seconds: int = 365 * DAY_SECONDS
     online_seconds: int = 7 * DAY_SECONDS
+    bundle_seconds: int = 90 * DAY_SECONDS
     keys: int = 3
     threshold: int = 2
     lock_wait_seconds_max: float = 10.0

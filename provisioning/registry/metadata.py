@@ -29,7 +29,7 @@ from tuf.api.metadata import (
 )
 
 from appliance.core.clock import SYSTEM, Clock, as_datetime
-from appliance.disk.durable import make_folder, write_file
+from appliance.disk.durable import make_folder, remove_file, write_file
 from appliance.sync.release import ROOT_OF, Target
 from provisioning.registry.faults import RegistryFault
 from provisioning.registry.limits import DEFAULT, RegistryLimits
@@ -65,6 +65,53 @@ class Lists:
         self.write_root(root, signers[Root.type])
         self.write_targets(Targets(), signers[Targets.type])
         self.stamp(signers[Snapshot.type], signers[Timestamp.type])
+
+    def root_like(
+        self, other: Lists, own: Mapping[str, Sequence[CryptoSigner]], holders: Sequence[CryptoSigner]
+    ) -> None:
+        """Write the next root: the offline keys are those of another repository, some roles have their own.
+
+        Nothing of a root that is here already goes into it: whoever changed that one gains nothing.
+
+        Raises:
+            RegistryFault: too few of the root's keys are among the holders.
+        """
+        make_folder(self.folder)
+        root = other.root()
+        root.version = self.root().version if self._versions(Root.type) else _FIRST_VERSION
+        self._exchange(root, own)
+        self.write_root(
+            root, [one for one in holders if one.public_key.keyid in root.roles[Root.type].keyids]
+        )
+
+    def adopt(self, other: Lists) -> None:
+        """Put the newest list of targets of another repository here as it is, byte for byte.
+
+        Raises:
+            RegistryFault: its signatures do not hold under this root, or it is older than what is here.
+        """
+        source = other._path(Targets.type, other.targets().version)
+        signed = Metadata[Targets].from_bytes(source.read_bytes())
+        _held(self.root(), Targets.type, signed)
+        have = max(self._versions(Targets.type), default=0)
+        if signed.signed.version < have:
+            raise RegistryFault(
+                f"{other.folder}: its list of releases is number {signed.signed.version}, and number {have}"
+                " was taken before; get the newest copy of the registry"
+            )
+        write_file(self._path(Targets.type, signed.signed.version), source.read_bytes())
+
+    def newest_files(self) -> list[Path]:
+        """Return what a copy of this repository needs: every root, the newest lists, the timestamp last."""
+        roots = [self._path(Root.type, version) for version in sorted(self._versions(Root.type))]
+        lists = [self._path(role, max(self._versions(role))) for role in (Targets.type, Snapshot.type)]
+        return [*roots, *lists, self.folder / "timestamp.json"]
+
+    def forget_former(self) -> None:
+        """Remove the lists that the newest ones replaced; roots stay."""
+        for role in (Targets.type, Snapshot.type):
+            for version in sorted(self._versions(role))[:-1]:
+                remove_file(self._path(role, version))
 
     def root(self) -> Root:
         """Return the newest root."""
@@ -148,6 +195,18 @@ class Lists:
         _held(self.root(), Targets.type, signed)
         self._write(signed, self._path(Targets.type, targets.version))
 
+    def rewrite(self, entries: Iterable[Target], signers: Sequence[CryptoSigner]) -> None:
+        """Sign a list of exactly these targets as the next version.
+
+        Raises:
+            RegistryFault: too few of the keys are among the signers.
+        """
+        targets = self.targets() if self._versions(Targets.type) else Targets()
+        targets.targets.clear()
+        for entry in entries:
+            self.add(targets, entry)
+        self.write_targets(targets, signers)
+
     def stamp(self, snapshot_signers: Sequence[CryptoSigner], stamp_signers: Sequence[CryptoSigner]) -> None:
         """Write snapshot and timestamp over the newest list of targets: from here on devices see it."""
         targets = self.targets()
@@ -168,10 +227,7 @@ class Lists:
     def rotate(self, new: Signers, root_signers: Sequence[CryptoSigner]) -> None:
         """Give roles other keys; devices drop what the former ones signed when they see the new root."""
         root = self.root()
-        for role, signers in new.items():
-            for keyid in list(root.roles[role].keyids):
-                root.revoke_key(keyid, role)
-            self._trust(root, role, signers)
+        self._exchange(root, new)
         self.write_root(root, [one for one in root_signers if self._may(one, Root.type)])
 
     def add(self, targets: Targets, target: Target) -> None:
@@ -188,6 +244,12 @@ class Lists:
         for signer in keys:
             root.add_key(signer.public_key, role)
         root.roles[role].threshold = min(len(keys), self.limits.threshold)
+
+    def _exchange(self, root: Root, new: Signers) -> None:
+        for role, signers in new.items():
+            for keyid in list(root.roles[role].keyids):
+                root.revoke_key(keyid, role)
+            self._trust(root, role, signers)
 
     def _next(self, kind: type[S]) -> S:
         """Return the newest list of a kind as its next version."""

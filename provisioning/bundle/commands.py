@@ -1,0 +1,125 @@
+"""The commands on bundles: init and export beside the registry, import at the box."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import Progress
+
+from appliance.cli.terms import (
+    DEFAULT_CONFIG,
+    FAILED,
+    ConfigOption,
+    JsonOption,
+    err,
+    fail,
+    opened_ledger,
+    out,
+    print_json,
+)
+from appliance.core import log
+from appliance.core.clock import as_text
+from appliance.disk.durable import DiskFault, NoSpace
+from appliance.sync.box import ModelBox, Refused
+from provisioning.bundle import stamps
+from provisioning.bundle.carry import Stick
+from provisioning.bundle.export import export as write
+from provisioning.bundle.faults import BundleFault
+from provisioning.bundle.take import Taking
+from provisioning.registry.book import Book
+from provisioning.registry.commands import signing
+from provisioning.registry.faults import RegistryFault
+
+app = typer.Typer(help="Releases to a box without a network, and its answer back.", no_args_is_help=True)
+StickOption = Annotated[Path, typer.Option(help="Where the stick is mounted.")]
+
+
+def add_to(group: typer.Typer) -> None:
+    """Hang these commands into the group of the command line."""
+    group.add_typer(app, name="bundle")
+
+
+@app.command()
+def init(
+    registry: Annotated[Path, typer.Argument(help="The registry's folder.")],
+    keys: Annotated[
+        list[Path], typer.Option(help="Folder with offline keys; may be given for each holder's.")
+    ],
+    new_key: Annotated[
+        bool,
+        typer.Option("--new-key", help="The key that stamps bundles may have been stolen: make another."),
+    ] = False,
+) -> None:
+    """Make the key that stamps bundles and its roots, or sign them for another year."""
+    with _saying():
+        stamps.begin(signing(registry, keys), keys, new_key=new_key)
+    out.print(
+        f"Bundles of this registry can be stamped with what lies in {registry / 'bundle'}.", markup=False
+    )
+
+
+@app.command()
+def export(
+    registry: Annotated[Path, typer.Option(help="The registry's folder.")],
+    device: Annotated[list[str], typer.Option(help="A slot; may be given often: all boxes of a site.")],
+    to: Annotated[Path, typer.Option("--out", help="Where the stick is mounted.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Write onto a stick what these boxes are assigned, good for ninety days; go on where it was pulled."""
+    with _saying(), Progress(disable=as_json, transient=True, console=err) as progress:
+        task = progress.add_task("copying", total=None)
+        made = write(
+            Book(folder=registry),
+            device,
+            to,
+            told=lambda have, of: progress.update(task, completed=have, total=of),
+        )
+    if as_json:
+        print_json({"ok": True, **asdict(made), "until": as_text(made.until)})
+        return
+    what = ", ".join(made.releases) or "no release"
+    out.print(f"The stick has {what} for {', '.join(made.slots)}; it holds until {as_text(made.until)}.")
+
+
+@app.command("import")
+def import_(
+    source: Annotated[Path, typer.Option("--from", help="Where the stick is mounted.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+    again: Annotated[
+        bool, typer.Option("--again", help="Forget what was held against packages, and try them once more.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Take what a stick has for this box, checked as over a network, and write a receipt back to it."""
+    log.silence()
+    with opened_ledger(config) as (read, ledger):
+        box = ModelBox(config=read, ledger=ledger, by=getpass.getuser())
+        try:
+            standing = Taking(box=box, stick=Stick(source)).turn(again=again)
+        except Refused as refused:
+            fail(str(refused))
+        except (DiskFault, NoSpace) as error:
+            fail(f"the box's disk failed ({type(error).__name__}); look at its room and its health")
+    if as_json:
+        print_json({"ok": standing.is_well, **standing.as_json()})
+    else:
+        for outcome in standing.outcomes:
+            out.print(outcome.text, markup=False)
+    raise typer.Exit(0 if standing.is_well else FAILED)
+
+
+@contextmanager
+def _saying() -> Iterator[None]:
+    """Say a fault in one sentence."""
+    try:
+        yield
+    except (BundleFault, RegistryFault) as error:
+        fail(str(error))
+    except (DiskFault, NoSpace) as error:
+        fail(f"the disk failed or is full ({error})")
