@@ -68,9 +68,22 @@ def end_shadow(book: Book, name: str, devices: Sequence[str]) -> None:
     Raises:
         RegistryFault: a device is unknown, or none is named.
     """
+    _take_off(book, name, devices, shadow=True)
+
+
+def withdraw(book: Book, name: str, devices: Sequence[str]) -> None:
+    """Assign devices no release of a model; what serves there goes on serving.
+
+    Raises:
+        RegistryFault: a device is unknown, or none is named.
+    """
+    _take_off(book, name, devices, shadow=False)
+
+
+def _take_off(book: Book, name: str, devices: Sequence[str], *, shadow: bool) -> None:
     with book.alone():
         kept = {
-            device: [one for one in lines if (one.name, one.shadow) != (name, True)]
+            device: [one for one in lines if (one.name, one.shadow) != (name, shadow)]
             for device, lines in _of(book, devices).items()
         }
         _assign(book, kept)

@@ -59,6 +59,7 @@ class Sight:
         phase: of the release on this slot's device; None when it says nothing of it.
         code: number of the word that goes with the phase (`appliance.sync.phase`).
         serving: whether the release serves there; None when the device says nothing of it.
+        hardware: the beginning of the device's id; another one has done nothing yet.
         assigned: the version of the model that the director's list gives this slot now; None: none.
     """
 
@@ -66,6 +67,7 @@ class Sight:
     phase: Phase | None = None
     code: int = 0
     serving: bool | None = None
+    hardware: str = ""
     assigned: str | None = None
 
     @property

@@ -189,6 +189,10 @@ def _wanting(slot: Slot, want: Want) -> Slot:
 
 def _looked(plan: Plan, slot: Slot, sight: Sight, at: float) -> Slot:
     """Return a slot as a look shows it."""
+    if sight.hardware and slot.hardware and sight.hardware != slot.hardware:
+        # What the device did that stood here before says nothing of this one.
+        begun = Phase.ASSIGNED if slot.want is Want.RELEASE else Phase.UNKNOWN
+        slot = replace(slot, phase=begun, code=0, serving=None, failed=False, since=at)
     phase = sight.phase if sight.phase is not None else slot.phase
     entered = phase is not slot.phase or (sight.reachable and not slot.reachable)
     seen = replace(
@@ -197,6 +201,7 @@ def _looked(plan: Plan, slot: Slot, sight: Sight, at: float) -> Slot:
         phase=phase,
         code=slot.code if sight.phase is None else sight.code,
         serving=slot.serving if sight.serving is None else sight.serving,
+        hardware=sight.hardware or slot.hardware,
         assigned=sight.assigned,
         since=at if entered else slot.since,
     )

@@ -65,6 +65,7 @@ class Slot:
         assigned: what the list gives it, as last seen.
         before: what it gave before the release; the way back leads there.
         since: when the phase was entered, or the device came back; epoch seconds.
+        hardware: the beginning of the device's id.
         late: it stands in its phase for longer than one may.
         failed: the release failed on it; it is not tried again.
     """
@@ -78,6 +79,7 @@ class Slot:
     serving: bool | None = None
     since: float = 0.0
     reachable: bool = False
+    hardware: str = ""
     late: bool = False
     failed: bool = False
 
