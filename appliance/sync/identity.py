@@ -15,12 +15,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from appliance.core.config import Config
-from appliance.sync import softkey
+from appliance.sync import softkey, tpm
 from appliance.sync.refusal import Refusal, Word
 from appliance.sync.signing import SignatureFault, Signer, device_id
 from appliance.sync.softkey import KeyFault
 
 KEY_FILE = "device.key"
+TPM_FILE = "device.tpm.json"
 CERTIFICATE_FILE = "device.crt"
 _BYTES_MAX = 100_000
 
@@ -56,7 +57,7 @@ def identity_in(roots: Path) -> Signer | None:
         Refusal: NOT_CLAIMED, when what is there cannot be used or does not belong together.
     """
     certificate = certificate_in(roots)
-    if certificate is None or (key := _key_in(roots)) is None:
+    if certificate is None or (key := key_in(roots)) is None:
         return None
     if key.id != certificate.device:
         raise Refusal(
@@ -108,11 +109,20 @@ def certificate_of(pem: bytes) -> Certificate:
     )
 
 
-def _key_in(roots: Path) -> Signer | None:
-    path = roots / KEY_FILE
-    if not path.exists():
-        return None
+def key_in(roots: Path) -> Signer | None:
+    """Return the key that was born on this box, whether a certificate was made for it or not.
+
+    Raises:
+        Refusal: NOT_CLAIMED, when it cannot be used, or there are two.
+    """
+    file, wrapped = roots / KEY_FILE, roots / TPM_FILE
     try:
-        return softkey.load(path)
+        if file.exists() and wrapped.exists():
+            raise KeyFault(
+                f"{KEY_FILE} and {TPM_FILE} are both there: remove the one that is not this device's"
+            )
+        if wrapped.exists():
+            return tpm.load(wrapped)
+        return softkey.load(file) if file.exists() else None
     except KeyFault as fault:
         raise Refusal(Word.NOT_CLAIMED, str(fault)) from fault

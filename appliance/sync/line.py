@@ -21,6 +21,7 @@ from appliance.core.clock import SYSTEM, Clock
 from appliance.core.config import Config
 from appliance.sync.refusal import Refusal, Word
 from appliance.sync.signing import Signer, sign
+from appliance.sync.softkey import KeyFault
 from appliance.sync.watch import Watch, Wire
 
 JSON: Final = "application/json"
@@ -119,8 +120,15 @@ def post_to(
         raise Refusal(Word.UNREACHABLE, "registry.url is empty or a folder: nothing can be sent to it")
     own = {"Content-Type": content_type, "Accept-Encoding": "identity", **(headers or {})}
     if identity is not None:
-        own |= sign(identity, method="POST", path=path, body=body, at=clock.now())
+        own |= _signed(identity, path, body, clock)
     return _sent(url.rstrip("/") + path, body, own, clock, limits)
+
+
+def _signed(identity: Signer, path: str, body: bytes, clock: Clock) -> dict[str, str]:
+    try:
+        return sign(identity, method="POST", path=path, body=body, at=clock.now())
+    except KeyFault as fault:
+        raise Refusal(Word.BOX_REFUSED, str(fault)) from fault
 
 
 def _sent(address: str, body: bytes, headers: dict[str, str], clock: Clock, limits: LineLimits) -> bytes:
