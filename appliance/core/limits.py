@@ -40,6 +40,20 @@ class Limits:
     retry_seconds: float = 10.0
     notice_attempts_max: int = 3
 
+    # Answers that wait until a shadow of their model has seen the same images.
+    shadow_waiting_max: int = 200
+    # A comparison over which so many workers died ends, and so does a shadow over which so many did in all.
+    shadow_kills_max: int = 2
+    shadow_deaths_max: int = 5
+    # How often one comparison begins: each time that the box's own work came first is one.
+    shadow_starts_max: int = 8
+    # Jobs without a row are looked for so often, and none that ended only just now.
+    shadow_sweep_seconds: float = 30.0
+    shadow_settle_seconds: float = 60.0
+    shadow_sweep_max: int = 500
+    # A shadow has seen enough after so many; by then an interval of agreement is a percent wide.
+    shadow_comparisons_max: int = 20_000
+
     # How long a process sleeps when no bell rings. Losing every bell costs at most this (design, "One idea").
     poll_seconds: float = 1.0
     # No two turns of the conductor begin closer than this, however often the bell rings.

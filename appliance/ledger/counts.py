@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from appliance.core.words import InstanceState, JobState, Verdict
-from appliance.ledger import commitments, returned
+from appliance.ledger import agreements, commitments, returned
 from appliance.ledger.engine import Tx
 from appliance.ledger.tables import (
     decisions,
@@ -92,6 +92,7 @@ def _faults(tx: Tx) -> dict[str, int]:
             tx, results, sa.exists().where(jobs.c.id == results.c.job_id, jobs.c.state.not_in(_ENDED))
         ),
         "uncommitted_astray": _where(tx, uncommitted, commitments.astray()),
+        "comparisons_astray": agreements.astray(tx),
     }
 
 

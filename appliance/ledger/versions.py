@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from appliance.core.words import JobState
-from appliance.ledger import events
+from appliance.ledger import comparisons, events, shadows
 from appliance.ledger.engine import Tx
 from appliance.ledger.states import VERSION, VersionState
 from appliance.ledger.tables import jobs, model_versions
@@ -179,6 +179,8 @@ def activated(
 ) -> Version:
     """Let a verified version serve its name, and retire the one that did, in this one transaction.
 
+    If it was the shadow of its name, it is none any more.
+
     Raises:
         Overtaken: another command changed this version, or activated another of the name.
     """
@@ -198,7 +200,16 @@ def activated(
     except sa.exc.IntegrityError as error:
         raise Overtaken(f"another version of {version.name} was activated meanwhile") from error
     _tell(tx, word, row, at=at, by=by, instead_of=serving and serving.version)
+    beside = shadows.running(tx).get(row.name)
+    if beside is not None and beside.digest == row.digest:
+        comparisons.stop(tx, beside, reason="shadow.activated", by=by, at=at)
     return row
+
+
+def passed(tx: Tx, version: Version, *, evidence: Mapping[str, Any], at: float) -> Version:
+    """Put a version that passed on this device back where it was: it runs beside, and does not serve."""
+    to = VersionState.FETCHED if version.activated_at is None else VersionState.RETIRED
+    return _move(tx, version, to, at, evidence={**version.evidence, **evidence})
 
 
 def failed(tx: Tx, version: Version, *, evidence: Mapping[str, Any], at: float, by: str) -> Version:
@@ -231,6 +242,10 @@ def removed(tx: Tx, version: Version, *, at: float, by: str) -> Version:
     """
     if version.state in (VersionState.ACTIVE, *_CHECKING):
         raise StillNeeded(f"{version.name} {version.version} is {version.state}: retire it first")
+    if shadows.uses(tx, version.digest):
+        raise StillNeeded(
+            f"{version.name} {version.version} runs as a shadow: `readside model shadow stop {version.name}`"
+        )
     waiting = waiting_jobs(tx, version.digest)
     if waiting:
         raise StillNeeded(
