@@ -112,6 +112,14 @@ _FAILURES: Final = {
     "job.worker_died": Failure.WORKER_DIED,
 }
 _FAMILIES: Final = {"decode": Failure.DECODE, "inference": Failure.INFERENCE, "result": Failure.RESULT}
+# What the line for people of an engine holds; it may name a device as well, so the order counts.
+_ENGINES: Final = (
+    ("kserve", EngineCode.KSERVE),
+    ("tensorrt", EngineCode.TENSORRT),
+    ("openvino", EngineCode.OPENVINO),
+    (" cuda", EngineCode.CUDA),
+    (" cpu", EngineCode.CPU),
+)
 _REFUSED: Final = {
     "receive.too_deep": Refused.TOO_LARGE,
     "receive.too_many": Refused.TOO_LARGE,
@@ -149,9 +157,7 @@ def refused_of(word: str | None) -> Refused:
 
 
 def engine_of(text: str | None) -> EngineCode:
-    """Return the number of the engine that a result's text begins with."""
-    name = (text or "").partition(":")[0].partition(" ")[0].strip().upper()
-    try:
-        return EngineCode[name]
-    except KeyError:
-        return EngineCode.OTHER if name else EngineCode.NONE
+    """Return the number of the engine that a result's line for people names."""
+    said = (text or "none").lower()
+    found = next((code for part, code in _ENGINES if part in said), EngineCode.OTHER)
+    return EngineCode.NONE if said.startswith("none") else found
