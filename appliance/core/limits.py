@@ -33,6 +33,8 @@ class Limits:
     # A lease outlives a slow heartbeat several times over, but not a dead worker by long.
     lease_seconds: float = 30.0
     heartbeat_seconds: float = 5.0
+    # Longer than every bound on the parts of a job together: a job that is older has come to a stand.
+    job_seconds_max: float = 3 * 3600.0
     # After this many workers died of it, a job is HELD (F47).
     kills_max: int = 3
     # A failure that may pass (a file system error, say) is tried this often.

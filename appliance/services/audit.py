@@ -11,6 +11,7 @@ from appliance.audit.ship import Shipper
 from appliance.audit.syslog import NotHandedOver, Repository
 from appliance.audit.trail import Trail
 from appliance.core import log
+from appliance.core.alive import alive
 from appliance.core.config import Audit, Config
 from appliance.services.stage import Stage, on_stage
 
@@ -23,6 +24,7 @@ def run(config: Config) -> int:
         trail = Trail(stage.ledger, config, open_signer(folder_of(config.storage.root)))
         shipping = _start_shipping(stage, config.audit)
         while not stage.stopping.is_set():
+            alive()
             if not trail.turn():
                 trail.checkpoint()
                 stage.stopping.wait(DEFAULT.turn_seconds)

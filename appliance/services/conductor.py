@@ -11,6 +11,7 @@ from appliance.assemble.confirm import Confirmer
 from appliance.assemble.decide import Decider
 from appliance.assemble.gather import Gatherer
 from appliance.core import log
+from appliance.core.alive import alive
 from appliance.core.config import Config
 from appliance.core.words import short
 from appliance.ledger import custody, deliveries, jobs, services
@@ -41,6 +42,7 @@ def run(config: Config) -> int:
         reconciling.start()
         conductor = Conductor(stage, config)
         while not stage.stopping.is_set():
+            alive()
             hub.listen(conductor.pause_seconds())
             conductor.turn(hub)
             stage.stopping.wait(stage.limits.turn_seconds_min)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from appliance.console.app import create_app
 from appliance.console.serve import Serving
 from appliance.core import log
+from appliance.core.alive import alive
 from appliance.core.config import Config
 from appliance.services.stage import on_stage
 
@@ -21,7 +22,7 @@ def run(config: Config) -> int:
         serving = Serving(app, host=config.console.host, port=config.console.port)
         _log.info("console.listening", host=config.console.host, port=serving.start())
         while serving.alive and not stage.stopping.wait(_LOOK_SECONDS):
-            pass
+            alive()
         if not stage.stopping.is_set():
             stage.fault()
         serving.stop()

@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 
 from appliance.core import log
+from appliance.core.alive import alive
 from appliance.core.config import Config, Peer
 from appliance.ledger import deliveries
 from appliance.outbox.courier import Courier
@@ -40,6 +41,7 @@ def run(config: Config) -> int:
             committing = Committing(stage, config)
             committing.start()
             while not stage.stopping.is_set():
+                alive()
                 round_.start_due()
                 # Said again each time: the hub may have been started anew and forgotten who listens.
                 cord.ring(Ticket(Bell.HELLO))

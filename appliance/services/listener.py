@@ -7,6 +7,7 @@ import sys
 import threading
 
 from appliance.core import log
+from appliance.core.alive import alive
 from appliance.core.clock import TokenBucket
 from appliance.core.config import Config
 from appliance.core.turns import ask_for_short_turns
@@ -72,8 +73,10 @@ def _listen(stage: Stage, config: Config) -> int:
     # Said again: a study's silence counts only from here on, and the sweep before may have taken long.
     stage.up(**bound)
     _log.info("listener.listening", **bound, ae_title=config.dicom.ae_title)
+    alive()
     while not stage.stopping.wait(stage.limits.poll_seconds):
         doors.look()
+        alive()
     if stage.faulty.is_set():
         # What is in memory may not be trusted; bytes that were acknowledged are on disk, and the sweep
         # finds them.

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from appliance.core import log
+from appliance.core.alive import stopping
 from appliance.core.config import Config
 from appliance.core.limits import DEFAULT, Limits
 from appliance.disk.durable import make_folder
@@ -84,6 +85,7 @@ def _staged(name: str, config: Config, detail: dict[str, str | int]) -> Iterator
     try:
         yield stage
     finally:
+        stopping()
         stage.stop()
         beat.join()
         # A ledger that fails may be why the service ends: what it could not be told is in the log.

@@ -6,6 +6,7 @@ import random
 from contextlib import closing
 
 from appliance.core import log
+from appliance.core.alive import alive
 from appliance.core.config import Config
 from appliance.disk.durable import NoSpace
 from appliance.ledger.reading import LedgerFault
@@ -22,6 +23,7 @@ _SPREAD = 0.2
 def run(config: Config) -> int:
     """Look at the registry until told to stop; return the exit code. Without a registry it only waits."""
     with on_stage("sync", config) as stage:
+        alive()
         if config.registry.url:
             _keep_looking(stage, config)
         else:

@@ -15,6 +15,7 @@ from functools import partial
 
 from appliance.assemble.gather import series_facts
 from appliance.core import log
+from appliance.core.alive import alive
 from appliance.core.config import Config
 from appliance.ledger import jobs
 from appliance.queue.bell import BellCord
@@ -106,6 +107,7 @@ def _work(stage: Stage, attempter: Attempter, on_arrival: Callable[[], None]) ->
 def _lane(stage: Stage, attempter: Attempter, on_arrival: Callable[[], None]) -> None:
     with closing(BellCord(stage.config.run_dir)) as cord:
         while not stage.stopping.is_set():
+            alive()
             attempter.refresh()
             _work_off(stage, attempter, cord)
             # Said again each time: the hub may have been started anew and forgotten who is idle.

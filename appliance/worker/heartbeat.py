@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+import time
 from types import TracebackType
 from typing import Self
 
 from appliance.core import log
+from appliance.core.alive import alive
 from appliance.core.limits import Limits
 from appliance.ledger import jobs
 from appliance.ledger.engine import Ledger
@@ -25,6 +27,7 @@ class Heartbeat:
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def _run(self) -> None:
+        began = time.monotonic()
         while not self._stop.wait(self._limits.heartbeat_seconds):
             try:
                 mine = self._prolong()
@@ -32,6 +35,8 @@ class Heartbeat:
                 # A full disk may have room again before the lease runs out; a dead thread would not notice.
                 _log.error("ledger.fault", job=self._job.id, error=type(fault).__name__)
                 continue
+            if time.monotonic() - began < self._limits.job_seconds_max:
+                alive()
             if not mine:
                 # The work goes on and is thrown away at its end: a stale attempt cannot record anything.
                 _log.warning("queue.stale_lease", job=self._job.id)
