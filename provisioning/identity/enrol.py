@@ -23,11 +23,11 @@ from appliance.sync.refusal import Refusal, Word
 from appliance.sync.renewal import AUTHORITIES_FILE, NEW_FILE
 from appliance.sync.signing import Signer
 from appliance.sync.softkey import KeyFault
-from appliance.sync.turn import FLOORS_FILE, ROOT_FILES
 from provisioning.identity.code import Invitation
 from provisioning.registry.enrolment import anchor_of
+from provisioning.registry.promote import FLOORS, ROOTS
 
-FILES = (*ROOT_FILES.values(), FLOORS_FILE)
+FILES = (*ROOTS.values(), FLOORS)
 
 
 class Home(StrEnum):
@@ -124,7 +124,7 @@ def believe(invitation: Invitation, answer: Answer, welcome: Welcome) -> None:
         raise Refusal(Word.UNKNOWN_FORM, "the registry's welcome is of another slot, or not whole")
     if not issued_by(answer.certificate.pem, welcome.authorities):
         raise Refusal(Word.WRONG_KEY, "the certificate is of none of the authorities that the registry names")
-    files = [welcome.files[ROOT_FILES[name]] for name in sorted(ROOT_FILES)]
+    files = [welcome.files[ROOTS[name]] for name in sorted(ROOTS)]
     if invitation.anchor and anchor_of(files, list(welcome.authorities)) != invitation.anchor:
         raise Refusal(
             Word.WRONG_KEY,

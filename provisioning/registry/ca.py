@@ -97,6 +97,11 @@ class Authority:
     certificate: x509.Certificate
     key: ec.EllipticCurvePrivateKey
 
+    @property
+    def name(self) -> str:
+        """Return what it is called."""
+        return str(self.certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value)
+
     def holds(self, now: float) -> bool:
         """Say whether its certificate holds at this time."""
         began = self.certificate.not_valid_before_utc

@@ -208,6 +208,12 @@ def asking(office: Office) -> list[tuple[Return, str]]:
     return [(one, device.slot) for one, device in found if device is not None]
 
 
+def enrolled(office: Office) -> list[str]:
+    """Return the ids of the devices that are enrolled."""
+    with office.database.read() as tx:
+        return [device.id for device in devices.every(tx)]
+
+
 def end(office: Office, device: str, state: DeviceState, *, who: str, why: str = "") -> Device:
     """Revoke a device's certificates for good; its slot is free for another, its assignment stays.
 
