@@ -20,6 +20,7 @@ METADATA, TARGETS = "metadata", "targets"
 # What stands before the names of the repositories as sticks have them.
 BUNDLE = "bundle-"
 KEY = "readside"
+MODELS = "models/"
 # In each root, signed: which repository it is the root of. The same people sign the roots of several.
 ROOT_OF = "x-readside-repository"
 FORMAT = 1
@@ -119,7 +120,7 @@ class Assigned:
 
 def model_path(name: str, version: str) -> str:
     """Return the target path of a release."""
-    return f"models/{name}/{version}.zip"
+    return f"{MODELS}{name}/{version}.zip"
 
 
 def provenance_path(name: str, version: str) -> str:

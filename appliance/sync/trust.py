@@ -142,15 +142,15 @@ class Trust:
             Refusal: they are not the signed ones, or do not come.
         """
         if target.length > self.limits.assignment_bytes_max:
-            raise Refusal(Word.ENDLESS_DATA, "the assignment is longer than one can be")
+            raise Refusal(Word.ENDLESS_DATA, "a small file of the registry is longer than one can be")
         try:
             data = self.read(f"{self.repository}/{TARGETS}/{target.place}", target.length)
         except NotThere as error:
             raise Refusal(
-                Word.NOT_A_REGISTRY, "the registry does not have the assignment it lists"
+                Word.NOT_A_REGISTRY, "the registry does not have a file that it lists"
             ) from error
         if len(data) != target.length or hashlib.sha256(data).hexdigest() != target.sha256:
-            raise Refusal(Word.TAMPERED, "the bytes of the assignment are not those that were signed")
+            raise Refusal(Word.TAMPERED, "the bytes of a small file are not those that were signed")
         return data
 
     def believed(self) -> Listing:

@@ -21,6 +21,7 @@ from appliance.sync.release import (
     DIRECTOR,
     IMAGE,
     METADATA,
+    MODELS,
     TARGETS,
     Target,
     device_path,
@@ -134,7 +135,7 @@ class _Export:
     @property
     def releases(self) -> tuple[str, ...]:
         """Return the releases on the stick."""
-        models = [target for target in self._needed if target.custom]
+        models = [target for target in self._needed if target.path.startswith(MODELS)]
         return tuple(f"{one.name} {one.version}" for one in map(release_of, models))
 
     def pieces(self) -> list[Piece]:

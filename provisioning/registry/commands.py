@@ -16,6 +16,7 @@ from appliance.cli.terms import JsonOption, err, fail, out, print_json
 from appliance.core.clock import as_text
 from appliance.disk.durable import DiskFault, NoSpace
 from appliance.sync.release import DIRECTOR, IMAGE, Release
+from provisioning.registry import claim_commands
 from provisioning.registry import promote as director
 from provisioning.registry import publish as publisher
 from provisioning.registry.book import Book
@@ -59,12 +60,17 @@ def publish(
     engine: Annotated[
         list[str] | None, typer.Option(help="A site must have one of these engines; may be given often.")
     ] = None,
+    provenance: Annotated[
+        Path | None, typer.Option(help="Signature of who made the model (OpenSSF Model Signing, with a key).")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Check a package whole, sign it on this machine and put it into the registry."""
     with _saying():
         book = signing(registry, keys)
-        release = publisher.publish(book, package, keys, readside=needs_readside, engines=engine or ())
+        release = publisher.publish(
+            book, package, keys, readside=needs_readside, engines=engine or (), made_by=provenance
+        )
         visible = book.may_stamp(IMAGE)
     _release(release, "is published", visible=visible, as_json=as_json)
 
@@ -172,16 +178,18 @@ def releases(registry: FolderArgument, as_json: JsonOption = False) -> None:
     with _saying():
         book = Book(folder=registry)
         listed, assigned = publisher.releases(book), director.assignments(book)
+        makers = [publisher.made_by(book, one) for one in listed]
     if as_json:
         lines = {device: [asdict(one) for one in lines] for device, lines in assigned.items()}
-        print_json({"releases": [asdict(one) for one in listed], "devices": lines})
+        said = [{**asdict(one), "provenance": maker} for one, maker in zip(listed, makers, strict=True)]
+        print_json({"releases": said, "devices": lines})
         return
-    table = Table("name", "version", "counter", "published", "recalled", "devices", box=None)
-    for one in listed:
+    table = Table("name", "version", "counter", "published", "recalled", "made by key", "devices", box=None)
+    for one, maker in zip(listed, makers, strict=True):
         count = sum(
             (line.name, line.version) == (one.name, one.version) for own in assigned.values() for line in own
         )
-        row = (one.name, one.version, one.counter, as_text(one.published_at), one.recalled, count)
+        row = (one.name, one.version, one.counter, as_text(one.published_at), one.recalled, maker[:12], count)
         table.add_row(*(str(cell) for cell in row))
     out.print(table)
 
@@ -189,6 +197,7 @@ def releases(registry: FolderArgument, as_json: JsonOption = False) -> None:
 def add_to(app: typer.Typer) -> None:
     """Add these commands to the group that the command line has for the registry."""
     server.add_to(app)
+    claim_commands.add_to(app)
     for command in (init, publish, recall, promote, claim, stamp, renew, rotate, releases):
         app.command(command.__name__)(command)
     app.command("end-shadow")(end_shadow)

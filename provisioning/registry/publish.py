@@ -14,7 +14,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from appliance.disk.durable import DurableFile, make_folder
-from appliance.sync.release import IMAGE, Needs, Release, Target, model_path, release_of
+from appliance.sync.provenance import BYTES_MAX, differences, statement_of
+from appliance.sync.release import (
+    IMAGE,
+    MODELS,
+    Needs,
+    Release,
+    Target,
+    model_path,
+    provenance_path,
+    release_of,
+)
 from models.package import Package, PackageError, open_package, pack
 from provisioning.registry.book import Book
 from provisioning.registry.faults import RegistryFault
@@ -23,14 +33,22 @@ _CHUNK_BYTES = 1 << 20
 
 
 def publish(
-    book: Book, path: Path, holders: Sequence[Path], *, readside: str = "0.0.0", engines: Sequence[str] = ()
+    book: Book,
+    path: Path,
+    holders: Sequence[Path],
+    *,
+    readside: str = "0.0.0",
+    engines: Sequence[str] = (),
+    made_by: Path | None = None,
 ) -> Release:
     """Put a package into the registry, signed with the keys in `holders`; return its release.
 
-    The same package again is signed anew under the counter that it has.
+    The same package again is signed anew under the counter that it has. `made_by` is a file with the
+    signature of who made the model, which goes to every device beside it.
 
     Raises:
-        RegistryFault: the package has faults, its version is taken, or the keys are too few.
+        RegistryFault: the package has faults, its version is taken, the keys are too few, or its maker signed
+            other files.
     """
     with book.alone(), TemporaryDirectory(dir=book.folder, prefix=".publish.") as scratch:
         package, packed = _packed(path, Path(scratch))
@@ -42,6 +60,10 @@ def publish(
         _put(packed, book.layout.targets(IMAGE) / target.place)
         targets = lists.targets()
         lists.add(targets, target)
+        if made_by is not None:
+            beside = _statement(package, made_by)
+            _put(made_by, book.layout.targets(IMAGE) / beside.place)
+            lists.add(targets, beside)
         lists.write_targets(targets, signers)
         book.remember(holders)
         if book.may_stamp(IMAGE):
@@ -76,8 +98,35 @@ def recall(book: Book, name: str, version: str, holders: Sequence[Path], *, reas
 
 def releases(book: Book) -> list[Release]:
     """Return every release, by name and counter."""
-    found = [release_of(target) for target in book.lists(IMAGE).every_target()]
+    targets = book.lists(IMAGE).every_target()
+    found = [release_of(target) for target in targets if target.path.startswith(MODELS)]
     return sorted(found, key=lambda release: (release.name, release.counter))
+
+
+def made_by(book: Book, release: Release) -> str:
+    """Return the key's id that a release's maker named in the signature; empty where there is none."""
+    target = book.lists(IMAGE).target(provenance_path(release.name, release.version))
+    if target is None:
+        return ""
+    try:
+        data = (book.layout.targets(IMAGE) / target.place).read_bytes()
+        return statement_of(data).hint or "unnamed"
+    except (OSError, ValueError) as error:
+        raise RegistryFault(f"{target.path} cannot be read ({type(error).__name__})") from error
+
+
+def _statement(package: Package, path: Path) -> Target:
+    """Return the target of a maker's signature that fits the package; whose key it is, devices judge."""
+    try:
+        data = path.read_bytes()
+        if len(data) > BYTES_MAX:
+            raise ValueError("it is too large")
+        if differs := differences(statement_of(data), package.root):
+            raise ValueError(f"its maker signed other files: {', '.join(differs[:5])}")
+    except (OSError, ValueError) as error:
+        raise RegistryFault(f"{path}: {error}") from error
+    place = provenance_path(package.manifest.name, package.manifest.version)
+    return Target(path=place, length=len(data), sha256=hashlib.sha256(data).hexdigest(), custom={})
 
 
 def _packed(path: Path, scratch: Path) -> tuple[Package, Path]:
