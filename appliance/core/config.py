@@ -15,6 +15,7 @@ from typing import Any, Self, TypeVar
 
 from pydantic import ValidationError, model_validator
 
+from appliance.core.alerts_section import Alerts
 from appliance.core.dicomweb_section import Dicomweb, DicomwebTls, WebClient
 from appliance.core.reconcile_section import Reconcile, reconcile_faults
 from appliance.core.registry_section import Registry
@@ -37,6 +38,7 @@ from appliance.core.sections import (
 
 __all__ = [
     "DEFAULT_PATH",
+    "Alerts",
     "Assembly",
     "Audit",
     "Config",
@@ -63,9 +65,6 @@ __all__ = [
 ]
 
 DEFAULT_PATH = Path("/etc/readside/site.toml")
-
-# Names that the design keeps for what later versions bring; asking for one now is a fault of its own kind.
-RESERVED = frozenset({"registry.telemetry"})
 
 
 class ConfigError(Exception):
@@ -95,6 +94,7 @@ class Config(Section):
     audit: Audit = Audit()
     reconcile: Reconcile = Reconcile()
     registry: Registry = Registry()
+    alerts: Alerts = Alerts()
     dicomweb: Dicomweb = Dicomweb()
 
     @model_validator(mode="after")
@@ -265,8 +265,7 @@ def _sentences(fault: Any, tree: dict[str, Any]) -> list[str]:
     if fault["type"] == "value_error":
         return str(fault["ctx"]["error"]).splitlines()
     if fault["type"] == "extra_forbidden":
-        reserved = where.split(".")[0] in RESERVED or where in RESERVED
-        return [f"{where}: {'is not in this version' if reserved else 'this key is not known'}"]
+        return [f"{where}: this key is not known"]
     if fault["type"] == "missing":
         return [f"{where}: must be given"]
     return [f"{where}: {fault['msg']}"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
@@ -42,6 +42,7 @@ class Registry(Section):
         windows: when another version may begin to serve by the clocks of site.time_zone, each written as
             "Mon-Fri 22:00-05:00" or "daily 01:00-04:00"; none given: at once.
         consent: whether a person at the site is asked before another version begins to serve.
+        telemetry: which numbers the registry is told; not given: "health" where a registry is named.
     """
 
     url: Address = ""
@@ -54,6 +55,7 @@ class Registry(Section):
     bundles: bool | None = None
     windows: Annotated[tuple[WindowText, ...], Field(max_length=16)] = ()
     consent: bool = False
+    telemetry: Literal["off", "health", "health+drift"] | None = None
 
     @model_validator(mode="after")
     def _names_itself(self) -> Self:
@@ -72,3 +74,10 @@ class Registry(Section):
     def takes_bundles(self) -> bool:
         """Say whether a bundle may be imported: where there is a network, only when the site said so."""
         return not self.url if self.bundles is None else self.bundles
+
+    @property
+    def told(self) -> Literal["off", "health", "health+drift"]:
+        """Return which numbers leave the site; without a registry on the network none can."""
+        if not self.url.startswith(("http://", "https://")):
+            return "off"
+        return "health" if self.telemetry is None else self.telemetry

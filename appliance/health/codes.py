@@ -80,23 +80,6 @@ class Gpu(IntEnum):
     NO_ANSWER = 2
 
 
-class AlarmKind(IntEnum):
-    """What a box raises an alarm about."""
-
-    NO_ARRIVALS = 1
-    NO_FINDINGS = 2
-    STEPPED_DOWN = 3
-    CERTIFICATE_ENDS = 4
-    METADATA_ENDS = 5
-    QUEUE_OLD = 6
-    DISK_LOW = 7
-    CLOCK_OFF = 8
-    SERVICE_SILENT = 9
-    GPU_SILENT = 10
-    NOT_DELIVERED = 11
-    DRIFT = 12
-
-
 _FAILURES: Final = {
     "decode.memory": Failure.MEMORY,
     "worker.memory": Failure.MEMORY,

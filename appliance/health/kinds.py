@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from appliance.core.alarming import AlarmKind
 from appliance.core.vendors import Vendor
-from appliance.health.codes import AlarmKind, EngineCode, Failure, Gpu, Kind, Refused, Rejected
+from appliance.health.codes import EngineCode, Failure, Gpu, Kind, Refused, Rejected
 from appliance.health.fields import Choice, Count, Decimal, Field, Flag, Histogram, Tally, Total, Whole
 
 TURNAROUND_SECONDS: Final = (5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 7200)

@@ -67,6 +67,10 @@ def changed(*steps, value):
     return made
 
 
+def small(**sections):
+    return config.parse({"site": {"name": "x"}, "storage": {"root": "/var/lib/x"}, **sections})
+
+
 def test_a_whole_file_is_read(tmp_path):
     path = tmp_path / "site.toml"
     path.write_text(WHOLE, encoding="utf-8")
@@ -233,11 +237,29 @@ def test_a_file_that_cannot_be_used_is_one_fault(tmp_path, content, fault):
     assert said.startswith(f"{path}: {fault}")
 
 
-@pytest.mark.parametrize(("tree", "where"), [({"registry": {"telemetry": "off"}}, "registry.telemetry")])
-def test_a_reserved_name_is_told_apart_from_an_unknown_one(tree, where):
-    with pytest.raises(ConfigError) as refused:
-        config.parse({"site": {"name": "x"}, "storage": {"root": "/var/lib/x"}} | tree)
-    assert refused.value.faults == [f"{where}: is not in this version"]
+@pytest.mark.parametrize(
+    ("registry", "told"),
+    [
+        ({}, "off"),
+        ({"url": "https://models.example", "device": "box"}, "health"),
+        ({"url": "https://models.example", "device": "box", "telemetry": "off"}, "off"),
+        ({"url": "https://models.example", "device": "box", "telemetry": "health+drift"}, "health+drift"),
+        ({"url": "file:///media/stick", "device": "box", "telemetry": "health"}, "off"),
+        ({"telemetry": "health+drift"}, "off"),
+    ],
+)
+def test_numbers_leave_only_for_a_registry_that_is_named(registry, told):
+    assert small(registry=registry).registry.told == told
+
+
+def test_alarms_are_told_by_the_ways_that_are_whole():
+    assert small().alerts.ways == ()
+    mail = {"mail_host": "mail.example", "mail_from": "box@example.org", "mail_to": ["it@example.org"]}
+    both = small(alerts={"webhook": "https://chat.example/x?key=1", **mail}).alerts
+    assert both.ways == ("webhook", "mail")
+    for lacking in mail:
+        with pytest.raises(ConfigError, match=r"alerts\.mail_host: is given together"):
+            small(alerts={name: value for name, value in mail.items() if name != lacking})
 
 
 @pytest.mark.parametrize(
