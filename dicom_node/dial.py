@@ -303,7 +303,8 @@ def _associate(
     if association.is_established and hold(association, seconds_max=limits.acse_seconds_max):
         return association
     _wind_up(association, limits)
-    raise NoAssociation(entity.tls_failure or _why(association, bool(connected)))
+    why = entity.tls_failure or _why(association, bool(connected))
+    raise NoAssociation(why, rejection=_rejection(association))
 
 
 def _wind_up(association: Association, limits: Limits) -> None:
@@ -329,6 +330,14 @@ def _why(association: Association, connected: bool) -> str:
     if any(context.result in _REFUSED_FOR_GOOD for context in association.rejected_contexts):
         return "no_context"
     return "aborted"
+
+
+def _rejection(association: Association) -> tuple[int, int, int] | None:
+    """Return the numbers of an A-ASSOCIATE-RJ (PS3.8 9.3.4); None when none came."""
+    said = association.acceptor.primitive
+    if not association.is_rejected or said is None or said.result is None:
+        return None
+    return int(said.result), int(said.result_source or 0), int(said.diagnostic or 0)
 
 
 class _Entity(AE):

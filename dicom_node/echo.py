@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import structlog
 from pynetdicom import build_context
 from pynetdicom.dimse_primitives import C_ECHO
+from pynetdicom.presentation import PresentationContext
 
 from dicom_node.dial import dial
 from dicom_node.errors import NoAssociation
@@ -34,11 +35,29 @@ def echo(peer: Peer, *, calling_ae: str, limits: Limits) -> EchoResult:
     return result
 
 
+def answers(peer: Peer, *, calling_ae: str, limits: Limits) -> bool:
+    """Associate with `peer`, ask nothing, and tell whether it offers Verification.
+
+    Raises:
+        NoAssociation: it did not associate; one that took no context did.
+    """
+    try:
+        with dial(peer, calling_ae=calling_ae, contexts=_contexts(), limits=limits):
+            return True
+    except NoAssociation as failure:
+        if failure.reason == "no_context":
+            return False
+        raise
+
+
+def _contexts() -> list[PresentationContext]:
+    return [build_context(VERIFICATION, list(NATIVE))]
+
+
 def _echo(peer: Peer, calling_ae: str, limits: Limits) -> EchoResult:
     """Return what became of the question."""
-    contexts = [build_context(VERIFICATION, list(NATIVE))]
     try:
-        with dial(peer, calling_ae=calling_ae, contexts=contexts, limits=limits) as line:
+        with dial(peer, calling_ae=calling_ae, contexts=_contexts(), limits=limits) as line:
             request = C_ECHO()
             request.AffectedSOPClassUID = VERIFICATION
             context_id = next(iter(line.contexts.values()), None)

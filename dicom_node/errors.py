@@ -30,13 +30,16 @@ class Refusal(Exception):
 
 
 class NoAssociation(Exception):
-    """A peer could not be reached or would not associate; carries the last part of a log word."""
+    """A peer could not be reached or would not associate; carries the last part of a log word.
 
-    def __init__(self, reason: str) -> None:
-        """Keep the reason.
+    `rejection` is what a peer that rejected said: result, source and reason (PS3.8 9.3.4).
+    """
+
+    def __init__(self, reason: str, *, rejection: tuple[int, int, int] | None = None) -> None:
+        """Keep both.
 
         "unreachable", "rejected", "aborted", "no_context" or "protocol_error"; where TLS could not be agreed
         on, "tls_" and the word of `dicom_node.tls.reason_of`, "tls_wrong_certificate" or "tls_files".
         """
         super().__init__(reason)
-        self.reason = reason
+        self.reason, self.rejection = reason, rejection

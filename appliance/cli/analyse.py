@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 from rich.progress import Progress
 
 from appliance.assemble.gather import digest_of
-from appliance.cli.checks import no_model, packages_of, settings_here
+from appliance.cli.packages import no_model, packages_of, settings_here
 from appliance.cli.terms import BAD_USE, JsonOption, err, fail, out, print_json, read_config
 from appliance.core import log
 from appliance.core.config import Config

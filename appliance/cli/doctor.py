@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from enum import StrEnum
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from appliance.cli.checks import Check, of_program, of_site, packages_of, settings_here
+from appliance.cli.packages import packages_of, settings_here
 from appliance.cli.terms import BAD_USE, JsonOption, err, fail, out, print_json, read_config
 from appliance.core import log
 from appliance.inference.engine import InferenceError
@@ -24,8 +26,29 @@ from appliance.inference.store import EngineStore
 _KEY_DIGITS_MIN = 8
 
 
+class PeerTrial(StrEnum):
+    """How far peers are tried."""
+
+    ECHO = "echo"
+    FULL = "full"
+
+
 def doctor(
     config: Annotated[Path | None, typer.Option("--config", help="Check the site this describes.")] = None,
+    peers: Annotated[
+        PeerTrial,
+        typer.Option(
+            help="full: also store a marked test object in each destination and have it sent back; "
+            "the object stays there until somebody deletes it."
+        ),
+    ] = PeerTrial.ECHO,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Run this check and those it stands on; may be given often."),
+    ] = None,
+    ntp: Annotated[
+        str, typer.Option(metavar="HOST[:PORT]", help="Compare the clock with this time server.")
+    ] = "",
     hardware_selftest: Annotated[
         bool,
         typer.Option(
@@ -38,7 +61,7 @@ def doctor(
     ] = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Check the installation; every line that is wrong says what to do. Exit 1 if anything is wrong."""
+    """Check the installation; each fault has a name, its cause, what to do and who does it. Exit 1 if any."""
     log.silence()
     if clear:
         _clear(clear, config)
@@ -46,27 +69,11 @@ def doctor(
     if hardware_selftest:
         _selftest(config, as_json=as_json)
         return
-    checks: list[Check] = []
-    with err.status("looking"):
-        for check in of_program() if config is None else of_site(config):
-            checks.append(check)
-            if not as_json:
-                _show(check)
-    wrong = sum(not check.ok for check in checks)
-    if as_json:
-        print_json({"ok": not wrong, "checks": [asdict(check) for check in checks]})
-    else:
-        out.print(
-            f"{wrong} of {len(checks)} are wrong." if wrong else "Everything that was looked at is sound."
-        )
-    if wrong:
+    # The fleet's tools stand on the box and not the box on them: what is up there is asked for by name.
+    show = import_module("provisioning.doctor.show")
+    asked = show.Asked(config=config, full=peers is PeerTrial.FULL, only=only or (), ntp=ntp, as_json=as_json)
+    if not show.doctor(asked):
         raise typer.Exit(1)
-
-
-def _show(check: Check) -> None:
-    out.print(f"{'ok   ' if check.ok else 'WRONG'}  {check.what}: {check.text}", markup=False)
-    if check.to_do:
-        out.print(f"       -> {check.to_do}", markup=False)
 
 
 def _clear(key: str, config: Path | None) -> None:

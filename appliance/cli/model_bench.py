@@ -12,7 +12,7 @@ import typer
 from rich.table import Table
 
 from appliance.cli.bench_plot import PlotLacking, plot
-from appliance.cli.checks import no_model, packages_of
+from appliance.cli.packages import no_model, packages_of
 from appliance.cli.terms import BAD_USE, JsonOption, err, fail, out, print_json, read_config
 from appliance.core import log
 from appliance.core.config import Config

@@ -15,7 +15,7 @@ from pynetdicom import AE
 from typer.testing import CliRunner
 
 from appliance.cli.app import app
-from appliance.cli.checks import Found
+from appliance.cli.packages import Found
 from appliance.inference.engine import InferenceError
 from appliance.inference.limits import InferenceLimits
 from appliance.inference.quarantine import Quarantine
@@ -55,7 +55,7 @@ def root(tmp_path: Path) -> Path:
 def stands_for_all(monkeypatch: pytest.MonkeyPatch, found: Found) -> None:
     """Let these packages stand for all that serve."""
     for name in ("find_packages", "packages_now"):
-        monkeypatch.setattr(f"appliance.cli.checks.{name}", lambda _: found)
+        monkeypatch.setattr(f"appliance.cli.packages.{name}", lambda _: found)
 
 
 @pytest.fixture(autouse=True)
@@ -93,17 +93,19 @@ def doctor(*arguments: str) -> tuple[int, dict[str, Any]]:
 
 
 def faults(told: dict[str, Any]) -> dict[str, str]:
-    wrong = [check for check in told["checks"] if not check["ok"]]
-    assert all(check["to_do"] for check in wrong), "each line that is wrong says what to do"
-    return {check["what"]: check["text"] for check in wrong}
+    wrong = [check for check in told["checks"] if check["state"] == "fault"]
+    assert all(check["fix"] and check["who"] for check in wrong), (
+        "each fault says what to do, and who does it"
+    )
+    return {f"{check['fault']} {check['subject']}".rstrip(): check["text"] for check in wrong}
 
 
 def test_a_sound_installation_is_sound(tmp_path: Path, root: Path, peer_port: int):
     code, told = doctor("--config", str(site(tmp_path, peer_port)))
     assert (code, told["ok"], faults(told)) == (0, True, {})
-    looked_at = {check["what"] for check in told["checks"]}
-    assert {"configuration", "clock", "storage", "free space", "ledger", "peer pacs"} <= looked_at
-    assert "model ct-tissue-bands" in looked_at
+    looked_at = {f"{check['check']} {check['subject']}".rstrip() for check in told["checks"]}
+    assert {"configuration", "clock", "writable", "space", "ledger", "peer-echo pacs"} <= looked_at
+    assert "ct-tissue-bands" in {check["facts"].get("model") for check in told["checks"]}
     assert not list(root.glob(".readside-doctor*")), "what was written to try the disk is gone"
 
 
@@ -114,19 +116,27 @@ def test_everything_that_is_wrong_is_told_at_once(
     (root / "from-tomorrow").touch()
     os.utime(root / "from-tomorrow", (time.time() + 86400,) * 2)
     (root / "ledger.sqlite3").write_bytes(b"not a ledger" * 1000)
-    path = site(tmp_path, free_port(), storage="floor_gib = 1e9")
+    path = site(tmp_path, free_port())
     code, told = doctor("--config", str(path))
     assert code == 1
     found = faults(told)
-    assert set(found) == {"clock", "free space", "ledger", "peer pacs", "models"}
-    assert "does not answer C-ECHO (echo." in found["peer pacs"]
+    assert set(found) == {"clock.behind-files", "ledger.refused", "peer.port-closed pacs", "models.broken"}
+
+
+def test_what_stands_on_a_fault_is_not_looked_at_and_says_because_of_which(tmp_path: Path, root: Path):
+    code, told = doctor("--config", str(site(tmp_path, free_port(), storage="floor_gib = 1e9")))
+    assert code == 1
+    assert set(faults(told)) == {"space.full", "peer.port-closed pacs"}
+    because = {check["check"]: check["because"] for check in told["checks"] if check["because"]}
+    assert because["writable"] == because["ledger"] == because["audit"] == "space.full"
+    assert because["peer-associate"] == because["peer-echo"] == "peer.port-closed"
 
 
 def test_a_configuration_with_faults_is_all_that_is_looked_at(tmp_path: Path):
     code, told = doctor("--config", str(site(tmp_path, 104, more='colour = "red"\nport2 = 1')))
     assert code == 1
-    assert set(faults(told)) == {"configuration"}
-    assert sum(check["what"] == "configuration" for check in told["checks"]) == 2
+    assert set(faults(told)) == {"configuration.fault"}
+    assert sum(check["fault"] == "configuration.fault" for check in told["checks"]) == 2
 
 
 def test_an_engine_that_cannot_run_here_is_told(tmp_path: Path, root: Path, peer_port: int):
@@ -134,8 +144,17 @@ def test_an_engine_that_cannot_run_here_is_told(tmp_path: Path, root: Path, peer
     code, told = doctor("--config", str(path))
     assert code == 1
     found = faults(told)
-    assert set(found) == {"engine kserve"}, "said once, and not for every model"
-    assert found["engine kserve"].startswith("not here: ")
+    assert set(found) == {"engines.missing kserve"}, "said once, and not for every model"
+    assert found["engines.missing kserve"].startswith("not here: ")
+
+
+def test_a_check_that_is_asked_for_alone_brings_what_it_stands_on(tmp_path: Path, root: Path):
+    path = str(site(tmp_path, free_port()))
+    code, told = doctor("--config", path, "--only", "ledger")
+    assert code == 0
+    checked = [check["check"] for check in told["checks"]]
+    assert checked == ["configuration", "storage", "space", "writable", "ledger"]
+    assert CliRunner().invoke(app, ["doctor", "--config", path, "--only", "soup"]).exit_code == 2
 
 
 def test_a_quarantined_engine_is_shown_and_can_be_cleared(
@@ -151,7 +170,7 @@ def test_a_quarantined_engine_is_shown_and_can_be_cleared(
     code, told = doctor("--config", path)
     assert code == 1
     assert faults(told) == {
-        "engine abababababab": "tensorrt for some-model ended its process 2 times and is left alone"
+        "built-engines.crashed": "abababababab: tensorrt for some-model ended its process 2 times"
     }
     run = CliRunner()
     assert run.invoke(app, ["doctor", "--config", path, "--clear", "ab"]).exit_code == 2
@@ -164,4 +183,4 @@ def test_a_quarantined_engine_is_shown_and_can_be_cleared(
 def test_without_a_configuration_the_program_itself_is_looked_at():
     done = CliRunner().invoke(app, ["doctor"])
     assert done.exit_code == 0
-    assert "Everything that was looked at is sound." in done.stdout
+    assert "Nothing that was looked at is wrong." in done.stdout

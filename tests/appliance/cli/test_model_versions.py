@@ -101,7 +101,7 @@ def test_changed_files_are_said_by_every_command_until_the_package_is_installed_
     assert (said.exit_code, "its files were changed" in said.stderr) == (1, True), said.output
     assert "its files were changed" in run(site, "bench", NAME).stderr
     doctor = CliRunner().invoke(app, ["doctor", "--config", str(site)])
-    assert "-> install it again from its package" in doctor.stdout
+    assert "install it again from its package" in doctor.stdout
     mended = run(site, "install", package)
     assert "they are right again" in mended.stdout
     assert "Let it serve with" not in mended.stdout, "it serves"

@@ -1,0 +1,1 @@
+"""`readside doctor`: looks at a whole installation, names what is wrong with it, and says who mends what."""

@@ -1,0 +1,95 @@
+"""The box's own certificates: files that go together, and are valid today and for some time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from appliance.core.clock import SYSTEM
+from appliance.core.config import Config
+from appliance.services.stow_door import stow_files
+from appliance.services.wire import files_of
+from dicom_node.tls import Files, expiries, faults_of
+from provisioning.doctor.check import Check
+from provisioning.doctor.finding import Fault, Finding, Who, sound, wrong
+from provisioning.doctor.site import Site
+
+UNUSABLE = Fault(
+    id="tls-files.unusable",
+    cause="a certificate, a key or a token is missing, unreadable, or does not go with the others",
+    fix='put the right file in place; see "TLS" in docs/pacs.md. New files need no restart',
+    who=Who.TECHNICIAN,
+)
+EXPIRED = Fault(
+    id="tls-files.expired",
+    cause="the box's own certificate, or the authority that it trusts, has expired",
+    fix="have the hospital's certificate authority issue a new one and put it in place; it needs no restart",
+    who=Who.TECHNICIAN,
+)
+SOON = Fault(
+    id="tls-files.expires-soon",
+    cause="the box's own certificate, or the authority that it trusts, expires within a month",
+    fix="have the hospital's certificate authority issue a new one and put it in place; it needs no restart",
+    who=Who.TECHNICIAN,
+    grave=False,
+)
+CLEAR = Fault(
+    id="tls-files.token-in-the-clear",
+    cause="a token and the results cross the network in the clear",
+    fix="use https in the peer's `dicomweb`",
+    who=Who.TECHNICIAN,
+    grave=False,
+)
+_DAY_SECONDS = 86_400.0
+
+
+def _look(site: Site, _subject: str) -> Iterator[Finding]:
+    tables = _tables(site.config)
+    found = list(_of_tokens(site.config))
+    for where, files in tables.items():
+        faults = faults_of(files)
+        about = [wrong(UNUSABLE, f"{where}.{fault}") for fault in faults] or list(_dated(site, where, files))
+        grave = [one.fault.id for one in about if one.fault is not None and one.fault.grave]
+        # Whoever would use these files is told of it: their peers are not to blame.
+        site.notes["tls-files", where] = grave[0] if grave else ""
+        found += about
+    yield from found or [sound(f"{', '.join(tables) or 'no table'} with TLS; all of it is in order")]
+
+
+def _tables(config: Config) -> dict[str, Files]:
+    """Return the files of each table that names some."""
+    found = {}
+    if config.dicom.tls is not None:
+        found["dicom.tls"] = files_of(config.dicom.tls)
+    if config.dicomweb.tls is not None:
+        found["dicomweb.tls"] = stow_files(config.dicomweb.tls)
+    return found
+
+
+def _dated(site: Site, where: str, files: Files) -> Iterator[Finding]:
+    for name, until in expiries(files):
+        left_days = (until.timestamp() - SYSTEM.now()) / _DAY_SECONDS
+        said = f"{where}.{name}: valid until {until:%Y-%m-%d %H:%M} UTC"
+        if left_days < 0:
+            yield wrong(EXPIRED, said, days=round(left_days))
+        elif left_days < site.limits.expiry_days_min:
+            yield wrong(SOON, said, days=round(left_days))
+
+
+def _of_tokens(config: Config) -> Iterator[Finding]:
+    for peer in config.peers:
+        if peer.dicomweb_token is None:
+            continue
+        if not os.access(peer.dicomweb_token, os.R_OK):
+            yield wrong(UNUSABLE, f"peers.{peer.name}.dicomweb_token: cannot be read")
+        elif (peer.dicomweb or "").startswith("http://"):
+            yield wrong(CLEAR, f"peers.{peer.name}.dicomweb")
+
+
+CHECK = Check(
+    id="tls-files",
+    about="the box's own certificates",
+    look=_look,
+    faults=(UNUSABLE, EXPIRED, SOON, CLEAR),
+    needs=("configuration", "clock"),
+)
