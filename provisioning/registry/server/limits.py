@@ -16,16 +16,18 @@ class ServerLimits:
         connections_max: open at once in one process.
         session_seconds: how long a person stays logged in.
         batches_waiting_max: of devices' batches that wait to be written; more are told to come later.
+        records_waiting_max: records in them.
         batches_at_once_max: written in one transaction.
+        records_at_once_max: records in them.
         batch_wait_seconds_max: how long a device waits for its batch to be written.
         retry_after_seconds: what a device is told when there is too much; it adds chance of its own.
-        key_seconds: how long a device's key is remembered before the database is asked again.
         keys_max: devices' keys remembered.
+        versions_seconds: how long the numbers of the signed lists are remembered.
         duty_seconds: between two looks at what only one process does.
         lease_seconds: how long a process that stopped holds up the others.
-        record_seconds: how long records are kept, of any kind.
-        machine_record_seconds: how long those of the machine are kept: one each minute from each device.
         aged_at_once_max: records removed in one transaction.
+        aged_transactions_max: of these in one turn.
+        aged_every_seconds: between two turns.
         silent_seconds: after which an enrolled device that says nothing is an alarm.
         metadata_seconds: before whose end signed lists are an alarm.
         certificate_seconds: before whose end a device's certificate is an alarm.
@@ -37,16 +39,18 @@ class ServerLimits:
     connections_max: int = 16_384
     session_seconds: float = 8 * 3_600.0
     batches_waiting_max: int = 8_192
+    records_waiting_max: int = 100_000
     batches_at_once_max: int = 1_024
+    records_at_once_max: int = 20_000
     batch_wait_seconds_max: float = 30.0
     retry_after_seconds: int = 60
-    key_seconds: float = 60.0
     keys_max: int = 20_000
+    versions_seconds: float = 1.0
     duty_seconds: float = 15.0
     lease_seconds: float = 60.0
-    record_seconds: float = 400.0 * DAY_SECONDS
-    machine_record_seconds: float = 14.0 * DAY_SECONDS
     aged_at_once_max: int = 5_000
+    aged_transactions_max: int = 20
+    aged_every_seconds: float = 60.0
     silent_seconds: float = 900.0
     metadata_seconds: float = 3.0 * DAY_SECONDS
     certificate_seconds: float = 14.0 * DAY_SECONDS
