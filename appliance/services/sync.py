@@ -13,6 +13,8 @@ from appliance.ledger.reading import LedgerFault
 from appliance.services.stage import Stage, on_stage
 from appliance.sync.box import ModelBox
 from appliance.sync.carrier import carrier_of
+from appliance.sync.refusal import Refusal, Word
+from appliance.sync.renewal import Renewed, renew_if_due
 from appliance.sync.turn import Syncer
 
 _log = log.get("registry")
@@ -46,4 +48,18 @@ def _turn_after_turn(stage: Stage, syncer: Syncer) -> None:
         except (LedgerFault, NoSpace):
             # A full disk, or a ledger locked for too long: what was not written is done again.
             _log.warning("registry.not_recorded")
+        look_at_the_certificate(stage.config)
         stage.stopping.wait(every_seconds * random.uniform(1 - _SPREAD, 1 + _SPREAD))
+
+
+def look_at_the_certificate(config: Config) -> None:
+    """Renew this device's certificate when it is time; what is in the way is said once each turn."""
+    try:
+        done = renew_if_due(config)
+    except Refusal as refusal:
+        _log.warning("certificate.refused", reason=refusal.word.value)
+    except NoSpace:
+        _log.warning("certificate.refused", reason=Word.NO_ROOM.value)
+    else:
+        if done in (Renewed.RENEWED, Renewed.WAITS):
+            _log.info(done.value)
