@@ -15,6 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from appliance.core.words import JobState
+from appliance.ledger import events
 from appliance.ledger.engine import Tx
 from appliance.ledger.passage_tables import passages
 from appliance.ledger.tables import jobs
@@ -83,23 +84,33 @@ def everything(tx: Tx) -> list[Passage]:
 
 
 def enter(
-    tx: Tx, digest: str, phase: int, *, at: float, word: str = "", sentence: str = "", activated: bool = False
+    tx: Tx, digest: str, phase: int, *, at: float, word: str = "", sentence: str = ""
 ) -> bool:
-    """Say where a release stands now; return whether phase or word are others than before.
-
-    With `activated` it serves and is watched from now on.
-    """
+    """Say where a release stands now; return whether phase or word are others than before."""
     row = of_digest(tx, digest)
     if row is None:
         return False
     values: dict[str, Any] = {"phase": phase, "word": word, "sentence": sentence}
     if phase != row.phase:
         values["phase_at"] = at
-    if activated:
-        values["activated_at"] = at
     if any(getattr(row, name) != value for name, value in values.items()):
         tx.execute(sa.update(passages).where(passages.c.digest == digest).values(**values))
     return (phase, word) != (row.phase, row.word)
+
+
+def soaks(tx: Tx, passage: Passage, phase: int, *, at: float) -> Passage:
+    """Say that a release serves and is watched since a time."""
+    enter(tx, passage.digest, phase, at=at)
+    here = sa.update(passages).where(passages.c.digest == passage.digest)
+    tx.execute(here.values(activated_at=at, drain_upto=None, drain_at=None))
+    return _again(tx, passage)
+
+
+def committed(tx: Tx, passage: Passage, phase: int, *, at: float, jobs: int) -> None:
+    """Say that a release stays for good, after so many jobs."""
+    if enter(tx, passage.digest, phase, at=at):
+        told = {"model": passage.name, "version": passage.version, "digest": passage.digest}
+        events.add(tx, "registry.committed", at=at, **told, jobs=jobs)
 
 
 def drain(tx: Tx, passage: Passage, *, at: float) -> Passage:

@@ -68,7 +68,8 @@ VERSION: Mapping[VersionState, frozenset[VersionState]] = {
     VersionState.ACTIVE: frozenset({VersionState.RETIRED}),
     # Installed once more: whatever refused it may have changed.
     VersionState.REJECTED: frozenset({VersionState.FETCHED}),
-    VersionState.RETIRED: frozenset({VersionState.BUILDING, VersionState.FETCHED}),
+    # Straight to ACTIVE: it served until the version that is sent back took its place, having passed here.
+    VersionState.RETIRED: frozenset({VersionState.BUILDING, VersionState.FETCHED, VersionState.ACTIVE}),
 }
 
 

@@ -212,6 +212,20 @@ def passed(tx: Tx, version: Version, *, evidence: Mapping[str, Any], at: float) 
     return _move(tx, version, to, at, evidence={**version.evidence, **evidence})
 
 
+def returned(tx: Tx, version: Version, former: Version, *, at: float, by: str, reason: str) -> Version:
+    """Let the version serve again that did before, because this one does badly; neither is checked anew.
+
+    Raises:
+        Overtaken: another command changed one of them, or the files of the former are gone.
+    """
+    if not former.here or former.state is not VersionState.RETIRED:
+        raise Overtaken(f"{former.name} {former.version} is not on this box any more")
+    _move(tx, version, VersionState.RETIRED, at)
+    row = _move(tx, former, VersionState.ACTIVE, at, activated_at=at)
+    _tell(tx, "model.returned", row, at=at, by=by, instead_of=version.version, reason=reason)
+    return row
+
+
 def failed(tx: Tx, version: Version, *, evidence: Mapping[str, Any], at: float, by: str) -> Version:
     """Record that a version did not pass on this device: rejected, or retired as before if it once served."""
     to = VersionState.REJECTED if version.activated_at is None else VersionState.RETIRED
@@ -227,10 +241,16 @@ def retired(tx: Tx, version: Version, *, at: float, by: str) -> Version:
     return row
 
 
-def gave_way(tx: Tx, version: Version, to: Arrival, *, at: float, by: str) -> Version:
-    """Retire a version because a person went back to what served before without being installed."""
+def gave_way(
+    tx: Tx, version: Version, to: Arrival, *, at: float, by: str, reason: str | None = None
+) -> Version:
+    """Retire a version in favour of what served before without being installed.
+
+    A person went back to it; or the box did so by itself, and says the reason.
+    """
     row = _move(tx, version, VersionState.RETIRED, at)
-    _tell(tx, "model.rolled_back", to, at=at, by=by, instead_of=row.version)
+    word = "model.rolled_back" if reason is None else "model.returned"
+    _tell(tx, word, to, at=at, by=by, instead_of=row.version, reason=reason)
     return row
 
 

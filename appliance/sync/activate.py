@@ -8,6 +8,8 @@ Never: removes what a waiting job needs, or takes the only model of a route away
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from appliance.core import log
@@ -35,8 +37,32 @@ class Change:
     stepped_down: str | None = None
 
 
-def activate(box: ModelBox, name: str, version: str, *, progress: BuildProgress | None = None) -> Change:
+def prepare(box: ModelBox, name: str, version: str, *, progress: BuildProgress | None = None) -> None:
+    """Build the engine of an installed version and hold it to its golden cases; nothing else changes.
+
+    Raises:
+        Refused: it is not here, its files were changed, or no engine passes.
+        Busy: another command works on this box's models.
+    """
+    with box.alone():
+        row = _installed(box, name, version)
+        if row.state is not VersionState.ACTIVE:
+            with _checked(box, row, progress) as (checked, proof), box.ledger.write() as tx:
+                versions.passed(tx, checked, evidence={"prepared": proof.evidence}, at=box.now())
+            _log.info("model.prepared", model=name, version=version, engine=proof.engine)
+
+
+def activate(
+    box: ModelBox,
+    name: str,
+    version: str,
+    *,
+    former: str | None = None,
+    progress: BuildProgress | None = None,
+) -> Change:
     """Let an installed version serve, after it has passed on this device.
+
+    `former` is the digest that a way back leads to, where that is not what serves now.
 
     Raises:
         Refused: it is not here, its files were changed, or no engine passes.
@@ -47,8 +73,9 @@ def activate(box: ModelBox, name: str, version: str, *, progress: BuildProgress 
         if row.state is VersionState.ACTIVE:
             _opened(box, row)
             return Change(name=name, version=version, digest=row.digest)
-        before = box.catalogue().serving().get(name)
-        former = None if before is None else before.digest
+        if former is None:
+            before = box.catalogue().serving().get(name)
+            former = None if before is None else before.digest
         return _prove_and_serve(box, row, former, progress, word="model.activated")
 
 
@@ -115,21 +142,29 @@ def remove(box: ModelBox, name: str, version: str) -> Version:
 def _prove_and_serve(
     box: ModelBox, row: Version, former: str | None, progress: BuildProgress | None, *, word: str
 ) -> Change:
+    with _checked(box, row, progress) as (checked, proof), box.ledger.write() as tx:
+        served = versions.activated(
+            tx,
+            checked,
+            evidence={"activation": proof.evidence},
+            former_digest=former,
+            at=box.now(),
+            by=box.by,
+            word=word,
+        )
+    _log.info(word, model=served.name, version=served.version, engine=proof.engine)
+    return _changed(served.name, served.version, served.digest, proof)
+
+
+@contextmanager
+def _checked(box: ModelBox, row: Version, progress: BuildProgress | None) -> Iterator[tuple[Version, Proof]]:
+    """Prove a version on this device; the block says what becomes of one that passed."""
     package = _opened(box, row)
     with box.ledger.write() as tx:
         check = _Check(box=box, row=versions.building(tx, row, at=box.now()))
     try:
         proof = prove(package, box.config, box.config.inference.engines, asked=check.asked, progress=progress)
-        with box.ledger.write() as tx:
-            served = versions.activated(
-                tx,
-                check.row,
-                evidence={"activation": proof.evidence},
-                former_digest=former,
-                at=box.now(),
-                by=box.by,
-                word=word,
-            )
+        yield check.row, proof
     except Unproved as error:
         raise _failed(box, check.row, error) from error
     except Overtaken as error:
@@ -138,8 +173,6 @@ def _prove_and_serve(
         # Interrupted by a person: the version is again where it was.
         with box.ledger.write() as tx:
             versions.release_interrupted(tx, at=box.now())
-    _log.info(word, model=served.name, version=served.version, engine=proof.engine)
-    return _changed(served.name, served.version, served.digest, proof)
 
 
 def _back_to_standing(box: ModelBox, active: Version, progress: BuildProgress | None) -> Change:

@@ -10,10 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.metadata import version as version_of
 
+from appliance.core.clock import as_text
 from appliance.core.config import Config
 from appliance.sync.floors import Floors
 from appliance.sync.proof import room_bytes
-from appliance.sync.refusal import Refusal, Word
+from appliance.sync.refusal import RETURNED, Refusal, Word
 from appliance.sync.release import (
     PACKAGE_FORMAT,
     Assigned,
@@ -22,6 +23,7 @@ from appliance.sync.release import (
     Target,
     assignment_of,
     device_path,
+    provenance_path,
     release_of,
 )
 from appliance.sync.trust import Listing, Trust
@@ -31,10 +33,14 @@ _MIB = 1 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """A release that this device should run, and its bytes as the offline keys signed them."""
+    """A release that this device should run, and its bytes as the offline keys signed them.
+
+    `provenance` is the signature of who made the model, where one came with it.
+    """
 
     release: Release
     target: Target
+    provenance: Target | None = None
 
 
 def assigned_to(device: str, director: Trust, listing: Listing) -> list[Assigned]:
@@ -64,9 +70,11 @@ def agreed(one: Assigned, image: Listing) -> Wanted:
     if (target.length, target.sha256) != (one.length, one.sha256):
         raise Refusal(Word.DISAGREE, "the director assigns other bytes than those that were signed offline")
     try:
-        return Wanted(release=release_of(target), target=target)
+        release = release_of(target)
     except FormError as error:
         raise Refusal(Word.UNKNOWN_FORM, str(error)) from error
+    beside = image.targets.get(provenance_path(release.name, release.version))
+    return Wanted(release=release, target=target, provenance=beside)
 
 
 def releases_of(name: str, image: Listing) -> list[Release]:
@@ -91,7 +99,13 @@ def permit(release: Release, image: Listing, floors: Floors, config: Config) -> 
     if release.recalled:
         raise Refusal(Word.RECALLED, f"it was recalled: {release.recalled}")
     _not_older(release, image, floors.counters.get(release.name, 0))
-    if (before := floors.refused.get(release.digest)) is not None:
+    if (before := floors.refused.get(release.digest)) is not None and before.word in RETURNED:
+        raise Refusal(
+            Word(before.word),
+            f"this device went back from it at {as_text(before.at)}, and does not try again:"
+            f" {before.sentence}",
+        )
+    if before is not None:
         raise Refusal(
             Word.REJECTED, f"this device rejected it before, and does not try again: {before.sentence}"
         )

@@ -12,21 +12,27 @@ Never: takes a number from an online key alone: what raises a floor was signed o
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from appliance.core.config import Config
 from appliance.disk.durable import make_folder, write_file
+from appliance.inference.lock import locked
 from appliance.sync.refusal import Refusal, Word
+from appliance.sync.standing import registry_folder
 
 # No box that runs this code lives before this day.
 BUILT_AT: Final = datetime(2026, 11, 1, tzinfo=UTC).timestamp()
+_FLOORS_FILE = "floors.json"
 _BYTES_MAX = 1_000_000
 # These two keep the file far below that.
 _REFUSED_MAX = 200
 _SENTENCE_CHARACTERS_MAX = 500
+# A change is one small file; who holds it longer hangs.
+_WAIT_SECONDS_MAX = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +88,46 @@ class Floors:
     def forgiven(self) -> Floors:
         """Return these floors with nothing remembered against any package, because a person said so."""
         return replace(self, refused={}, settled={})
+
+
+@dataclass(frozen=True, kw_only=True)
+class FloorBook:
+    """The floors of one box, which several threads and commands may raise; `given` as for `read_floors`."""
+
+    path: Path
+    given: Path
+
+    def read(self) -> Floors:
+        """Return the floors as they are now.
+
+        Raises:
+            Refusal: they are there and cannot be used.
+        """
+        return read_floors(self.path, self.given)
+
+    def change(self, made: Callable[[Floors], Floors]) -> Floors:
+        """Make other floors of those that are there now, with nobody else between, and keep them.
+
+        Raises:
+            Refusal: they cannot be used, or another command does not let go of them.
+            NoSpace, DiskFault: the disk is full or failed.
+        """
+        make_folder(self.path.parent)
+        try:
+            with locked(self.path.with_name("floors.lock"), seconds_max=_WAIT_SECONDS_MAX):
+                before = self.read()
+                after = made(before)
+                if after != before or not self.path.exists():
+                    write_floors(self.path, after)
+                return after
+        except TimeoutError as error:
+            raise Refusal(Word.BUSY, "another command holds the floors of this box") from error
+
+
+def book_of(config: Config) -> FloorBook:
+    """Return the floors of a box."""
+    path = registry_folder(config.storage.root) / _FLOORS_FILE
+    return FloorBook(path=path, given=config.registry.roots / _FLOORS_FILE)
 
 
 def read_floors(path: Path, given: Path) -> Floors:

@@ -58,5 +58,61 @@ class FetchLimits:
     turn_wait_seconds_max: float = 5.0
 
 
+@dataclass(frozen=True, kw_only=True)
+class StepLimits:
+    """Bounds of the steps of a release on this box, once it is installed.
+
+    Attributes:
+        look_seconds: how often it is looked, between two turns, whether a wait is over and how a new
+            release does.
+        drain_seconds_max: how long studies that were decided before may keep a release from serving; then
+            it serves, and they are finished with the version that they were decided for.
+        control_seconds_max: how long a hold or a pin may be asked for.
+        reason_characters_max: of a reason that a person gives.
+    """
+
+    look_seconds: float = 10.0
+    drain_seconds_max: float = 1_800.0
+    control_seconds_max: float = 366 * 86_400.0
+    reason_characters_max: int = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class SoakLimits:
+    """By what a release that began to serve is sent back, and when it stays for good.
+
+    All of it is known on the box. Whether a registry or a PACS answers is no part of it.
+
+    Attributes:
+        seconds_min: it is watched at least so long,
+        jobs_min: and until so many of its jobs ran,
+        seconds_max: but no longer than this; on a box without studies nothing more would be learnt.
+        failing_studies_max: so many studies, one after another, whose jobs all failed.
+        deaths_max: so many times that a worker died of its jobs.
+        jobs_for_ratio_min: of fewer jobs no ratio is made.
+        failure_ratio_slack: how much greater than the former version's its share of failed jobs may be.
+        jobs_for_latency_min: of fewer jobs, of either version, no latency is compared.
+        latency_factor_max: its 95th percentile of working seconds may be so many times the former version's,
+        latency_slack_seconds: and so much more: what takes a moment may take two.
+        jobs_looked_at_max: the newest of each version.
+        former_seconds: the former version is judged by as much of the time before.
+    """
+
+    seconds_min: float = 86_400.0
+    jobs_min: int = 20
+    seconds_max: float = 7 * 86_400.0
+    failing_studies_max: int = 3
+    deaths_max: int = 3
+    jobs_for_ratio_min: int = 20
+    failure_ratio_slack: float = 0.1
+    jobs_for_latency_min: int = 20
+    latency_factor_max: float = 2.0
+    latency_slack_seconds: float = 1.0
+    jobs_looked_at_max: int = 500
+    former_seconds: float = 30 * 86_400.0
+
+
 DEFAULT = SyncLimits()
+STEPS = StepLimits()
+SOAK = SoakLimits()
 FETCH = FetchLimits()

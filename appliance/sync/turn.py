@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from appliance.core import log
+from appliance.core.packages import installed_folder
 from appliance.disk.durable import NoSpace, make_folder
 from appliance.disk.space import Floor
 from appliance.inference.engine import BuildProgress
@@ -21,25 +22,28 @@ from appliance.inference.lock import locked
 from appliance.ledger import events, versions
 from appliance.ledger.states import VersionState
 from appliance.ledger.versions import Version
+from appliance.sync import provenance
 from appliance.sync.activate import activate
 from appliance.sync.assignment import Wanted, agreed, assigned_to, permit, releases_of
 from appliance.sync.box import ModelBox, Refused, Rejected
 from appliance.sync.carrier import Carrier
 from appliance.sync.fetch import clear, fetch
-from appliance.sync.floors import Floors, read_floors, write_floors
+from appliance.sync.floors import FloorBook, Floors, book_of
 from appliance.sync.floors import Refused as Kept
+from appliance.sync.gates import Gates
 from appliance.sync.install import install
 from appliance.sync.limits import FETCH, FetchLimits
-from appliance.sync.phase import phase_of
+from appliance.sync.phase import Phase, phase_of
 from appliance.sync.refusal import PASSING, Refusal, Word
 from appliance.sync.release import BUNDLE, DIRECTOR, IMAGE, Assigned
+from appliance.sync.retention import tidy
 from appliance.sync.standing import Outcome, Standing, fresh, read_standing, registry_folder, write_standing
+from appliance.sync.steps import Steps
 from appliance.sync.store import Busy
 from appliance.sync.trust import Listing, Trust, clock_fault
 
 _log = log.get("registry")
 ROOT_FILES = {IMAGE: "image.root.json", DIRECTOR: "director.root.json"}
-FLOORS_FILE = "floors.json"
 _SENTENCE_CHARACTERS_MAX = 500
 
 
@@ -65,6 +69,7 @@ class Syncer:
     stopping: Callable[[], bool] = lambda: False
     progress: BuildProgress | None = None
     bundle: Callable[[], Path] | None = None
+    any_time: bool = False
 
     def turn(self, *, again: bool = False) -> Standing:
         """Take one look and do what is due; `again` forgets what was held against packages.
@@ -87,21 +92,32 @@ class Syncer:
     def _taken(self, *, again: bool) -> list[Outcome]:
         floors = self._floors()
         if again:
-            floors = floors.forgiven()
-            write_floors(self._floors_path, floors)
+            floors = self._book.change(Floors.forgiven)
         seen = self._look(floors)
+        self._steps.withdrawn([line.name for line in seen.lines])
         brought = [self._one(line, seen, self._bring) for line in seen.lines]
-        if any(outcome is None for outcome in brought):
+        waiting = [outcome for outcome in brought if outcome is not None]
+        settled: list[Outcome | None] = []
+        if len(waiting) < len(brought):
             # It may have taken hours: what is paused or recalled meanwhile does not begin to serve.
             seen = self._look(self._floors())
-        settled = [self._one(line, seen, self._serve) for line in seen.lines]
-        refused = [outcome for outcome in brought if outcome is not None and not outcome.is_well]
-        named = {outcome.model for outcome in refused}
+            done = {outcome.model for outcome in waiting}
+            settled = [self._one(line, seen, self._serve) for line in seen.lines if line.name not in done]
         recalled = list(self._recalled(seen.image))
-        named |= {outcome.model for outcome in recalled}
-        rest = [outcome for outcome in settled if outcome is not None and outcome.model not in named]
+        named = {outcome.digest for outcome in recalled}
+        told = [*waiting, *(outcome for outcome in settled if outcome is not None)]
+        refused = [outcome for outcome in told if not outcome.is_well]
+        rest = [outcome for outcome in told if outcome.is_well and outcome.digest not in named]
         clear(self._fetched, but=frozenset(line.sha256 for line in seen.lines))
+        self._tidy()
         return [*refused, *recalled, *rest] or [Outcome(word=Word.CURRENT)]
+
+    def _tidy(self) -> None:
+        """Remove what nothing needs any more; another command on the models only puts it off."""
+        try:
+            tidy(self.box)
+        except Busy:
+            _log.info("registry.untidied")
 
     def _look(self, floors: Floors) -> Seen:
         """Return what both repositories say, and raise the floors by it."""
@@ -116,10 +132,8 @@ class Syncer:
                 f"the list of releases is number {listing.version}, and this device has seen number"
                 f" {floors.targets_version}",
             )
-        raised = floors.held_good(listing.version, listing.keys)
-        raised = raised.at_least(min(now, assigning.stamped_at, listing.stamped_at))
-        if raised != floors or not self._floors_path.exists():
-            write_floors(self._floors_path, raised)
+        past = min(now, assigning.stamped_at, listing.stamped_at)
+        self._book.change(lambda kept: kept.held_good(listing.version, listing.keys).at_least(past))
         assigned = assigned_to(self._device, director, assigning)
         return Seen(
             image=listing,
@@ -135,11 +149,12 @@ class Syncer:
             wanted = agreed(line, seen.image)
             digest = wanted.release.digest
             if self._serves(wanted):
-                outcome = Outcome(word=Word.CURRENT)
+                outcome = self._steps.serving(wanted.release)
             else:
                 floors = self._floors()
                 permit(wanted.release, seen.image, floors, self.box.config)
                 _not_held(wanted, floors)
+                self._check_maker(wanted)
                 outcome = act(wanted)
         except Refusal as refusal:
             outcome = Outcome(word=refusal.word, sentence=refusal.sentence)
@@ -153,17 +168,41 @@ class Syncer:
             outcome = _no_room()
         if outcome is None:
             return None
-        phase = outcome.phase or phase_of(outcome.word)
-        return replace(outcome, model=line.name, version=line.version, phase=phase, digest=digest)
+        named = replace(outcome, model=line.name, version=line.version, digest=digest)
+        return self._steps.told(replace(named, phase=named.phase or phase_of(named.word)))
+
+    def _check_maker(self, wanted: Wanted) -> None:
+        """Hold a release against who may have made it, where the site asks for that; its files, once here."""
+        if not (keys := self.box.config.registry.provenance):
+            return
+        if wanted.provenance is None:
+            raise Refusal(
+                Word.PROVENANCE, "no signature of who made it came with it, and this box asks for one"
+            )
+        signed = provenance.signed_by(
+            self._trust(IMAGE).target_bytes(wanted.provenance), provenance.keys_in(keys)
+        )
+        if (folder := installed_folder(self.box.root, wanted.release.digest)).is_dir():
+            provenance.hold(signed, folder)
 
     def _bring(self, wanted: Wanted) -> Outcome | None:
-        """Fetch and install a release; None when that is done."""
+        """Fetch and install a release, and build its engine where it must wait; None when it could serve."""
         release = wanted.release
+        if (held := self._steps.held(release)) is not None:
+            return held
         row = self._row(release.digest)
-        if row is not None and row.here:
-            return None
-        room = Floor(path=self.box.root, floor_bytes=self.box.config.storage.floor_bytes)
-        room.admit(wanted.target.length + 2 * release.needs.unpacked_bytes)
+        if row is None or not row.here:
+            self._steps.enter(release, Phase.FETCHING)
+            self._fetch(wanted)
+            self._steps.enter(release, Phase.VERIFIED)
+        if self.stopping():
+            raise _stopped()
+        with self._remembering(release.digest):
+            return self._steps.shut(release, self.progress)
+
+    def _fetch(self, wanted: Wanted) -> None:
+        release = wanted.release
+        self._make_room(wanted.target.length + 2 * release.needs.unpacked_bytes)
         path = fetch(self.carrier, wanted.target, self._fetched, limits=self.limits, told=self._heard)
         with self._remembering(release.digest):
             try:
@@ -172,25 +211,37 @@ class Syncer:
                 path.unlink()
                 raise
         path.unlink()
-        return None
+
+    def _make_room(self, size_bytes: int) -> None:
+        room = Floor(path=self.box.root, floor_bytes=self.box.config.storage.floor_bytes)
+        try:
+            room.admit(size_bytes)
+        except NoSpace:
+            self._tidy()
+            room.admit(size_bytes)
 
     def _serve(self, wanted: Wanted) -> Outcome | None:
-        """Let an installed release serve, unless a person chose another since it was assigned."""
+        """Let an installed release serve, unless the site or a study that is under way keeps it waiting."""
         release, row = wanted.release, self._row(wanted.release.digest)
         if row is None or not row.here:
             return None
         if self.stopping():
             raise _stopped()
         with self._remembering(release.digest):
-            activate(self.box, release.name, release.version, progress=self.progress)
+            # Asked once more: a person may have said something while others were brought.
+            wait = self._steps.shut(release, self.progress) or self._steps.draining(release)
+            if wait is not None:
+                return wait
+            self._steps.enter(release, Phase.ACTIVATING)
+            former = self._steps.former(release.name)
+            activate(self.box, release.name, release.version, former=former, progress=self.progress)
         self._settle(wanted)
-        return Outcome(word=Word.ACTIVATED)
+        return replace(self._steps.serving(release), word=Word.ACTIVATED)
 
     def _settle(self, wanted: Wanted) -> None:
         """Remember that a release serves because it was assigned: nothing older follows it."""
         release = wanted.release
-        settled = self._floors().served(release.name, release.digest, release.counter)
-        write_floors(self._floors_path, settled)
+        self._book.change(lambda floors: floors.served(release.name, release.digest, release.counter))
 
     def _serves(self, wanted: Wanted) -> bool:
         with self.box.ledger.read() as tx:
@@ -209,7 +260,8 @@ class Syncer:
             for release in releases_of(row.name, image):
                 if release.digest == row.digest and release.recalled:
                     sentence = f"it serves here and was recalled: {release.recalled}"
-                    yield Outcome(word=Word.RECALLED, sentence=sentence, model=row.name, version=row.version)
+                    named = {"model": row.name, "version": row.version, "digest": row.digest}
+                    yield Outcome(word=Word.RECALLED, sentence=sentence, phase=Phase.COMMITTED, **named)
 
     @contextmanager
     def _remembering(self, digest: str) -> Iterator[None]:
@@ -218,7 +270,7 @@ class Syncer:
             yield
         except Rejected as rejected:
             kept = Kept(word=Word.REJECTED, sentence=str(rejected), at=self.box.now())
-            write_floors(self._floors_path, self._floors().rejected(digest, kept))
+            self._book.change(lambda floors: floors.rejected(digest, kept))
             raise
 
     @contextmanager
@@ -280,7 +332,15 @@ class Syncer:
         return None if row is None or row.state is VersionState.REJECTED else row
 
     def _floors(self) -> Floors:
-        return read_floors(self._floors_path, self.box.config.registry.roots / FLOORS_FILE)
+        return self._book.read()
+
+    @property
+    def _book(self) -> FloorBook:
+        return book_of(self.box.config)
+
+    @property
+    def _steps(self) -> Steps:
+        return Steps(box=self.box, gates=Gates(config=self.box.config, any_time=self.any_time))
 
     @property
     def _device(self) -> str:
@@ -298,10 +358,6 @@ class Syncer:
     @property
     def _fetched(self) -> Path:
         return self._folder / "fetched"
-
-    @property
-    def _floors_path(self) -> Path:
-        return self._folder / FLOORS_FILE
 
 
 def _event(outcome: Outcome) -> str:
