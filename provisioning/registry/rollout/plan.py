@@ -9,6 +9,7 @@ Never: changes once it was made: another plan is another roll-out.
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -187,7 +188,7 @@ def gates_of(said: Mapping[str, Any]) -> Gates:
     if unknown := sorted(set(said) - known):
         raise RegistryFault(f"a gate has no {', '.join(unknown)}; there are {', '.join(sorted(known))}")
     try:
-        return _GATES.validate_python(dict(said), strict=True)
+        return _GATES.validate_json(json.dumps(dict(said)), strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         raise RegistryFault(f"the gate's {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
