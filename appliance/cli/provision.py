@@ -12,7 +12,11 @@ app = typer.Typer(
 )
 # The fleet stands on the box and not the box on the fleet: what is up there is asked for by name, here alone.
 # Each module hangs in what it has with `add_to(app)`.
-ROOMS: Final[tuple[str, ...]] = ("provisioning.bundle.commands", "provisioning.identity.commands")
+ROOMS: Final[tuple[str, ...]] = (
+    "provisioning.bundle.commands",
+    "provisioning.identity.commands",
+    "provisioning.host.commands",
+)
 for _room in ROOMS:
     import_module(_room).add_to(app)
 
