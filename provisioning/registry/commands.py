@@ -21,6 +21,7 @@ from provisioning.registry import promote as director
 from provisioning.registry import publish as publisher
 from provisioning.registry.book import Book
 from provisioning.registry.faults import RegistryFault
+from provisioning.registry.rollout import commands as rollout
 from provisioning.registry.server import commands as server
 
 PASSPHRASE = "READSIDE_KEY_PASSPHRASE"
@@ -198,6 +199,7 @@ def add_to(app: typer.Typer) -> None:
     """Add these commands to the group that the command line has for the registry."""
     server.add_to(app)
     claim_commands.add_to(app)
+    rollout.add_to(app)
     for command in (init, publish, recall, promote, claim, stamp, renew, rotate, releases):
         app.command(command.__name__)(command)
     app.command("end-shadow")(end_shadow)

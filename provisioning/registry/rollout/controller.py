@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
 
 import structlog
 
@@ -34,17 +33,15 @@ from provisioning.registry.rollout.reader import Reader
 from provisioning.registry.rollout.state import Slot, Stage, due
 
 _log: structlog.typing.FilteringBoundLogger = log.get("registry")
-# Between two judgements of a ring; each reads what its devices reported.
-JUDGE_SECONDS: Final = 120.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Controller:
-    """What carries out the roll-outs of one registry."""
+    """What carries out the roll-outs of one registry; between two judgements of a ring is `judge_seconds`."""
 
     database: Database
     book: Book
-    judge_seconds: float = JUDGE_SECONDS
+    judge_seconds: float
 
     def turn(self) -> None:
         """Take one look at every roll-out that is open, the oldest first."""

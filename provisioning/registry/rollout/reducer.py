@@ -40,6 +40,8 @@ from provisioning.registry.rollout.state import (
     due,
 )
 
+COMMAND_LINE = "command line: "
+
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
@@ -68,7 +70,7 @@ def _after(event: object, plan: Plan, state: State) -> State:
 
 @_after.register
 def _approved(event: Approved, plan: Plan, state: State) -> State:
-    if event.by == plan.made_by:
+    if person(event.by) == person(plan.made_by):
         raise RegistryFault(f"{event.by} made this roll-out; somebody else must approve it")
     if state.stage is Stage.PROPOSED:
         return replace(state, stage=Stage.RUNNING, ring_since=event.at, why=event.why)
@@ -159,6 +161,11 @@ def _judged(event: Judged, plan: Plan, state: State) -> State:
         return replace(_back(state, why), verdict=Verdict.FAIL, holds=holds)
     asked = state.asked or event.at - state.ring_since > plan.ask_seconds
     return replace(state, verdict=Verdict.NOT_ENOUGH, holds=holds, asked=asked)
+
+
+def person(name: str) -> str:
+    """Return whom a name in the audit trail means: the same at the command line and logged in."""
+    return name.removeprefix(COMMAND_LINE)
 
 
 def _onward(plan: Plan, state: State, at: float, why: str) -> State:

@@ -28,6 +28,7 @@ class ServerLimits:
         aged_at_once_max: records removed in one transaction.
         aged_transactions_max: of these in one turn.
         aged_every_seconds: between two turns.
+        judge_seconds: between two judgements of a roll-out's ring.
         silent_seconds: after which an enrolled device that says nothing is an alarm.
         metadata_seconds: before whose end signed lists are an alarm.
         certificate_seconds: before whose end a device's certificate is an alarm.
@@ -51,6 +52,7 @@ class ServerLimits:
     aged_at_once_max: int = 5_000
     aged_transactions_max: int = 20
     aged_every_seconds: float = 60.0
+    judge_seconds: float = 120.0
     silent_seconds: float = 900.0
     metadata_seconds: float = 3.0 * DAY_SECONDS
     certificate_seconds: float = 14.0 * DAY_SECONDS

@@ -1,0 +1,237 @@
+"""`readside registry rollout`: start, approve, pause, resume, stop, back, show, list."""
+
+from __future__ import annotations
+
+import getpass
+import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from appliance.cli.terms import JsonOption, fail, out, print_json
+from appliance.core.clock import SYSTEM
+from provisioning.registry.book import Book
+from provisioning.registry.database import rollouts
+from provisioning.registry.database.engine import Database, open_database, url_of
+from provisioning.registry.database.rollouts import Rollout
+from provisioning.registry.faults import RegistryFault
+from provisioning.registry.layout import Layout
+from provisioning.registry.rollout.decide import Proposal, decide, found, propose
+from provisioning.registry.rollout.events import Approved, Decision, Paused, Resumed, Returned, Stopped
+from provisioning.registry.rollout.plan import SHARES, gates_of
+from provisioning.registry.rollout.reducer import COMMAND_LINE
+from provisioning.registry.rollout.view import detail, entry_view, summary
+from provisioning.registry.server.commands import DatabaseOption
+
+FolderOption = Annotated[Path, typer.Option("--registry", help="The registry's folder.")]
+NumberArgument = Annotated[int, typer.Argument(help="The roll-out's number.")]
+WhyOption = Annotated[str, typer.Option("--why", help="Why, for who reads the audit trail.")]
+
+app = typer.Typer(help="Roll a release out in rings that stop by themselves.", no_args_is_help=True)
+
+
+@app.command("start")
+def start(
+    model: Annotated[str, typer.Argument(help="The model's name.")],
+    version: Annotated[str, typer.Argument(help="The release's version.")],
+    registry: FolderOption,
+    database: DatabaseOption = "",
+    slot: Annotated[list[str] | None, typer.Option(help="Only these slots; may be given often.")] = None,
+    share: Annotated[
+        list[float] | None,
+        typer.Option(help="Share of the slots that a ring ends at, like 0.1 and 1; may be given often."),
+    ] = None,
+    gates: Annotated[
+        Path | None, typer.Option("--gates", help="TOML file with other limits than the gates' defaults.")
+    ] = None,
+    at_once: Annotated[int, typer.Option(min=1, help="Devices that may change at the same time.")] = 50,
+    why: WhyOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Propose a roll-out; it begins when somebody else approves it."""
+    with _opened(registry, database) as opened:
+        proposal = Proposal(
+            model=model,
+            version=version,
+            by=_operator(),
+            slots=slot or (),
+            shares=share or SHARES,
+            gates=gates_of(_read(gates)),
+            at_once_max=at_once,
+            why=why,
+        )
+        made = propose(opened, Book(folder=registry), proposal)
+    _say(made, "waits for the approval of somebody else", as_json=as_json)
+
+
+@app.command("approve")
+def approve(
+    number: NumberArgument,
+    registry: FolderOption,
+    database: DatabaseOption = "",
+    ring: Annotated[
+        int | None, typer.Option(help="Let this ring pass, though its evidence is not enough; needs --why.")
+    ] = None,
+    why: WhyOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Let a roll-out begin, or a ring that is held pass; who made it may not."""
+
+    def event(at: float, by: str) -> Decision:
+        return Approved(at=at, by=by, why=why, ring=ring)
+
+    _decided(number, registry, database, event, as_json=as_json)
+
+
+@app.command("pause")
+def pause(
+    number: NumberArgument,
+    registry: FolderOption,
+    database: DatabaseOption = "",
+    why: WhyOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Assign nothing more, and take back what does not serve yet."""
+    _decided(number, registry, database, lambda at, by: Paused(at=at, by=by, why=why), as_json=as_json)
+
+
+@app.command("resume")
+def resume(
+    number: NumberArgument,
+    registry: FolderOption,
+    database: DatabaseOption = "",
+    why: WhyOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Go on where it was paused."""
+    _decided(number, registry, database, lambda at, by: Resumed(at=at, by=by, why=why), as_json=as_json)
+
+
+@app.command("stop")
+def stop(
+    number: NumberArgument,
+    registry: FolderOption,
+    database: DatabaseOption = "",
+    why: WhyOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """End it for good; devices that run the release keep it."""
+    _decided(number, registry, database, lambda at, by: Stopped(at=at, by=by, why=why), as_json=as_json)
+
+
+@app.command("back")
+def back(
+    number: NumberArgument,
+    registry: FolderOption,
+    database: DatabaseOption = "",
+    why: WhyOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """End it for good, and assign every device what it had before."""
+    _decided(number, registry, database, lambda at, by: Returned(at=at, by=by, why=why), as_json=as_json)
+
+
+@app.command("show")
+def show(
+    number: NumberArgument, registry: FolderOption, database: DatabaseOption = "", as_json: JsonOption = False
+) -> None:
+    """Show where a roll-out stands, why, and every slot of it."""
+    with _opened(registry, database) as opened, opened.read() as tx:
+        one, entries = found(tx, number), rollouts.history(tx, number)
+    said = detail(one)
+    if as_json:
+        print_json({**said, "events": [entry_view(entry) for entry in entries]})
+        return
+    _heading(said)
+    for reason in said["reasons"]:
+        out.print(f"  {reason}", markup=False)
+    table = Table("ring", "slot", "gpu", "scanner", "stands", "phase", "word", "assigned", "before", box=None)
+    for ring, slots in enumerate(said["ring_slots"]):
+        for name, slot in slots.items():
+            stand = slot["stand"] if slot["reachable"] else f"{slot['stand']}, offline"
+            row = (ring, name, slot["gpu"], slot["vendor"], stand, slot["phase"], slot["word"])
+            table.add_row(*(str(cell) for cell in (*row, slot["assigned"] or "-", slot["before"] or "-")))
+    out.print(table)
+
+
+@app.command("list")
+def list_rollouts(registry: FolderOption, database: DatabaseOption = "", as_json: JsonOption = False) -> None:
+    """List roll-outs, the newest first."""
+    with _opened(registry, database) as opened, opened.read() as tx:
+        found_ones = [summary(one) for one in rollouts.every(tx)]
+    if as_json:
+        print_json({"rollouts": found_ones})
+        return
+    table = Table("number", "model", "version", "stage", "ring", "gate", "why", box=None)
+    for one in found_ones:
+        ring = f"{one['ring'] + 1} of {one['rings']}"
+        row = (one["id"], one["model"], one["version"], one["stage"], ring, one["verdict"] or "-", one["why"])
+        table.add_row(*(str(cell) for cell in row))
+    out.print(table)
+
+
+def add_to(registry_app: typer.Typer) -> None:
+    """Add these commands to the group that the command line has for the registry."""
+    registry_app.add_typer(app, name="rollout")
+
+
+def _decided(
+    number: int,
+    registry: Path,
+    database: str,
+    event: Callable[[float, str], Decision],
+    *,
+    as_json: bool,
+) -> None:
+    with _opened(registry, database) as opened:
+        after = decide(opened, number, event(SYSTEM.now(), _operator()))
+    _say(after, f"is {after.state.stage}", as_json=as_json)
+
+
+def _say(one: Rollout, what: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"ok": True, **detail(one)})
+        return
+    out.print(f"Roll-out {one.id} of {one.plan.model} {one.plan.version} {what}.", markup=False)
+    for number, ring in enumerate(one.plan.rings):
+        out.print(f"  ring {number}: {', '.join(ring)}", markup=False)
+
+
+def _heading(said: dict[str, Any]) -> None:
+    counts = ", ".join(f"{count} {stand}" for stand, count in said["slots"].items())
+    out.print(
+        f"Roll-out {said['id']}, {said['model']} {said['version']}: {said['stage']},"
+        f" ring {said['ring'] + 1} of {said['rings']}; {counts}",
+        markup=False,
+    )
+    if said["asked"]:
+        out.print("  The gate could not decide in time: a person must.")
+
+
+def _read(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        fail(f"{path.name}: cannot be read as TOML ({type(error).__name__})", code=2)
+
+
+@contextmanager
+def _opened(folder: Path, url: str) -> Iterator[Database]:
+    """Open the database of a registry, and say a fault in one sentence."""
+    if not Layout(folder=folder).public.is_dir():
+        fail(f"{folder}: is no registry; make one with `readside registry init`")
+    try:
+        with closing(open_database(url_of(folder, url))) as opened:
+            yield opened
+    except RegistryFault as fault:
+        fail(str(fault))
+
+
+def _operator() -> str:
+    return f"{COMMAND_LINE}{getpass.getuser()}"
