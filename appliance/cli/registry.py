@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from appliance.cli import registry_controls
 from appliance.cli.terms import (
     DEFAULT_CONFIG,
     FAILED,
@@ -30,6 +31,8 @@ from appliance.sync.turn import Syncer
 app = typer.Typer(help="Signed releases of models: publish, assign, bring onto a box.", no_args_is_help=True)
 # The fleet stands on the box and not the box on the fleet: what is up there is asked for by name, here alone.
 import_module("provisioning.registry.commands").add_to(app)
+registry_controls.add_to(app)
+import_module("provisioning.bundle.commands").add_to_registry(app)
 
 
 @app.command("sync")
@@ -41,6 +44,9 @@ def sync(
     ] = None,
     again: Annotated[
         bool, typer.Option("--again", help="Forget what was held against packages, and try them once more.")
+    ] = False,
+    any_time: Annotated[
+        bool, typer.Option("--now", help="Do not wait for a window; consent and holds count all the same.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -57,7 +63,7 @@ def sync(
         box = ModelBox(config=read, ledger=ledger, by=getpass.getuser())
         try:
             with closing(carrier):
-                standing = Syncer(box=box, carrier=carrier).turn(again=again)
+                standing = Syncer(box=box, carrier=carrier, any_time=any_time).turn(again=again)
         except Refused as refused:
             fail(str(refused))
         except (DiskFault, NoSpace) as error:

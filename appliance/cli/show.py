@@ -14,18 +14,21 @@ from appliance.core.clock import as_text
 from appliance.disk.space import free_bytes
 from appliance.ledger import (
     commitments,
+    controls,
     counts,
     deliveries,
     events,
     fetches,
     jobs,
     missing,
+    passages,
     promises,
     results,
     services,
 )
 from appliance.ledger import studies as study_rows
 from appliance.ledger.engine import Ledger, Tx
+from appliance.sync.phase import Phase
 from appliance.sync.standing import read_standing
 
 _LATEST = 50
@@ -38,6 +41,7 @@ def status(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -
         alive = services.everyone(tx)
         reconciled = missing.standing(tx, read.reconcile.peers)
         uncommitted, promised = commitments.standing(tx), promises.standing(tx)
+        coming, holds = passages.under_way(tx), controls.everything(tx, at=ledger.clock.now())
     report: dict[str, Any] = asdict(counted) | {"balance": counted.balance}
     report["services"] = {s.name: {"pid": s.pid, "beat_at": as_text(s.beat_at)} for s in alive}
     report["missed"] = reconciled.studies
@@ -47,6 +51,8 @@ def status(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -
     }
     standing = read_standing(read.storage.root)
     report["registry"] = None if standing is None else standing.as_json()
+    report["releases"] = [_release(passage) for passage in coming]
+    report["holds"] = [_hold(control) for control in holds]
     report["uncommitted"] = {
         peer: {"to_ask": s.to_ask, "asked": s.asked, "oldest_at": as_text(s.oldest_at)}
         for peer, s in uncommitted.items()
@@ -60,6 +66,28 @@ def status(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -
     for name, value in report.items():
         table.add_row(name, _plain(value))
     out.print(table)
+
+
+def _release(passage: passages.Passage) -> dict[str, Any]:
+    return {
+        "model": passage.name,
+        "version": passage.version,
+        "phase": Phase(passage.phase).text,
+        "since": as_text(passage.phase_at),
+        "word": passage.word,
+        "why": passage.sentence,
+    }
+
+
+def _hold(control: controls.Control) -> dict[str, Any]:
+    return {
+        "kind": control.kind.value,
+        "model": control.model or "every model",
+        "version": control.version,
+        "until": as_text(control.until_at),
+        "by": control.placed_by,
+        "why": control.reason,
+    }
 
 
 def _plain(value: Any) -> str:

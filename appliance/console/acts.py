@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from appliance.core.clock import Clock
 from appliance.core.words import DeliveryState, InstanceState, JobState
-from appliance.ledger import deliveries, events, jobs, reading, studies
+from appliance.ledger import controls, deliveries, events, jobs, reading, studies
 from appliance.ledger.engine import Ledger, Tx
 
 _ENDED = (JobState.FAILED, JobState.HELD, JobState.DONE)
@@ -103,6 +103,19 @@ def dead_of(ledger: Ledger, study_uid: str) -> list[int]:
     """Return the deliveries of a study that wait for a person."""
     with ledger.read() as tx:
         return [d.id for d in deliveries.of_study(tx, study_uid) if d.state is DeliveryState.DEAD]
+
+
+def consent(ledger: Ledger, model: str, version: str, *, by: str, clock: Clock) -> None:
+    """Agree that a release which a registry assigned may begin to serve. Durable on return.
+
+    Raises:
+        Refused: no such release is assigned to this box any more.
+    """
+    try:
+        with ledger.write() as tx:
+            controls.consent(tx, model, version, by=by, at=clock.now())
+    except controls.NothingWaits as error:
+        raise Refused(str(error)) from None
 
 
 def seen(ledger: Ledger, study_uid: str, *, by: str, clock: Clock) -> None:

@@ -33,6 +33,7 @@ _DONE = {
     "released": "The study was released; it is judged anew.",
     "sent": "The objects will be sent once more.",
     "settled": "The deliveries were ended.",
+    "agreed": "Noted: it may begin to serve.",
     "seen": "Noted: nothing more is needed for what failed.",
 }
 _FILTERS = ("all", "attention", *(state.value for state in StudyState))
@@ -105,11 +106,21 @@ def needs_attention(
 
 
 @router.get("/models")
-def models(here: Here, visitor: LoggedIn) -> Response:
+def models(here: Here, visitor: LoggedIn, done: Annotated[str, Query(max_length=16)] = "") -> Response:
     """Show the versions of models on this box, which serves, and why others do not."""
     cards, faults = here.models.cards()
-    history = here.models.history()
-    return page_of(here, visitor, "models.html", tab="models", cards=cards, faults=faults, history=history)
+    shown = {"releases": here.models.releases(), "holds": here.models.holds(at=here.clock.now())}
+    return page_of(
+        here,
+        visitor,
+        "models.html",
+        tab="models",
+        cards=cards,
+        faults=faults,
+        history=here.models.history(),
+        done=_DONE.get(done, ""),
+        **shown,
+    )
 
 
 @router.get("/health")

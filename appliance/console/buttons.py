@@ -15,6 +15,7 @@ from appliance.console.room import Here, Poster
 
 router = APIRouter(include_in_schema=False)
 
+_Name = Annotated[str, Form(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 _Id = Annotated[int, Form(ge=1, le=2**53)]
 
 
@@ -60,6 +61,16 @@ def settle(
     except acts.Refused as refused:
         raise Fault(409, str(refused)) from None
     return _back(local_path(back), "sent" if act == "again" else "settled")
+
+
+@router.post("/models/consent")
+def consent(here: Here, visitor: Poster, model: _Name, version: _Name) -> Response:
+    """Agree that an assigned release may begin to serve."""
+    try:
+        acts.consent(here.ledger, model, version, by=visitor.name, clock=here.clock)
+    except acts.Refused as refused:
+        raise Fault(409, str(refused)) from None
+    return _back("/models", "agreed")
 
 
 def _back(path: str, done: str) -> Response:

@@ -15,7 +15,7 @@ from typing import Any
 from appliance.console.text import counted, moment, one_line
 from appliance.console.wording import DELIVERY_STATES, OUTCOMES, Tone, refusal, status, tell
 from appliance.core.words import DeliveryState, InstanceState, JobState, Outcome, StudyState, Verdict
-from appliance.ledger import decisions, deliveries, events, jobs, reading, results
+from appliance.ledger import controls, decisions, deliveries, events, jobs, passages, reading, results
 from appliance.ledger.deliveries import BY_FALLBACK
 from appliance.ledger.engine import Ledger, Tx
 from appliance.ledger.studies import Study
@@ -80,16 +80,18 @@ class _Known:
     objects: Mapping[int, int]
     deliveries: Sequence[deliveries.Delivery]
     events: Sequence[events.Event]
+    releases: Sequence[passages.Passage]
+    controls: Sequence[controls.Control]
 
 
 def why(ledger: Ledger, study_uid: str) -> Explanation | None:
     """Explain a study; nothing if no image of it was ever kept."""
     with ledger.read() as tx:
-        known = _read(tx, study_uid)
+        known = _read(tx, study_uid, at=ledger.clock.now())
     return None if known is None else _explain(known)
 
 
-def _read(tx: Tx, study_uid: str) -> _Known | None:
+def _read(tx: Tx, study_uid: str, *, at: float) -> _Known | None:
     line = reading.line(tx, study_uid)
     if line is None:
         return None
@@ -104,6 +106,8 @@ def _read(tx: Tx, study_uid: str) -> _Known | None:
         objects={item.id: result.id for result in made for item in results.objects_of(tx, result.id)},
         deliveries=deliveries.of_study(tx, study_uid),
         events=events.of_study(tx, study_uid),
+        releases=passages.under_way(tx),
+        controls=controls.everything(tx, at=at),
     )
 
 
@@ -163,7 +167,24 @@ def _notes(known: _Known) -> list[str]:
     gone = known.places.get(InstanceState.PURGED, 0)
     if gone:
         notes.append(f"{counted(gone, 'image')} removed after the time of keeping; they can be sent again.")
-    return [*notes, *_told(known.events)]
+    return [*notes, *_of_releases(known), *_told(known.events)]
+
+
+def _of_releases(known: _Known) -> list[str]:
+    """Say why another version than the one that ran does not serve, where a registry assigned one."""
+    used = {job.model_name for job in known.jobs}
+    notes = [
+        f"{passage.name} {passage.version} is assigned to this box: {passage.sentence}."
+        for passage in known.releases
+        if passage.name in used and passage.sentence
+    ]
+    for control in known.controls:
+        if control.model in ("", *used):
+            kept = f"kept at {control.version}" if control.version else "held"
+            until = moment(control.until_at)
+            name = control.model or "every model"
+            notes.append(f"Now {name} is {kept} until {until} by {control.placed_by}: {control.reason}.")
+    return notes
 
 
 def _told(happened: Sequence[events.Event]) -> list[str]:

@@ -9,15 +9,26 @@ from typing import Any
 
 from appliance.console.wording import Tone, tell
 from appliance.core.config import Config
-from appliance.ledger import inventory, reading
+from appliance.ledger import controls, inventory, passages, reading
 from appliance.ledger.catalogue import Catalogue
 from appliance.ledger.engine import Ledger
 from appliance.ledger.events import Event
 from appliance.ledger.inventory import Line
+from appliance.ledger.passages import Passage
 
 _EVENTS_LOOKED_AT = 2_000
 _HISTORY_MAX = 30
 _USED_MAX = 200
+_TOLD_HERE = ("model.", "registry.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assigned:
+    """One release on its way; `asks`: a person at the site has yet to agree to it."""
+
+    passage: Passage
+    consent: controls.Consent | None
+    asks: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,9 +74,28 @@ class Models:
         ]
         return cards, self._catalogue.faults
 
+    def releases(self) -> list[Assigned]:
+        """Return the releases that a registry assigned and that are not simply there, with who is asked."""
+        asks = self._config.registry.consent
+        with self._ledger.read() as tx:
+            return [
+                Assigned(
+                    passage=passage,
+                    consent=(given := controls.consent_to(tx, passage.digest)),
+                    asks=asks and given is None and passage.activated_at is None,
+                )
+                for passage in passages.under_way(tx)
+                if passage.sentence
+            ]
+
+    def holds(self, *, at: float) -> list[controls.Control]:
+        """Return what people at the site hold or keep at a version now."""
+        with self._ledger.read() as tx:
+            return controls.everything(tx, at=at)
+
     def history(self) -> list[tuple[Event, str, Tone]]:
         """Return what happened to versions, newest first, each with its sentence."""
         with self._ledger.read() as tx:
             happened = reading.recent_events(tx, _EVENTS_LOOKED_AT, without=("console.viewed",))
-        told = [event for event in happened if event.word.startswith("model.")][:_HISTORY_MAX]
+        told = [event for event in happened if event.word.startswith(_TOLD_HERE)][:_HISTORY_MAX]
         return [(event, *tell(event)) for event in told]

@@ -11,6 +11,7 @@ from appliance.core.config import Config
 from appliance.disk.durable import NoSpace
 from appliance.ledger.reading import LedgerFault
 from appliance.services.stage import Stage, on_stage
+from appliance.services.watching import Watching
 from appliance.sync.box import ModelBox
 from appliance.sync.carrier import carrier_of
 from appliance.sync.refusal import Refusal, Word
@@ -26,21 +27,25 @@ def run(config: Config) -> int:
     """Look at the registry until told to stop; return the exit code. Without a registry it only waits."""
     with on_stage("sync", config) as stage:
         alive()
+        box = ModelBox(config=config, ledger=stage.ledger, by="registry")
+        watching = Watching(stage, box)
+        watching.start()
         if config.registry.url:
-            _keep_looking(stage, config)
+            _keep_looking(stage, box, watching)
         else:
             _log.info("registry.none")
             stage.stopping.wait()
+        watching.join()
         return stage.exit_code
 
 
-def _keep_looking(stage: Stage, config: Config) -> None:
-    box = ModelBox(config=config, ledger=stage.ledger, by="registry")
-    with closing(carrier_of(config.registry.url)) as carrier:
-        _turn_after_turn(stage, Syncer(box=box, carrier=carrier, stopping=stage.stopping.is_set))
+def _keep_looking(stage: Stage, box: ModelBox, watching: Watching) -> None:
+    with closing(carrier_of(box.config.registry.url)) as carrier:
+        syncer = Syncer(box=box, carrier=carrier, stopping=stage.stopping.is_set)
+        _turn_after_turn(stage, syncer, watching)
 
 
-def _turn_after_turn(stage: Stage, syncer: Syncer) -> None:
+def _turn_after_turn(stage: Stage, syncer: Syncer, watching: Watching) -> None:
     every_seconds = stage.config.registry.every_seconds
     while not stage.stopping.is_set():
         try:
@@ -49,7 +54,8 @@ def _turn_after_turn(stage: Stage, syncer: Syncer) -> None:
             # A full disk, or a ledger locked for too long: what was not written is done again.
             _log.warning("registry.not_recorded")
         look_at_the_certificate(stage.config)
-        stage.stopping.wait(every_seconds * random.uniform(1 - _SPREAD, 1 + _SPREAD))
+        watching.wake.wait(every_seconds * random.uniform(1 - _SPREAD, 1 + _SPREAD))
+        watching.wake.clear()
 
 
 def look_at_the_certificate(config: Config) -> None:

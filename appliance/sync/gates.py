@@ -63,9 +63,13 @@ class Gates:
             passage = passages.drain(tx, passage, at=at)
         return self._undrained(tx, passage, at)
 
-    def lifted(self, tx: Tx, *, at: float) -> bool:
-        """Say whether anything that waited need not wait any more."""
-        return any(self._goes_on(tx, passage, at) for passage in passages.under_way(tx))
+    def lifted(self, tx: Tx, *, at: float) -> frozenset[tuple[str, int]]:
+        """Return the releases, each with its phase, that waited and need not wait for that any more."""
+        return frozenset(
+            (passage.digest, passage.phase)
+            for passage in passages.under_way(tx)
+            if self._goes_on(tx, passage, at)
+        )
 
     def _goes_on(self, tx: Tx, passage: Passage, at: float) -> bool:
         if passage.phase not in _WAITING or passage.word == Word.HELD:
