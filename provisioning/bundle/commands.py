@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -27,17 +27,28 @@ from appliance.core import log
 from appliance.core.clock import as_text
 from appliance.disk.durable import DiskFault, NoSpace
 from appliance.sync.box import ModelBox, Refused
-from provisioning.bundle import stamps
+from appliance.sync.identity import identity_of
+from appliance.sync.refusal import Refusal
+from appliance.sync.standing import Standing
+from provisioning.bundle import office, stamps
+from provisioning.bundle import receipt as receipts
 from provisioning.bundle.carry import Stick
 from provisioning.bundle.export import export as write
 from provisioning.bundle.faults import BundleFault
 from provisioning.bundle.take import Taking
 from provisioning.registry.book import Book
 from provisioning.registry.commands import signing
+from provisioning.registry.database.engine import open_database, url_of
 from provisioning.registry.faults import RegistryFault
+from provisioning.registry.server.commands import DatabaseOption
 
 app = typer.Typer(help="Releases to a box without a network, and its answer back.", no_args_is_help=True)
 StickOption = Annotated[Path, typer.Option(help="Where the stick is mounted.")]
+
+
+def add_to_registry(group: typer.Typer) -> None:
+    """Hang what is done with sticks beside the registry into its group."""
+    group.command()(receipt)
 
 
 def add_to(group: typer.Typer) -> None:
@@ -99,19 +110,58 @@ def import_(
     """Take what a stick has for this box, checked as over a network, and write a receipt back to it."""
     log.silence()
     with opened_ledger(config) as (read, ledger):
-        box = ModelBox(config=read, ledger=ledger, by=getpass.getuser())
+        box, stick = ModelBox(config=read, ledger=ledger, by=getpass.getuser()), Stick(source)
         try:
-            standing = Taking(box=box, stick=Stick(source)).turn(again=again)
+            standing = Taking(box=box, stick=stick).turn(again=again)
         except Refused as refused:
             fail(str(refused))
         except (DiskFault, NoSpace) as error:
             fail(f"the box's disk failed ({type(error).__name__}); look at its room and its health")
+        receipt = _receipt(box, standing, stick)
     if as_json:
-        print_json({"ok": standing.is_well, **standing.as_json()})
+        print_json({"ok": standing.is_well and bool(receipt), **standing.as_json(), "receipt": receipt})
     else:
         for outcome in standing.outcomes:
             out.print(outcome.text, markup=False)
-    raise typer.Exit(0 if standing.is_well else FAILED)
+    raise typer.Exit(0 if standing.is_well and receipt else FAILED)
+
+
+def receipt(
+    stick: Annotated[Path, typer.Argument(help="Where the stick is mounted.")],
+    registry: Annotated[Path, typer.Option(help="The registry's folder.")],
+    database: DatabaseOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Take the receipts of a stick: verify each, and record what its box says."""
+    with _saying(), closing(open_database(url_of(registry, database))) as opened:
+        found = office.take(opened, Stick(stick).folder, who=getpass.getuser())
+    well = all(one.word in office.WELL for one in found)
+    if as_json:
+        print_json({"ok": well, "receipts": [asdict(one) for one in found]})
+    for one in () if as_json else found:
+        out.print(f"{one.file}: {one.word}: {one.said}", markup=False)
+    raise typer.Exit(0 if well else FAILED)
+
+
+def _receipt(box: ModelBox, standing: Standing, stick: Stick) -> str:
+    """Write the receipt of a turn; say where there is none, or nobody signed it. Return its file's name."""
+    try:
+        signer = identity_of(box.config)
+        made = receipts.made(box, standing, signer)
+        receipts.put(box, made, signer, stick.folder)
+    except (BundleFault, Refusal) as fault:
+        err.print(f"readside: no receipt was written: {fault}", markup=False)
+        return ""
+    except (DiskFault, NoSpace, OSError) as error:
+        err.print(
+            f"readside: no receipt was written, the stick cannot be written to ({type(error).__name__}); what"
+            " was taken stays taken: import again to write one",
+            markup=False,
+        )
+        return ""
+    if signer is None:
+        err.print("readside: this box has no key of its own: the receipt is NOT SIGNED", markup=False)
+    return made.name
 
 
 @contextmanager

@@ -18,6 +18,7 @@ class BundleLimits:
         slots_max: on one stick.
         receipts_max: on one stick that are read.
         receipt_bytes_max: of one receipt.
+        records_max: of what waits to be told, in one receipt.
         chunk_bytes: read or written at once.
     """
 
@@ -28,7 +29,8 @@ class BundleLimits:
     list_bytes_max: int = 100_000
     slots_max: int = 1_000
     receipts_max: int = 1_000
-    receipt_bytes_max: int = 200_000
+    receipt_bytes_max: int = 3_000_000
+    records_max: int = 2_000
     chunk_bytes: int = 1 << 20
 
 
