@@ -8,6 +8,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from appliance.core.credential import SecretFile
 from appliance.core.sections import AeTitleText, Fingerprints, Name, Section
 
 
@@ -21,7 +22,7 @@ class DicomwebTls(Section):
     """
 
     certificate: Path
-    key: Path
+    key: SecretFile
     ca: Path | None = None
 
 

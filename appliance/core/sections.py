@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 from appliance.core import viewerlink
+from appliance.core.credential import SecretFile
 from appliance.core.outputs import Output
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
@@ -112,7 +113,7 @@ class DicomTls(Section):
     """
 
     certificate: Path
-    key: Path
+    key: SecretFile
     ca: Path
     port: Annotated[int, Field(ge=0, le=65535)] = 2762
     plain: bool = False
@@ -161,7 +162,7 @@ class Peer(Section):
     certificate_sha256: Fingerprints = ()
     commitment: bool = False
     dicomweb: WebAddress | None = None
-    dicomweb_token: Path | None = None
+    dicomweb_token: SecretFile | None = None
     retrieve: Literal["move", "get"] = "move"
 
     @property
@@ -306,7 +307,7 @@ class Audit(Section):
     port: Port = 6514
     ca: Path | None = None
     certificate: Path | None = None
-    key: Path | None = None
+    key: SecretFile | None = None
 
     @model_validator(mode="after")
     def _files_fit(self) -> Self:
