@@ -77,6 +77,12 @@ def peers(site: Site) -> list[str]:
     return [peer.name for peer in site.config.peers if peer.reachable and peer.dicomweb is None]
 
 
+def registries(site: Site) -> list[str]:
+    """Return the addresses that releases are fetched from, in the order in which the box asks."""
+    registry = site.config.registry
+    return [*registry.mirrors, *([registry.url] if registry.url else [])]
+
+
 def destinations_of(site: Site) -> list[str]:
     """Return the peers that a route sends results to by C-STORE."""
     return [peer.name for peer in destinations(site.config)]
