@@ -90,15 +90,28 @@ def releases_of(name: str, image: Listing) -> list[Release]:
     return found
 
 
-def permit(release: Release, image: Listing, floors: Floors, config: Config) -> None:
+def permit(
+    release: Release,
+    image: Listing,
+    floors: Floors,
+    config: Config,
+    *,
+    back_from: str = "",
+    back_to: str = "",
+) -> None:
     """Hold a release against what forbids it on this device.
+
+    The director may take back the newest release that served here: from `back_from`, which serves, to
+    `back_to`, which served before it, both digests. That is one step: below the floor nothing is the newest.
 
     Raises:
         Refusal: RECALLED, ROLLBACK, REJECTED or INCOMPATIBLE.
     """
     if release.recalled:
         raise Refusal(Word.RECALLED, f"it was recalled: {release.recalled}")
-    _not_older(release, image, floors.counters.get(release.name, 0))
+    floor = floors.counters.get(release.name, 0)
+    if release.digest != back_to or floor not in _counters(back_from, image):
+        _not_older(release, image, floor)
     if (before := floors.refused.get(release.digest)) is not None and before.word in RETURNED:
         raise Refusal(
             Word(before.word),
@@ -127,6 +140,19 @@ def unfit(release: Release, config: Config) -> list[str]:
     if needs.engines and not set(needs.engines) & set(config.inference.engines):
         faults.append(f"it needs one of the engines {', '.join(needs.engines)}")
     return faults
+
+
+def _counters(digest: str, image: Listing) -> set[int]:
+    """Return the counters under which a package is listed."""
+    found = set()
+    for target in image.targets.values():
+        try:
+            release = release_of(target)
+        except FormError:
+            continue
+        if release.digest == digest:
+            found.add(release.counter)
+    return found
 
 
 def _not_older(release: Release, image: Listing, floor: int) -> None:

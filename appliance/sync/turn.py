@@ -37,6 +37,8 @@ from appliance.sync.phase import Phase, phase_of
 from appliance.sync.refusal import PASSING, Refusal, Word
 from appliance.sync.release import BUNDLE, DIRECTOR, IMAGE, Assigned
 from appliance.sync.retention import tidy
+from appliance.sync.shadow import Ended, follow, withdraw
+from appliance.sync.sources import first_good
 from appliance.sync.standing import Outcome, Standing, fresh, read_standing, registry_folder, write_standing
 from appliance.sync.steps import Steps
 from appliance.sync.store import Busy
@@ -105,7 +107,8 @@ class Syncer:
             settled = [self._one(line, seen, self._serve) for line in seen.lines if line.name not in done]
         recalled = list(self._recalled(seen.image))
         named = {outcome.digest for outcome in recalled}
-        told = [*waiting, *(outcome for outcome in settled if outcome is not None)]
+        shadowed = self._shadows(seen)
+        told = [*waiting, *(outcome for outcome in settled if outcome is not None), *shadowed]
         refused = [outcome for outcome in told if not outcome.is_well]
         rest = [outcome for outcome in told if outcome.is_well and outcome.digest not in named]
         clear(self._fetched, but=frozenset(line.sha256 for line in seen.lines))
@@ -120,11 +123,15 @@ class Syncer:
             _log.info("registry.untidied")
 
     def _look(self, floors: Floors) -> Seen:
+        """Return what both repositories say, from the first source whose lists hold."""
+        return first_good(self.carrier, lambda source: self._look_at(source, floors))
+
+    def _look_at(self, source: Carrier, floors: Floors) -> Seen:
         """Return what both repositories say, and raise the floors by it."""
         now = self.box.now()
         if (fault := clock_fault(now, floors.clock_at, limits=self.limits)) is not None:
             raise fault
-        director, image = self._trust(DIRECTOR), self._trust(IMAGE)
+        director, image = self._trust(DIRECTOR, source), self._trust(IMAGE, source)
         assigning, listing = director.refresh(), image.refresh()
         if listing.keys == floors.targets_keys and listing.version < floors.targets_version:
             raise Refusal(
@@ -148,11 +155,11 @@ class Syncer:
         try:
             wanted = agreed(line, seen.image)
             digest = wanted.release.digest
-            if self._serves(wanted):
+            if not line.shadow and self._serves(wanted):
                 outcome = self._steps.serving(wanted.release)
             else:
                 floors = self._floors()
-                permit(wanted.release, seen.image, floors, self.box.config)
+                permit(wanted.release, seen.image, floors, self.box.config, **self._way_back(line.name))
                 _not_held(wanted, floors)
                 self._check_maker(wanted)
                 outcome = act(wanted)
@@ -169,21 +176,25 @@ class Syncer:
         if outcome is None:
             return None
         named = replace(outcome, model=line.name, version=line.version, digest=digest)
-        return self._steps.told(replace(named, phase=named.phase or phase_of(named.word)))
+        named = replace(named, phase=named.phase or phase_of(named.word))
+        # A passage leads to serving; a shadow is on no such way.
+        return named if line.shadow else self._steps.told(named)
+
+    def _way_back(self, name: str) -> dict[str, str]:
+        """Return what serves because it was assigned, and what served before it."""
+        with self.box.ledger.read() as tx:
+            active = versions.active(tx).get(name)
+        if active is None or active.former_digest is None:
+            return {}
+        if self._floors().settled.get(name) != active.digest:
+            return {}
+        return {"back_from": active.digest, "back_to": active.former_digest}
 
     def _check_maker(self, wanted: Wanted) -> None:
         """Hold a release against who may have made it, where the site asks for that; its files, once here."""
-        if not (keys := self.box.config.registry.provenance):
-            return
-        if wanted.provenance is None:
-            raise Refusal(
-                Word.PROVENANCE, "no signature of who made it came with it, and this box asks for one"
-            )
-        signed = provenance.signed_by(
-            self._trust(IMAGE).target_bytes(wanted.provenance), provenance.keys_in(keys)
-        )
-        if (folder := installed_folder(self.box.root, wanted.release.digest)).is_dir():
-            provenance.hold(signed, folder)
+        folder = installed_folder(self.box.root, wanted.release.digest)
+        keys = self.box.config.registry.provenance
+        provenance.check(wanted.provenance, keys, self._trust(IMAGE, self.carrier).target_bytes, folder)
 
     def _bring(self, wanted: Wanted) -> Outcome | None:
         """Fetch and install a release, and build its engine where it must wait; None when it could serve."""
@@ -234,9 +245,36 @@ class Syncer:
                 return wait
             self._steps.enter(release, Phase.ACTIVATING)
             former = self._steps.former(release.name)
+            # Going back to what served before leads on to what that one came from.
+            former = row.former_digest if former == release.digest else former
             activate(self.box, release.name, release.version, former=former, progress=self.progress)
         self._settle(wanted)
         return replace(self._steps.serving(release), word=Word.ACTIVATED)
+
+    def _shadows(self, seen: Seen) -> list[Outcome]:
+        """Let run beside what is assigned so, and end what is so no more, or was recalled."""
+        told = [outcome for line in seen.shadows if (outcome := self._one(line, seen, self._beside))]
+        named = {outcome.model for outcome in told if outcome.word is not Word.RECALLED}
+        withdraw(self._registry, named)
+        return told
+
+    def _beside(self, wanted: Wanted) -> Outcome:
+        release, row = wanted.release, self._row(wanted.release.digest)
+        if row is None or not row.here:
+            self._fetch(wanted)
+        if self.stopping():
+            raise _stopped()
+        try:
+            with self._remembering(release.digest):
+                follow(self._registry, release.name, release.version, progress=self.progress)
+        except Ended as ended:
+            raise Refusal(Word.HELD, str(ended)) from ended
+        return Outcome(word=Word.SHADOW)
+
+    @property
+    def _registry(self) -> ModelBox:
+        """Return the box as the registry changes it, whoever asked for the turn."""
+        return replace(self.box, by="registry")
 
     def _settle(self, wanted: Wanted) -> None:
         """Remember that a release serves because it was assigned: nothing older follows it."""
@@ -300,7 +338,7 @@ class Syncer:
         write_standing(self.box.root, standing)
         return standing
 
-    def _trust(self, repository: str) -> Trust:
+    def _trust(self, repository: str, source: Carrier) -> Trust:
         name = repository if self.bundle is None else f"{BUNDLE}{repository}"
         roots = self.box.config.registry.roots if self.bundle is None else self.bundle()
         try:
@@ -314,7 +352,7 @@ class Syncer:
             repository=repository,
             folder=self._folder / "trust" / name,
             root=root,
-            carrier=self.carrier,
+            carrier=source,
             clock=self.box.ledger.clock,
             limits=self.limits,
             named=name,

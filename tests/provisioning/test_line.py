@@ -87,6 +87,23 @@ def test_the_way_back_is_open_from_a_release_that_was_recalled(field: Field):
         field.promote(NEXT)
 
 
+def test_the_director_takes_back_the_newest_release_and_goes_no_further(field: Field):
+    """Or a roll-out could not be undone before the holders of the offline keys have met."""
+    field.offer()
+    assert field.word() is Word.ACTIVATED
+    field.promote(OLDER)
+    assert field.word() is Word.ROLLBACK
+    assert field.serving() == NEXT, "it never served here"
+    field.promote(SERVES)
+    assert field.word() is Word.ACTIVATED
+    assert field.serving() == SERVES
+    field.promote(OLDER)
+    field.refused(Word.ROLLBACK)
+    field.promote(NEXT)
+    assert field.word() is Word.ACTIVATED
+    assert field.serving() == NEXT
+
+
 def test_what_is_recalled_while_it_is_fetched_does_not_begin_to_serve(field: Field):
     field.offer()
     recalled: list[Release] = []
