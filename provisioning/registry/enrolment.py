@@ -13,7 +13,6 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
@@ -22,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from appliance.core import log
 from appliance.disk.durable import make_folder, write_file
 from appliance.ledger.engine import Tx
+from appliance.sync.release import is_name
 from appliance.sync.signing import device_id
 from provisioning.identity import code as codes
 from provisioning.identity.code import CodeFault, Invitation
@@ -147,14 +147,20 @@ def enrol(office: Office, slot: str, code: str, request: Request) -> Made:
         RegistryFault: this server cannot make certificates.
     """
     device, now = device_id(request.public_pem), office.now()
-    digest = office.digest(slot, _read(code))
+    try:
+        # A slip of the pen is found by its check characters; only whole codes count as tries.
+        digest = office.digest(slot, codes.read(code)) if is_name(slot) else ""
+    except CodeFault:
+        digest = ""
+    if not digest:
+        raise _not_taken()
     made = office.authorities()[0].issue(request, slot, now=now)
     with office.database.write() as tx:
         claim = claims.tried(tx, slot, digest, at=now)
         if claim is not None and claim.serves(device, now):
             refusal = _enrolled(tx, claim, device, request, made, now)
         else:
-            refusal = NotLetIn("unauthorised", "the slot or the claim code is not taken")
+            refusal = _not_taken()
             _count(tx, slot, now)
     if refusal is not None:
         raise refusal
@@ -286,7 +292,6 @@ def _enrolled(tx: Tx, claim: Claim, device: str, request: Request, made: Made, n
 def _count(tx: Tx, slot: str, now: float) -> None:
     """Note that an invitation was locked, once, when it was."""
     claim = claims.newest(tx, slot)
-    _log.warning("claim.refused")
     if claim is not None and claim.tries == claims.TRIES_MAX and claim.withdrawn_at is None:
         claims.withdraw(tx, slot, at=now)
         audit.note(tx, at=now, who=_DEVICE, act="claim.lock", subject=slot, why="too many wrong codes")
@@ -300,10 +305,9 @@ def _free(tx: Tx, name: str, *, replaces: bool) -> None:
         raise RegistryFault(f"the slot {name} has a device: invite with --replace to put another there")
 
 
-def _read(code: str) -> str:
-    with suppress(CodeFault):
-        return codes.read(code)
-    return ""
+def _not_taken() -> NotLetIn:
+    _log.warning("claim.refused")
+    return NotLetIn("unauthorised", "the slot or the claim code is not taken")
 
 
 def _issued(made: Made, device: str, slot: str) -> Issued:

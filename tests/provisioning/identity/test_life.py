@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from appliance.sync.identity import certificate_in, identity_of
 from appliance.sync.refusal import Refusal, Word
 from appliance.sync.renewal import AUTHORITIES_FILE, NEW_FILE, Renewed, due_at, renew_if_due
 from provisioning.identity.enrol import FILES
@@ -31,9 +30,9 @@ def test_a_whole_life(town):
         AUTHORITIES_FILE,
     }
     assert all(path.stat().st_mode & 0o077 == 0 for path in box.roots.iterdir())
-    first = certificate_in(box.roots)
+    first = box.certificate
     assert round((first.ends_at - town.clock.now()) / DAY) == 90
-    assert identity_of(box.config).id == claimed.device
+    assert box.key.id == claimed.device
 
     # Renewed in time, with the same key; not a day before.
     assert renew_if_due(box.config, clock=box.clock) is Renewed.HOLDS
@@ -41,7 +40,7 @@ def test_a_whole_life(town):
     assert renew_if_due(box.config, clock=box.clock) is Renewed.HOLDS
     town.clock.seconds = due_at(first)
     assert renew_if_due(box.config, clock=box.clock) is Renewed.RENEWED
-    second = certificate_in(box.roots)
+    second = box.certificate
     assert second.ends_at == pytest.approx(town.clock.now() + 90 * DAY, abs=2)
     assert second.device == first.device
     assert not (box.roots / NEW_FILE).exists()
@@ -55,7 +54,7 @@ def test_a_whole_life(town):
     enrolment.approve(town.office, waiting.device, who="kim", why="was in storage")
     assert renew_if_due(box.config, clock=box.clock) is Renewed.RENEWED
     assert enrolment.asking(town.office) == []
-    third = certificate_in(box.roots)
+    third = box.certificate
     town.clock.seconds = third.ends_at
     assert renew_if_due(box.config, clock=box.clock) is Renewed.WAITS
 
@@ -63,10 +62,12 @@ def test_a_whole_life(town):
     other = town.machine("second")
     taken = other.enrol(town.invite(replaces=True))
     with town.office.database.read() as tx:
-        assert devices.find(tx, claimed.device).state is DeviceState.REPLACED
+        former, holder = devices.find(tx, claimed.device), devices.device_of(tx, SLOT)
+        assert former is not None
+        assert former.state is DeviceState.REPLACED
         assert all(one.revoked_at is not None for one in certificates.of_device(tx, claimed.device))
-        assert devices.device_of(tx, SLOT).id == taken.device
-        assert devices.find(tx, taken.device).serial == "second"
+        assert holder is not None
+        assert (holder.id, holder.serial) == (taken.device, "second")
     with pytest.raises(Refusal) as refused:
         renew_if_due(box.config, clock=box.clock, force=True)
     assert refused.value.word is Word.NOT_CLAIMED

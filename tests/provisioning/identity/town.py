@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,12 +14,15 @@ import uvicorn
 
 from appliance.core.clock import HeldClock
 from appliance.core.config import Config, parse
+from appliance.sync.est import Desk
+from appliance.sync.identity import Certificate, certificate_in, identity_of
+from appliance.sync.signing import Signer
 from provisioning.identity.code import Invitation
 from provisioning.identity.enrol import Claimed, Home, enrol
 from provisioning.registry import enrolment
 from provisioning.registry.book import Book
 from provisioning.registry.database.devices import Slot
-from provisioning.registry.database.engine import open_database
+from provisioning.registry.database.engine import open_database, url_of
 from provisioning.registry.enrolment import Office
 from provisioning.registry.server.app import application
 from provisioning.registry.server.run import uvicorn_options
@@ -47,6 +51,22 @@ class Machine:
         storage = {"root": str(self.folder / "data"), "floor_gib": 0.01}
         return parse({"site": {"name": "Test"}, "storage": storage, "registry": registry})
 
+    @property
+    def key(self) -> Signer:
+        found = identity_of(self.config)
+        assert found is not None
+        return found
+
+    @property
+    def certificate(self) -> Certificate:
+        found = certificate_in(self.roots)
+        assert found is not None
+        return found
+
+    @property
+    def desk(self) -> Desk:
+        return Desk(url=self.url, key=self.key, clock=self.clock)
+
     def enrol(self, invitation: Invitation, *, home: Home = Home.FILE, new_key: bool = False) -> Claimed:
         return enrol(
             self.roots, invitation, home=home, new_key=new_key, serial=self.folder.name, clock=self.clock
@@ -73,12 +93,22 @@ class Town:
         return self.machines.setdefault(name, made)
 
 
-@contextmanager
-def founded(folder: Path, database_url: str = "") -> Iterator[Town]:
-    """Make a registry and serve it on loopback while the block runs."""
-    clock = HeldClock(NOW)
-    book = Book(folder=folder / "registry", clock=clock)
+def drawn(folder: Path) -> None:
+    """Make a registry's folder, with everything that is made on first need: others are copies of it."""
+    book = Book(folder=folder / "registry", clock=HeldClock(NOW))
     book.create(folder / "keys")
+    with closing(open_database(url_of(book.folder), clock=book.clock)) as database:
+        office = Office(book=book, database=database)
+        office.authorities()
+        office.digest(SLOT, "")
+
+
+@contextmanager
+def founded(folder: Path, plan: Path, database_url: str = "") -> Iterator[Town]:
+    """Serve a registry on loopback while the block runs."""
+    clock = HeldClock(NOW)
+    shutil.copytree(plan / "registry", folder / "registry")
+    book = Book(folder=folder / "registry", clock=clock)
     setting = Setting(folder=book.folder, database=database_url, clock=clock)
     server = uvicorn.Server(
         uvicorn.Config(application(setting), host="127.0.0.1", port=0, **uvicorn_options(setting.limits))
