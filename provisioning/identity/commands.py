@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,15 +21,19 @@ from appliance.cli.terms import (
     read_config,
 )
 from appliance.core import log
-from appliance.core.clock import as_text
+from appliance.core.clock import SYSTEM, as_text
 from appliance.disk.durable import DiskFault, NoSpace, write_file
 from appliance.sync.refusal import Refusal
 from appliance.sync.renewal import Renewed, renew_if_due
-from provisioning.identity import stick
+from provisioning.identity import backup as backups
+from provisioning.identity import erasure, stick
+from provisioning.identity.backup import BackupFault
 from provisioning.identity.code import CodeFault, Invitation, read, read_invitation
 from provisioning.identity.enrol import Claimed, EnrolFault, Home
 from provisioning.identity.enrol import enrol as claim
+from provisioning.identity.erasure import ErasureFault
 
+PASSPHRASE = "READSIDE_RECOVERY_PASSPHRASE"
 _NOTHING_DONE = {
     Renewed.NONE: "This box was never enrolled: `readside provision enrol`.",
     Renewed.HOLDS: "The certificate holds; nothing to do yet. --now renews it all the same.",
@@ -95,10 +100,93 @@ def renew(
     raise typer.Exit(0 if ok else FAILED)
 
 
+def backup(
+    out_file: Annotated[Path, typer.Option("--out", help="File for the backup.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+) -> None:
+    """Back up configuration, roots and floors, never keys, under the site's recovery passphrase."""
+    with _saying():
+        sealed = backups.backup(config, read_config(config), _passphrase(new=True), now=SYSTEM.now())
+        write_file(out_file, sealed)
+    out.print(f"{out_file} opens with the recovery passphrase alone: keep both, apart.", markup=False)
+
+
+def restore(
+    backup_file: Annotated[Path, typer.Argument(help="The backup.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+    over: Annotated[bool, typer.Option("--over", help="Write over a configuration that is there.")] = False,
+) -> None:
+    """Put a backup in place on new hardware; then enrol it with an invitation that says replace."""
+    with _saying():
+        data = backups.read_backup(backup_file)
+        done = backups.restore(data, _passphrase(new=False), config, over=over)
+    out.print(f"Restored {done.slot} as it was at {done.made_at}: {', '.join(done.files)}.", markup=False)
+    out.print("It has no key: `readside provision enrol` with an invitation that says replace.")
+
+
+def decommission(
+    out_file: Annotated[Path, typer.Option("--out", help="File for the certificate of erasure.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask; it cannot be undone.")] = False,
+    luks: Annotated[
+        list[Path] | None, typer.Option(help="Encrypted disk whose keys are destroyed; may be given often.")
+    ] = None,
+    remove_data: Annotated[
+        bool, typer.Option("--remove-data", help="Remove the files below storage.root too.")
+    ] = False,
+    reason: Annotated[str, typer.Option(help="A line for the certificate; no name of a person.")] = "",
+    alone: Annotated[bool, typer.Option("--alone", help="Although the registry cannot be told.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Let this box go: tell the registry, destroy keys, and write a signed certificate of erasure."""
+    log.silence()
+    read_in = read_config(config)
+    if not yes:
+        typer.confirm(f"Erase the keys of {read_in.registry.device} for ever?", abort=True)
+    leave = erasure.Leave(luks=tuple(luks or ()), remove_data=remove_data, reason=reason, alone=alone)
+    with _saying():
+        statement = erasure.decommission(read_in, leave, out_file)
+    if as_json:
+        print_json({"ok": True, **statement})
+        return
+    for one in statement["erased"]:
+        out.print(f"{one['what']}: {one['how']}.", markup=False)
+    out.print(f"Registry: {statement['registry']}. The certificate of erasure is {out_file}.", markup=False)
+
+
+def check_erasure(
+    paper: Annotated[Path, typer.Argument(help="A certificate of erasure.")],
+    authorities: Annotated[Path, typer.Option(help="The registry's authorities in PEM: `authorities.pem`.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Verify a certificate of erasure, and say what it says."""
+    with _saying():
+        known = erasure.split_pem(stick.read_small(authorities))
+        statement = erasure.verify_paper(stick.read_small(paper), known)
+    if as_json:
+        print_json({"ok": True, **statement})
+        return
+    out.print(
+        f"Signed by {statement['slot']}, device {statement['device'][:16]}, at {statement['at']}.",
+        markup=False,
+    )
+    for one in statement["erased"]:
+        out.print(f"{one['what']}: {one['how']}.", markup=False)
+
+
 def add_to(group: typer.Typer) -> None:
     """Hang these commands into the group of the command line."""
-    for command in (enrol, renew):
+    for command in (enrol, renew, backup, restore, decommission):
         group.command(command.__name__)(command)
+    group.command("check-erasure")(check_erasure)
+
+
+def _passphrase(*, new: bool) -> str:
+    given = os.environ.get(PASSPHRASE)
+    if given:
+        return given
+    asked: str = typer.prompt("Recovery passphrase of the site", hide_input=True, confirmation_prompt=new)
+    return asked
 
 
 def _invitation(text: str, url: str, slot: str, code: str) -> Invitation:
@@ -142,7 +230,7 @@ def _saying() -> Iterator[None]:
     """Say a fault in one sentence."""
     try:
         yield
-    except (EnrolFault, CodeFault) as fault:
+    except (EnrolFault, CodeFault, BackupFault, ErasureFault) as fault:
         fail(str(fault))
     except Refusal as refusal:
         fail(f"{refusal.word}: {refusal.sentence}")

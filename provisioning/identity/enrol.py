@@ -7,9 +7,12 @@ Never: sends the key. Believes roots that are not those of the invitation, where
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from appliance.core.clock import SYSTEM, Clock
 from appliance.disk.durable import make_folder, remove_file, write_file
@@ -137,9 +140,37 @@ def keep(roots: Path, certificate: Certificate, welcome: Welcome) -> None:
     """Write what the box is given; the certificate last, which makes it claimed."""
     make_folder(roots)
     for name in FILES:
-        write_file(roots / name, welcome.files[name])
+        write_file(roots / name, _highest(roots, welcome) if name == FLOORS else welcome.files[name])
     write_file(roots / AUTHORITIES_FILE, "".join(sorted(welcome.authorities)).encode())
     write_file(roots / CERTIFICATE_FILE, certificate.pem)
+
+
+def _highest(roots: Path, welcome: Welcome) -> bytes:
+    """Return the floors that the registry gives, raised by those of a backup of the same registry.
+
+    Of the same: its list of releases is signed by the same keys. A floor of another would lock the box out.
+    """
+    given, kept = _floors(welcome.files[FLOORS]), None
+    with suppress(OSError, EnrolFault):
+        kept = _floors((roots / FLOORS).read_bytes())
+    if kept is None or kept["targets_keys"] != given["targets_keys"]:
+        return welcome.files[FLOORS]
+    counters = {
+        name: max(kept["counters"].get(name, 0), given["counters"].get(name, 0))
+        for name in sorted({*kept["counters"], *given["counters"]})
+    }
+    raised = {name: max(kept[name], given[name]) for name in ("clock_at", "targets_version")}
+    return json.dumps({**given, **raised, "counters": counters}, indent=1).encode()
+
+
+def _floors(data: bytes) -> dict[str, Any]:
+    try:
+        said = json.loads(data)
+        if not isinstance(said["counters"], dict) or not isinstance(said["targets_keys"], list):
+            raise ValueError("not in our form")
+        return {**said, "clock_at": float(said["clock_at"]), "targets_version": int(said["targets_version"])}
+    except (ValueError, KeyError, TypeError) as error:
+        raise EnrolFault("the floors that the registry gives cannot be read") from error
 
 
 def _said(refusal: Refusal) -> str:
