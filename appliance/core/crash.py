@@ -1,7 +1,7 @@
 """Named places where a test may kill the process, to see that nothing was promised too early.
 
-Promises: costs one comparison where no test asks for it; every name that is used stands in `POINTS`
-or `COMMITMENT_POINTS`.
+Promises: costs one comparison where no test asks for it; every name that is used stands in `POINTS`,
+`COMMITMENT_POINTS` or `SHADOW_POINTS`.
 Never: does anything in a box that serves, where the variable is not set.
 """
 
@@ -57,6 +57,16 @@ COMMITMENT_POINTS: Final[Mapping[str, Sequence[str]]] = {
     "listener": (
         "promise-kept",  # the request is a row, the peer has no answer
         "promise-told",  # the peer has its report, the row does not say so
+    ),
+}
+
+# The same of a box on which a new version runs beside the one that serves.
+SHADOW_POINTS: Final[Mapping[str, Sequence[str]]] = {
+    "worker": (
+        "shadow-kept",  # the old answer is on disk, no row names it
+        "shadow-leased",  # nothing was done of what was taken
+        "shadow-unrecorded",  # both answers were compared, and no row says so
+        "shadow-recorded",  # the agreement stands, the old answer lies there still
     ),
 }
 

@@ -61,10 +61,11 @@ class _Serving:
 
 @dataclass(eq=False, kw_only=True)
 class _Model:
-    """A package's place in the pool. `bytes` counts as soon as it was admitted."""
+    """A package's place in the pool. `bytes` counts as soon as it was admitted; a `guest` moves nobody."""
 
     package: Package
     pinned: bool
+    guest: bool = False
     state: _State = _State.COMING
     bytes: int = 0
     used_at: int = 0
@@ -95,13 +96,15 @@ class Pool:
         self._closed = False
 
     @contextmanager
-    def seat(self, package: Package, *, priority: int = 5) -> Iterator[Seat]:
+    def seat(self, package: Package, *, priority: int = 5, guest: bool = False) -> Iterator[Seat]:
         """Give a place at a model, which is loaded and warmed up first where it is not; it stays that long.
+
+        For a `guest` no other model is put away and none is waited for.
 
         Raises:
             InferenceError: inference.memory, there is no room for it; inference.no_engine; inference.closed.
         """
-        serving = self._sit_down(package)
+        serving = self._sit_down(package, guest=guest)
         try:
             with serving.batcher.calling(priority) as caller:
                 yield Seat(inner=serving.engine, caller=caller, stepped_down=serving.stepped_down)
@@ -132,8 +135,8 @@ class Pool:
             if model.serving is not None:
                 model.serving.end()
 
-    def _sit_down(self, package: Package) -> _Serving:
-        model, serving = self._find_or_begin(package)
+    def _sit_down(self, package: Package, *, guest: bool) -> _Serving:
+        model, serving = self._find_or_begin(package, guest=guest)
         if serving is not None:
             return serving
         try:
@@ -155,7 +158,7 @@ class Pool:
             self._beside(model, upgrade)
         return serving
 
-    def _find_or_begin(self, package: Package) -> tuple[_Model, _Serving | None]:
+    def _find_or_begin(self, package: Package, *, guest: bool) -> tuple[_Model, _Serving | None]:
         """Sit down at a ready model, or begin to load it; wait while somebody else does, or puts it away."""
         until = time.monotonic() + self._limits.model_wait_seconds_max
         with self._changed:
@@ -164,10 +167,13 @@ class Pool:
                     raise _closed()
                 model = self._models.get(package.digest)
                 if model is None:
-                    model = _Model(package=package, pinned=package.manifest.name in self._pinned)
+                    pinned = package.manifest.name in self._pinned and not guest
+                    model = _Model(package=package, pinned=pinned, guest=guest)
                     self._models[package.digest] = model
                     return model, None
                 if model.state is _State.READY and model.serving is not None:
+                    if not guest:
+                        model.guest, model.pinned = False, package.manifest.name in self._pinned
                     model.serving.users += 1
                     model.used_at = next(self._uses)
                     # A better engine may take its place as soon as nobody holds the lock.
@@ -225,6 +231,8 @@ class Pool:
                     model.bytes = needed_bytes
                     return None
                 self._refuse_what_never_fits(model, needed_bytes)
+                if model.guest:
+                    raise InferenceError("inference.memory", "There is no room beside the models that serve.")
                 idle = [other for other in self._models.values() if other.idle and not other.pinned]
                 if idle:
                     victim = min(idle, key=lambda other: other.used_at)

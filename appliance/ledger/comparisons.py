@@ -133,7 +133,7 @@ def unopened(tx: Tx, shadow: Shadow, *, ended_before: float, limit: int) -> list
 
 def next_due(tx: Tx, *, at: float) -> int | None:
     """Return the comparison to work on now: none while the box has any work of its own."""
-    if _busy(tx, at=at):
+    if busy(tx, at=at):
         return None
     query = sa.select(comparisons.c.id).where(
         comparisons.c.state == Standing.WAITING, comparisons.c.not_before <= at
@@ -141,9 +141,20 @@ def next_due(tx: Tx, *, at: float) -> int | None:
     return tx.execute(query.order_by(comparisons.c.id).limit(1)).scalar_one_or_none()
 
 
+def busy(tx: Tx, *, at: float) -> bool:
+    """Say whether the box has work of its own: a job that is due or worked on, a study that is complete."""
+    job = sa.or_(
+        jobs.c.state == JobState.LEASED, sa.and_(jobs.c.state == JobState.WAITING, jobs.c.not_before <= at)
+    )
+    if tx.execute(sa.select(jobs.c.id).where(job).limit(1)).first() is not None:
+        return True
+    ready = sa.select(studies.c.study_uid).where(studies.c.state == StudyState.READY)
+    return tx.execute(ready.limit(1)).first() is not None
+
+
 def lease(tx: Tx, comparison_id: int, *, owner: str, at: float, seconds: float) -> Comparison | None:
     """Take a waiting comparison; nothing if it waits no more, or a job came meanwhile."""
-    if _busy(tx, at=at):
+    if busy(tx, at=at):
         return None
     here = (comparisons.c.id == comparison_id, comparisons.c.state == Standing.WAITING)
     values = {"state": Standing.LEASED, "owner": owner, "lease_until": at + seconds}
@@ -244,17 +255,6 @@ def images_here(tx: Tx, job_id: int) -> bool:
         .where(job_inputs.c.job_id == job_id, instances.c.state != InstanceState.STUDY)
     )
     return tx.execute(query.limit(1)).first() is None
-
-
-def _busy(tx: Tx, *, at: float) -> bool:
-    """Say whether the box has work of its own: a job that is due or worked on, a study that is complete."""
-    job = sa.or_(
-        jobs.c.state == JobState.LEASED, sa.and_(jobs.c.state == JobState.WAITING, jobs.c.not_before <= at)
-    )
-    if tx.execute(sa.select(jobs.c.id).where(job).limit(1)).first() is not None:
-        return True
-    ready = sa.select(studies.c.study_uid).where(studies.c.state == StudyState.READY)
-    return tx.execute(ready.limit(1)).first() is not None
 
 
 def _insert(tx: Tx, shadow: Shadow, job_id: int, state: Standing, word: Word | None, *, at: float) -> bool:

@@ -89,6 +89,12 @@ def find(tx: Tx, shadow_id: int) -> Shadow:
     return _listed(tx, sa.select(shadows).where(shadows.c.id == shadow_id))[0]
 
 
+def of_digest(tx: Tx, digest: str) -> Shadow | None:
+    """Return the newest shadow that a digest was."""
+    query = sa.select(shadows).where(shadows.c.digest == digest).order_by(shadows.c.id.desc()).limit(1)
+    return next(iter(_listed(tx, query)), None)
+
+
 def latest(tx: Tx, *, limit: int) -> list[Shadow]:
     """Return shadows, those that run first, then the newest."""
     query = sa.select(shadows).order_by(shadows.c.ended_at.is_not(None), shadows.c.id.desc()).limit(limit)

@@ -28,6 +28,8 @@ from appliance.worker.beforehand import Beforehand
 from appliance.worker.engines import EngineShelf
 from appliance.worker.readahead import FactsOf, ReadAhead
 from appliance.worker.rehearsal import outputs_of, rehearse
+from appliance.worker.shadow import ShadowThread
+from appliance.worker.shadow_desk import ShadowDesk
 
 _log = log.get("worker")
 
@@ -37,9 +39,24 @@ def run(config: Config) -> int:
     with on_stage("worker", config, engines=",".join(config.inference.engines)) as stage:
         _take_back(stage)
         owner = f"{stage.name}:{os.getpid()}"
-        beforehand, engines = Beforehand(), EngineShelf(stage.ledger, config)
+        beforehand, engines, desk = Beforehand(), EngineShelf(stage.ledger, config), ShadowDesk()
         attempter = Attempter(
-            stage.ledger, config, owner=owner, limits=stage.limits, engines=engines, beforehand=beforehand
+            stage.ledger,
+            config,
+            owner=owner,
+            limits=stage.limits,
+            engines=engines,
+            beforehand=beforehand,
+            desk=desk,
+        )
+        shadow = ShadowThread(
+            stage.ledger,
+            config,
+            engines=engines,
+            beforehand=beforehand,
+            desk=desk,
+            owner=owner,
+            limits=stage.limits,
         )
         with closing(attempter):
             rehearsal = threading.Thread(
@@ -48,7 +65,7 @@ def run(config: Config) -> int:
             rehearsal.start()
             attempter.warm_up()
             rehearsal.join()
-            with _ahead(stage, beforehand, engines) as on_arrival:
+            with _ahead(stage, beforehand, engines) as on_arrival, _beside(stage, shadow):
                 # Said again: from here on the routes' models are loaded, or it is known why they are not.
                 stage.up(engines=",".join(config.inference.engines), lanes=config.inference.jobs_at_once)
                 _log.info("worker.ready", lanes=config.inference.jobs_at_once)
@@ -70,6 +87,18 @@ def _ahead(stage: Stage, beforehand: Beforehand, engines: EngineShelf) -> Iterat
     finally:
         ahead.stop()
         ahead.join(stage.limits.drain_seconds)
+
+
+@contextmanager
+def _beside(stage: Stage, shadow: ShadowThread) -> Iterator[None]:
+    """Let new versions of models run beside the lanes, where one was started."""
+    shadow.take_back(stage.name)
+    shadow.start()
+    try:
+        yield
+    finally:
+        shadow.stop()
+        shadow.join(stage.limits.drain_seconds)
 
 
 def _facts_of(config: Config) -> FactsOf:

@@ -32,6 +32,7 @@ from appliance.worker.heartbeat import Heartbeat
 from appliance.worker.limits import WorkerLimits
 from appliance.worker.prepared import Key, Prepared, PreparedDecoder, PreparedReader, rest_of
 from appliance.worker.run import Analysis, AnalysisFailed, NotEligible, analyse_series
+from appliance.worker.shadow_desk import ShadowDesk
 
 _log = log.get("worker")
 _DAMAGED = "images of this study are damaged on the box's disk"
@@ -59,8 +60,10 @@ class Attempter:
         limits: Limits = DEFAULT,
         engines: EngineShelf | None = None,
         beforehand: Beforehand | None = None,
+        desk: ShadowDesk | None = None,
     ) -> None:
         self._ledger, self._config, self._owner, self._limits = ledger, config, owner, limits
+        self._desk = desk or ShadowDesk()
         self._kept = Spool(config.storage.root)
         self._engines = engines or EngineShelf(ledger, config)
         self._beforehand = beforehand or Beforehand()
@@ -141,7 +144,9 @@ class Attempter:
                     analysis, found = self._analysed(job, instances, prepared, serving), None
                 _tell_ahead(job, instances, prepared, analysed=found is not None)
                 # Before it may be unloaded: the result names the engine that made it.
-                self._endings.result(job, serving, analysis)
+                recorded = self._endings.result(job, serving, analysis)
+            if recorded:
+                self._desk.leave(job, analysis.findings)
             return None
         except OSError as error:
             return Passing(word="disk.unreadable", reason=f"the box's disk failed: {error.strerror}")

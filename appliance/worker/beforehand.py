@@ -95,6 +95,12 @@ class Beforehand:
         with self._lock:
             return self._jobs == 0
 
+    @property
+    def quiet(self) -> bool:
+        """Say whether nothing is worked on at all, not even ahead."""
+        with self._lock:
+            return self._jobs == 0 and self._run is None
+
     @contextmanager
     def job(self) -> Iterator[None]:
         """Hold a job's place: nothing is begun ahead while any is worked on."""

@@ -74,8 +74,10 @@ class EngineShelf:
         return self._catalogue.known(digest)
 
     @contextmanager
-    def serve(self, name: str, digest: str, *, priority: int = 5) -> Iterator[Serving]:
+    def serve(self, name: str, digest: str, *, priority: int = 5, guest: bool = False) -> Iterator[Serving]:
         """Give a loaded engine for a model, which stays loaded until the end of the block.
+
+        A `guest` takes room that is free, and no other model's.
 
         Raises:
             ModelGone: no package on this box has the digest.
@@ -84,7 +86,7 @@ class EngineShelf:
         package = self.package(digest)
         if package is None:
             raise ModelGone(f"model {name} {digest[:19]} is no longer on this box")
-        with self._pool.seat(package, priority=priority) as seat:
+        with self._pool.seat(package, priority=priority, guest=guest) as seat:
             yield Serving(package=package, engine=seat, stepped_down=seat.stepped_down)
 
     def is_loaded(self, digest: str) -> bool:

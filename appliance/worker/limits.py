@@ -74,3 +74,26 @@ class AheadLimits:
     silent_seconds: float = 0.1
     starts_max: int = 8
     look_seconds: float = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShadowLimits:
+    """Bounds of what is worked on for a shadow.
+
+    Attributes:
+        answers_max: answers of jobs in memory together, until they are put away.
+        answers_bytes_max: of their masks together.
+        kept_bytes_max: of one answer on disk; most take some kilobytes.
+        volume_bytes_max: of the voxels of one series; a larger one is not compared.
+        lease_seconds: longer than any comparison may take; a worker that starts anew takes its own back.
+        room_again_seconds: how long a comparison waits for which there was no room.
+        busy_look_seconds: between two looks at the ledger for work of the box, while one is under way.
+    """
+
+    answers_max: int = 4
+    answers_bytes_max: int = GIB
+    kept_bytes_max: int = 64 * MIB
+    volume_bytes_max: int = GIB
+    lease_seconds: float = 7200.0
+    room_again_seconds: float = 60.0
+    busy_look_seconds: float = 0.5
