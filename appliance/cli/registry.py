@@ -24,7 +24,8 @@ from appliance.cli.terms import (
 from appliance.core import log
 from appliance.disk.durable import DiskFault, NoSpace
 from appliance.sync.box import ModelBox, Refused
-from appliance.sync.carrier import Carrier, Folder, carrier_of
+from appliance.sync.carrier import Carrier, Folder
+from appliance.sync.sources import carrier_for, limits_for
 from appliance.sync.standing import Standing
 from appliance.sync.turn import Syncer
 
@@ -57,13 +58,14 @@ def sync(
         if source is not None:
             carrier = Folder(root=source)
         elif read.registry.url:
-            carrier = carrier_of(read.registry.url)
+            carrier = carrier_for(read.registry)
         else:
             fail("registry.url is not given: name a folder with --from", code=2)
         box = ModelBox(config=read, ledger=ledger, by=getpass.getuser())
         try:
             with closing(carrier):
-                standing = Syncer(box=box, carrier=carrier, any_time=any_time).turn(again=again)
+                syncer = Syncer(box=box, carrier=carrier, limits=limits_for(read.registry), any_time=any_time)
+                standing = syncer.turn(again=again)
         except Refused as refused:
             fail(str(refused))
         except (DiskFault, NoSpace) as error:

@@ -13,9 +13,9 @@ from appliance.ledger.reading import LedgerFault
 from appliance.services.stage import Stage, on_stage
 from appliance.services.watching import Watching
 from appliance.sync.box import ModelBox
-from appliance.sync.carrier import carrier_of
 from appliance.sync.refusal import Refusal, Word
 from appliance.sync.renewal import Renewed, renew_if_due
+from appliance.sync.sources import carrier_for, limits_for
 from appliance.sync.turn import Syncer
 
 _log = log.get("registry")
@@ -40,8 +40,10 @@ def run(config: Config) -> int:
 
 
 def _keep_looking(stage: Stage, box: ModelBox, watching: Watching) -> None:
-    with closing(carrier_of(box.config.registry.url)) as carrier:
-        syncer = Syncer(box=box, carrier=carrier, stopping=stage.stopping.is_set)
+    registry = box.config.registry
+    with closing(carrier_for(registry)) as carrier:
+        limits = limits_for(registry)
+        syncer = Syncer(box=box, carrier=carrier, limits=limits, stopping=stage.stopping.is_set)
         _turn_after_turn(stage, syncer, watching)
 
 

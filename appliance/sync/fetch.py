@@ -17,9 +17,12 @@ from appliance.sync.carrier import Carrier, NotThere
 from appliance.sync.limits import FETCH, FetchLimits
 from appliance.sync.refusal import Refusal, Word
 from appliance.sync.release import IMAGE, TARGETS, Target
+from appliance.sync.sources import Pace, sources_of
 
 Told = Callable[[int, int], None]
 _PART, _WHOLE = ".part", ".zip"
+# Nothing of what came is of use.
+_WRONG = (Word.TAMPERED, Word.ENDLESS_DATA)
 
 
 def fetch(
@@ -44,13 +47,47 @@ def fetch(
     with PartialFile(folder / f"{target.sha256}{_PART}") as part:
         if part.length > target.length:
             part.restart()
-        if part.length < target.length:
-            _continue(carrier, target, part, limits, told)
-        if not _is_right(part.path, target):
-            part.remove()
-            raise Refusal(Word.TAMPERED, "the bytes of the release are not those that were signed")
+        _from_any(carrier, target, part, limits, told)
         part.commit(whole)
     return whole
+
+
+def _from_any(carrier: Carrier, target: Target, part: PartialFile, limits: FetchLimits, told: Told) -> None:
+    """Fill the part from the first source that can; what one began the next goes on with.
+
+    What is wrong in the end may be the fault of one that began it: then the one that ended it gives it whole.
+    """
+    *copies, last = sources_of(carrier)
+    for source in copies:
+        try:
+            _from_one(source, target, part, limits, told)
+        except Refusal as refusal:
+            if refusal.word is Word.STOPPED:
+                raise
+            if refusal.word in _WRONG:
+                part.restart()
+        else:
+            return
+    try:
+        _from_one(last, target, part, limits, told)
+    except Refusal as refusal:
+        if refusal.word in _WRONG:
+            part.remove()
+        raise
+
+
+def _from_one(carrier: Carrier, target: Target, part: PartialFile, limits: FetchLimits, told: Told) -> None:
+    began = part.length
+    if began < target.length:
+        _continue(carrier, target, part, limits, told)
+    if _is_right(part.path, target):
+        return
+    if began:
+        part.restart()
+        _continue(carrier, target, part, limits, told)
+        if _is_right(part.path, target):
+            return
+    raise Refusal(Word.TAMPERED, "the bytes of the release are not those that were signed")
 
 
 def clear(folder: Path, *, but: frozenset[str] = frozenset()) -> None:
@@ -62,6 +99,7 @@ def clear(folder: Path, *, but: frozenset[str] = frozenset()) -> None:
 
 def _continue(carrier: Carrier, target: Target, part: PartialFile, limits: FetchLimits, told: Told) -> None:
     path = f"{IMAGE}/{TARGETS}/{target.place}"
+    pace = Pace(limits.bytes_per_second_max)
     seconds = limits.start_seconds + (target.length - part.length) / limits.bytes_per_second_min
     try:
         with carrier.part(path, start=part.length, seconds_max=seconds) as found:
@@ -71,16 +109,12 @@ def _continue(carrier: Carrier, target: Target, part: PartialFile, limits: Fetch
                 part.restart()
             for chunk in found.chunks:
                 if part.length + len(chunk) > target.length:
-                    part.remove()
                     raise Refusal(Word.ENDLESS_DATA, "more bytes came than the release was signed to have")
                 part.write(chunk)
                 told(part.length, target.length)
+                pace.spend(len(chunk))
     except NotThere as error:
         raise Refusal(Word.NOT_A_REGISTRY, "the registry does not have the bytes of the release") from error
-    except Refusal as refusal:
-        if refusal.word is Word.TAMPERED:
-            part.remove()
-        raise
     if part.length < target.length:
         raise Refusal(
             Word.CUT_OFF, f"{part.length} of {target.length} bytes came; the next turn goes on from there"

@@ -31,6 +31,7 @@ class FetchLimits:
         silence_seconds_max: between two parts of an answer.
         list_seconds_max: one signed list, from the first byte asked to the last one read.
         bytes_per_second_min: of a release; what comes slower on the whole is cut, and resumed later.
+        bytes_per_second_max: of a release, where the site set one; always above the least.
         start_seconds: what a release may take beside that.
         chunk_bytes: read at once.
         slack_bytes: read of what is longer than it should be, to tell another list from data without end.
@@ -47,6 +48,7 @@ class FetchLimits:
     silence_seconds_max: float = 30.0
     list_seconds_max: float = 60.0
     bytes_per_second_min: float = 16_384.0
+    bytes_per_second_max: float | None = None
     start_seconds: float = 60.0
     chunk_bytes: int = 1 << 16
     slack_bytes: int = 1 << 16

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from appliance.sync.dsse import Envelope, envelope_of, key_of
 from appliance.sync.refusal import Refusal, Word
+from appliance.sync.release import Target
 
 BYTES_MAX = 100_000
 _KIND = "application/vnd.in-toto+json"
@@ -103,6 +104,23 @@ def signed_by(data: bytes, keys: Sequence[ec.EllipticCurvePublicKey]) -> Stateme
             Word.PROVENANCE, "it is signed by nobody whose key stands in registry.provenance of this box"
         )
     return statement
+
+
+def check(
+    target: Target | None, keys: Sequence[Path], bytes_of: Callable[[Target], bytes], folder: Path
+) -> None:
+    """Hold a release against who may have made it, where the site asks for that; its files, once here.
+
+    Raises:
+        Refusal: PROVENANCE, or why the signature did not come.
+    """
+    if not keys:
+        return
+    if target is None:
+        raise Refusal(Word.PROVENANCE, "no signature of who made it came with it, and this box asks for one")
+    statement = signed_by(bytes_of(target), keys_in(keys))
+    if folder.is_dir():
+        hold(statement, folder)
 
 
 def hold(statement: Statement, folder: Path) -> None:
