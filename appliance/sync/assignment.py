@@ -126,6 +126,20 @@ def permit(
         raise Refusal(Word.INCOMPATIBLE, "; ".join(faults))
 
 
+def not_held(wanted: Wanted, floors: Floors) -> None:
+    """Hold a release against what a person chose at the box since it served.
+
+    Raises:
+        Refusal: HELD.
+    """
+    if floors.settled.get(wanted.release.name) == wanted.release.digest:
+        raise Refusal(
+            Word.HELD,
+            "it served because it was assigned, and a person at this box chose another version since; that"
+            " one stays until another is assigned, or until `readside registry sync --again`",
+        )
+
+
 def unfit(release: Release, config: Config) -> list[str]:
     """Say what this device lacks for a release."""
     needs, own = release.needs, version_of("readside")

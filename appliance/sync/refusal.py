@@ -17,6 +17,8 @@ class Word(StrEnum):
     WAITING_CONSENT = "waiting_consent"
     DRAINING = "draining"
     ON_HOLD = "on_hold"
+    # It runs beside the one that serves, and nothing of it leaves the box.
+    SHADOW = "shadow"
     # The carrier: network, server, stick.
     UNREACHABLE = "unreachable"
     CUT_OFF = "cut_off"
@@ -67,6 +69,7 @@ WELL: Final = frozenset(
         Word.WAITING_CONSENT,
         Word.DRAINING,
         Word.ON_HOLD,
+        Word.SHADOW,
     }
 )
 # It served, and what it did among real studies spoke against it: it is not tried again.

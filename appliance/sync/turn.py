@@ -24,7 +24,7 @@ from appliance.ledger.states import VersionState
 from appliance.ledger.versions import Version
 from appliance.sync import provenance
 from appliance.sync.activate import activate
-from appliance.sync.assignment import Wanted, agreed, assigned_to, permit, releases_of
+from appliance.sync.assignment import Wanted, agreed, assigned_to, not_held, permit, releases_of
 from appliance.sync.box import ModelBox, Refused, Rejected
 from appliance.sync.carrier import Carrier
 from appliance.sync.fetch import clear, fetch
@@ -37,7 +37,7 @@ from appliance.sync.phase import Phase, phase_of
 from appliance.sync.refusal import PASSING, Refusal, Word
 from appliance.sync.release import BUNDLE, DIRECTOR, IMAGE, Assigned
 from appliance.sync.retention import tidy
-from appliance.sync.shadow import Ended, follow, withdraw
+from appliance.sync.shadow import follow, withdraw
 from appliance.sync.sources import first_good
 from appliance.sync.standing import Outcome, Standing, fresh, read_standing, registry_folder, write_standing
 from appliance.sync.steps import Steps
@@ -107,7 +107,8 @@ class Syncer:
             settled = [self._one(line, seen, self._serve) for line in seen.lines if line.name not in done]
         recalled = list(self._recalled(seen.image))
         named = {outcome.digest for outcome in recalled}
-        shadowed = self._shadows(seen)
+        shadowed = [one for line in seen.shadows if (one := self._one(line, seen, self._beside))]
+        withdraw(self.box, shadowed)
         told = [*waiting, *(outcome for outcome in settled if outcome is not None), *shadowed]
         refused = [outcome for outcome in told if not outcome.is_well]
         rest = [outcome for outcome in told if outcome.is_well and outcome.digest not in named]
@@ -160,7 +161,7 @@ class Syncer:
             else:
                 floors = self._floors()
                 permit(wanted.release, seen.image, floors, self.box.config, **self._way_back(line.name))
-                _not_held(wanted, floors)
+                not_held(wanted, floors)
                 self._check_maker(wanted)
                 outcome = act(wanted)
         except Refusal as refusal:
@@ -251,30 +252,13 @@ class Syncer:
         self._settle(wanted)
         return replace(self._steps.serving(release), word=Word.ACTIVATED)
 
-    def _shadows(self, seen: Seen) -> list[Outcome]:
-        """Let run beside what is assigned so, and end what is so no more, or was recalled."""
-        told = [outcome for line in seen.shadows if (outcome := self._one(line, seen, self._beside))]
-        named = {outcome.model for outcome in told if outcome.word is not Word.RECALLED}
-        withdraw(self._registry, named)
-        return told
-
     def _beside(self, wanted: Wanted) -> Outcome:
-        release, row = wanted.release, self._row(wanted.release.digest)
+        """Let a release run beside the one that serves."""
+        row = self._row(wanted.release.digest)
         if row is None or not row.here:
             self._fetch(wanted)
-        if self.stopping():
-            raise _stopped()
-        try:
-            with self._remembering(release.digest):
-                follow(self._registry, release.name, release.version, progress=self.progress)
-        except Ended as ended:
-            raise Refusal(Word.HELD, str(ended)) from ended
-        return Outcome(word=Word.SHADOW)
-
-    @property
-    def _registry(self) -> ModelBox:
-        """Return the box as the registry changes it, whoever asked for the turn."""
-        return replace(self.box, by="registry")
+        with self._remembering(wanted.release.digest):
+            return follow(self.box, wanted.release, progress=self.progress)
 
     def _settle(self, wanted: Wanted) -> None:
         """Remember that a release serves because it was assigned: nothing older follows it."""
@@ -400,15 +384,6 @@ class Syncer:
 
 def _event(outcome: Outcome) -> str:
     return "registry.away" if outcome.word in PASSING else "registry.refused"
-
-
-def _not_held(wanted: Wanted, floors: Floors) -> None:
-    if floors.settled.get(wanted.release.name) == wanted.release.digest:
-        raise Refusal(
-            Word.HELD,
-            "it served because it was assigned, and a person at this box chose another version since; that"
-            " one stays until another is assigned, or until `readside registry sync --again`",
-        )
 
 
 def _short(refused: Refused) -> str:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
+from appliance.ledger import shadows
+from appliance.sync.refusal import Word
 from appliance.sync.release import Assigned, FormError, assignment_bytes, assignment_of
+from appliance.sync.shadow import start, stop
 from provisioning.registry.faults import RegistryFault
 from provisioning.registry.promote import assignments, end_shadow, promote
+from provisioning.registry.publish import publish, recall
+from tests.appliance import packages
 from tests.provisioning.field import DEVICE, NAME, NEXT, SERVES, Field
 
 LINE = Assigned(
@@ -59,3 +65,68 @@ def test_a_shadow_that_is_promoted_is_none_any_more(field: Field):
     assert lines_of(field) == [(NEXT, False)]
     with pytest.raises(RegistryFault, match="is assigned to serve there"):
         promote(field.book, NAME, NEXT, [DEVICE], shadow=True)
+
+
+def beside(field: Field) -> dict[str, str]:
+    with field.box.ledger.read() as tx:
+        return {one.version: one.started_by for one in shadows.running(tx).values()}
+
+
+def word_of(field: Field, version: str = NEXT) -> Word:
+    (found,) = (one for one in field.turn().outcomes if one.version == version)
+    return found.word
+
+
+def test_a_box_lets_a_shadow_run_beside_until_it_is_taken_off(field: Field):
+    field.publish(NEXT)
+    promote(field.book, NAME, NEXT, [DEVICE], shadow=True)
+    assert word_of(field) is Word.SHADOW
+    assert beside(field) == {NEXT: "registry"}
+    assert field.serving() == SERVES
+    fetched = len(field.origin.fetched(".zip"))
+    assert word_of(field) is Word.SHADOW
+    assert len(field.origin.fetched(".zip")) == fetched, "it is brought once"
+    end_shadow(field.book, NAME, [DEVICE])
+    field.turn()
+    assert beside(field) == {}
+    assert field.serving() == SERVES
+
+
+def test_a_shadow_is_let_serve_when_it_is_assigned_to(field: Field):
+    field.publish(NEXT)
+    promote(field.book, NAME, NEXT, [DEVICE], shadow=True)
+    assert word_of(field) is Word.SHADOW
+    fetched = len(field.origin.fetched(".zip"))
+    promote(field.book, NAME, NEXT, [DEVICE])
+    assert word_of(field) is Word.ACTIVATED
+    assert field.serving() == NEXT
+    assert beside(field) == {}
+    assert len(field.origin.fetched(".zip")) == fetched
+
+
+def test_what_a_person_ended_at_the_box_does_not_begin_again_by_itself(field: Field):
+    field.publish(NEXT)
+    promote(field.book, NAME, NEXT, [DEVICE], shadow=True)
+    assert word_of(field) is Word.SHADOW
+    stop(field.box, NAME)
+    assert word_of(field) is Word.HELD
+    assert beside(field) == {}
+    start(field.box, NAME, NEXT)
+    assert beside(field) == {NEXT: "jo"}
+    assert field.serving() == SERVES
+
+
+def test_a_recalled_shadow_ends_and_one_that_fails_its_golden_cases_never_begins(
+    field: Field, tmp_path: Path
+):
+    field.publish(NEXT)
+    promote(field.book, NAME, NEXT, [DEVICE], shadow=True)
+    assert word_of(field) is Word.SHADOW
+    recall(field.book, NAME, NEXT, field.keys, reason="wrong threshold")
+    assert word_of(field) is Word.RECALLED
+    assert beside(field) == {}
+    publish(field.book, packages.blind(tmp_path / "bad", "1.3.0"), field.keys)
+    promote(field.book, NAME, "1.3.0", [DEVICE], shadow=True)
+    assert word_of(field, "1.3.0") is Word.REJECTED
+    assert beside(field) == {}
+    assert field.serving() == SERVES

@@ -15,6 +15,7 @@ _WORDS = {
     "waiting_consent": 3,
     "draining": 4,
     "on_hold": 5,
+    "shadow": 6,
     "unreachable": 10,
     "cut_off": 11,
     "too_slow": 12,
