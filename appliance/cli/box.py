@@ -27,6 +27,8 @@ class ServiceName(StrEnum):
     CONSOLE = "console"
     AUDIT = "audit"
     SYNC = "sync"
+    HEALTH = "health"
+    TELEMETRY = "telemetry"
 
 
 def run(config: ConfigOption = DEFAULT_CONFIG) -> None:

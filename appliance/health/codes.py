@@ -56,9 +56,8 @@ class Refused(IntEnum):
     TOO_LARGE = 2
     NOT_AUTHORISED = 3
     CLASS = 4
-    SYNTAX = 5
-    UID = 6
-    NO_SPACE = 7
+    UID = 5
+    NO_SPACE = 6
 
 
 class Rejected(IntEnum):
@@ -103,27 +102,17 @@ _ENGINES: Final = (
     (" cuda", EngineCode.CUDA),
     (" cpu", EngineCode.CPU),
 )
+# The status that a sender was answered with, as the timeline writes it; `dicom_node.status` says each.
 _REFUSED: Final = {
-    "receive.too_deep": Refused.TOO_LARGE,
-    "receive.too_many": Refused.TOO_LARGE,
-    "receive.instance_too_large": Refused.TOO_LARGE,
-    "receive.not_authorised": Refused.NOT_AUTHORISED,
-    "receive.class_not_negotiated": Refused.CLASS,
-    "receive.class_unknown": Refused.CLASS,
-    "receive.class_mismatch": Refused.CLASS,
-    "receive.syntax_unknown": Refused.SYNTAX,
-    "receive.syntax_mismatch": Refused.SYNTAX,
-    "receive.bad_uid": Refused.UID,
-    "receive.uid_mismatch": Refused.UID,
-    "receive.study_mismatch": Refused.UID,
-    "receive.busy": Refused.NO_SPACE,
-    "receive.no_space": Refused.NO_SPACE,
-    "receive.truncated": Refused.NOT_READABLE,
-    "receive.not_a_data_set": Refused.NOT_READABLE,
-    "receive.bad_framing": Refused.NOT_READABLE,
-    "receive.bad_length": Refused.NOT_READABLE,
-    "receive.doubled_element": Refused.NOT_READABLE,
-    "receive.not_part10": Refused.NOT_READABLE,
+    "0122": Refused.CLASS,
+    "A900": Refused.CLASS,
+    "0124": Refused.NOT_AUTHORISED,
+    "A700": Refused.NO_SPACE,
+    "A701": Refused.NO_SPACE,
+    "C110": Refused.NOT_READABLE,
+    "C111": Refused.UID,
+    "C112": Refused.UID,
+    "C113": Refused.TOO_LARGE,
 }
 
 
@@ -134,9 +123,9 @@ def failure_of(word: str | None) -> Failure:
     return _FAILURES.get(word) or _FAMILIES.get(word.partition(".")[0], Failure.OTHER)
 
 
-def refused_of(word: str | None) -> Refused:
-    """Return the number of the word that an image was refused with."""
-    return _REFUSED.get(word or "", Refused.OTHER)
+def refused_of(status: object) -> Refused:
+    """Return the number of the status that an image was refused with, four hex digits."""
+    return _REFUSED.get(status, Refused.OTHER) if isinstance(status, str) else Refused.OTHER
 
 
 def engine_of(text: str | None) -> EngineCode:

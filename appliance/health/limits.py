@@ -58,6 +58,7 @@ class SendLimits:
         retry_after_seconds_max: a registry that asks for more is not heeded beyond this.
         records_max: in one batch.
         batches_max: sent in one go before the next pause.
+        send_seconds_max: one batch, with its answer.
         answer_bytes_max: of an answer.
         notices_max: sent in one go.
         tell_seconds_max: one webhook or e-mail.
@@ -70,11 +71,48 @@ class SendLimits:
     retry_after_seconds_max: float = 3600.0
     records_max: int = 500
     batches_max: int = 40
+    send_seconds_max: float = 30.0
     answer_bytes_max: int = 10_000
     notices_max: int = 20
     tell_seconds_max: float = 20.0
 
 
+@dataclass(frozen=True, kw_only=True)
+class LookLimits:
+    """Bounds of looking at the box, and from when on something is wrong.
+
+    Attributes:
+        every_seconds: between two looks.
+        settle_seconds: after an hour until all its rows are there.
+        hours_kept: nine weeks: what is learned from, and one more.
+        hours_per_turn: counted at once.
+        figures_seconds_max: how long numbers of single answers are kept.
+        answers_max: of one model, looked at to see whether it still finds anything.
+        certificate_days, metadata_days: left, from when on it is told.
+        queue_seconds, delivery_seconds: that something waits before it is told.
+        disk_percent: free, below which it is told.
+        clock_seconds: that the clock may be off.
+        silent_seconds: without a beat of a service.
+        gpu_seconds: between two questions to the GPU.
+    """
+
+    every_seconds: float = 60.0
+    settle_seconds: float = 120.0
+    hours_kept: int = 9 * 7 * 24
+    hours_per_turn: int = 48
+    figures_seconds_max: float = 400 * 86_400.0
+    answers_max: int = 5_000
+    certificate_days: int = 14
+    metadata_days: int = 3
+    queue_seconds: float = 1_800.0
+    delivery_seconds: float = 4 * 3_600.0
+    disk_percent: float = 10.0
+    clock_seconds: float = 30.0
+    silent_seconds: float = 120.0
+    gpu_seconds: float = 60.0
+
+
+LOOK = LookLimits()
 BATCH = BatchLimits()
 OUTBOX = OutboxLimits()
 SEND = SendLimits()

@@ -21,11 +21,13 @@ class Figures:
         vendor: the number of an `appliance.core.vendors.Vendor`.
         numbers: by name; what is not known is not there.
         at: epoch seconds.
+        result_id: whose numbers they are; the newest answer has the highest.
     """
 
     vendor: int
     numbers: Mapping[str, float]
     at: float = 0.0
+    result_id: int = 0
 
 
 def add(tx: Tx, job_id: int, model_digest: str, made: Figures, *, at: float) -> None:
@@ -68,4 +70,7 @@ def _of(digest: str, vendor: int) -> sa.Select[Any]:
 
 
 def _listed(tx: Tx, query: sa.Select[Any]) -> list[Figures]:
-    return [Figures(vendor=row.vendor, numbers=row.numbers, at=row.at) for row in tx.execute(query)]
+    return [
+        Figures(vendor=row.vendor, numbers=row.numbers, at=row.at, result_id=row.result_id)
+        for row in tx.execute(query)
+    ]

@@ -96,6 +96,20 @@ def forget_arrivals(tx: Tx, *, before: int) -> None:
     tx.execute(sa.delete(arrival_hours).where(arrival_hours.c.hour < before))
 
 
+def uncount(tx: Tx, *, after: int) -> None:
+    """Take back that hours were counted which a clock that was wrong took for past."""
+    tx.execute(sa.delete(arrival_hours).where(arrival_hours.c.hour > after))
+    tx.execute(sa.delete(work).where(work.c.hour > after))
+
+
+def answers(tx: Tx, digest: str, count: int) -> list[Outcome]:
+    """Return what a package's last inferences came to, the newest first."""
+    said = (Outcome.FINDING, Outcome.NO_FINDING)
+    query = sa.select(results.c.outcome).join(jobs, jobs.c.id == results.c.job_id)
+    query = query.where(jobs.c.model_digest == digest, results.c.outcome.in_(said))
+    return [Outcome(one) for one in tx.execute(query.order_by(results.c.id.desc()).limit(count)).scalars()]
+
+
 def ended(tx: Tx, begin: float, end: float) -> list[Ended]:
     """Return the jobs that came to a result in a time, in epoch seconds."""
     last_image = (
@@ -129,6 +143,12 @@ def put_work(tx: Tx, hour: int, numbers: Mapping[str, Mapping[str, Any]]) -> Non
     tx.execute(sa.delete(work).where(work.c.hour == hour))
     for digest, counted in numbers.items():
         tx.execute(work.insert().values(hour=hour, model_digest=digest, numbers=dict(counted)))
+
+
+def work_of(tx: Tx, hour: int) -> dict[str, Mapping[str, Any]]:
+    """Return what each package did in an hour, by its digest."""
+    query = sa.select(work.c.model_digest, work.c.numbers).where(work.c.hour == hour)
+    return {row.model_digest: row.numbers for row in tx.execute(query)}
 
 
 def work_since(tx: Tx, digest: str, hour: int) -> list[Mapping[str, Any]]:

@@ -22,9 +22,9 @@ from appliance.ledger.engine import open_ledger
 from appliance.services.stage import SUPERVISOR
 
 _log = log.get("supervisor")
-NAMES = ("conductor", "audit", "listener", "worker", "courier", "console")
-# Only where the site names a registry.
-SYNC = "sync"
+NAMES = ("conductor", "audit", "health", "listener", "worker", "courier", "console")
+# Only where the site names a registry; the second also where somebody is told of alarms.
+SYNC, TELEMETRY = "sync", "telemetry"
 
 
 @dataclass
@@ -100,13 +100,19 @@ class Supervisor:
             os.kill(process.pid, number)
 
 
+def names_of(config: Config) -> tuple[str, ...]:
+    """Return the services that a site needs, in the order in which they are started."""
+    sync = (SYNC,) if config.registry.url else ()
+    telemetry = (TELEMETRY,) if config.registry.told != "off" or config.alerts.ways else ()
+    return (*NAMES, *sync, *telemetry)
+
+
 def run_box(config: Config, config_path: Path) -> int:
     """Run every service of the box until SIGTERM or SIGINT; return the exit code."""
     log.configure("supervisor")
     # Opened once before anything starts: a ledger that is refused is one clear error, not five.
     open_ledger(config.ledger_url).close()
-    names = (*NAMES, SYNC) if config.registry.url else NAMES
-    supervisor = Supervisor(config_path, names)
+    supervisor = Supervisor(config_path, names_of(config))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: supervisor.stopping.set())
     _log.info("box.started", pid=os.getpid(), services=len(supervisor.names))

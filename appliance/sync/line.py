@@ -11,6 +11,7 @@ import json
 import os
 import ssl
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -27,6 +28,7 @@ from appliance.sync.watch import Watch, Wire
 JSON: Final = "application/json"
 _LOG_IN_FIRST = 511
 _REASON_CHARACTERS_MAX = 200
+_DIGITS_MAX = 9
 # What a registry refuses with, by status; the rest passes by itself.
 _WORDS: Final = {
     400: Word.UNKNOWN_FORM,
@@ -44,10 +46,19 @@ _WORDS: Final = {
 class Declined(Refusal):
     """The registry answered, and not with what was asked for; `reason` is its own word where it gave one."""
 
-    def __init__(self, word: Word, sentence: str, *, status: int, reason: str = "") -> None:
-        """Keep the HTTP status (RFC 9110 section 15) beside what a refusal says."""
+    def __init__(
+        self,
+        word: Word,
+        sentence: str,
+        *,
+        status: int,
+        reason: str = "",
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        """Keep the HTTP status (RFC 9110 section 15), and for how long it asks to be left alone (10.2.3)."""
         super().__init__(word, sentence)
         self.status, self.reason = status, reason
+        self.retry_after_seconds = retry_after_seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,7 +215,18 @@ def _judge(response: httpx.Response, answer: bytes, clock: Clock) -> None:
         f"the registry, or a proxy before it, answers with {status}{because}",
         status=status,
         reason=reason,
+        retry_after_seconds=_retry_after(response.headers.get("retry-after", ""), clock),
     )
+
+
+def _retry_after(said: str, clock: Clock) -> float | None:
+    """Read Retry-After, which is seconds or a date; none where it is neither."""
+    if said.isascii() and said.isdigit():
+        return float(said[:_DIGITS_MAX])
+    try:
+        return max(0.0, parsedate_to_datetime(said).timestamp() - clock.now())
+    except (ValueError, OverflowError):
+        return None
 
 
 def _reason(answer: bytes) -> dict[str, Any]:
