@@ -101,3 +101,20 @@ def activate(ledger: Ledger, version: Version, *, former: str | None = None) -> 
     with ledger.write() as tx:
         row = versions.verifying(tx, versions.building(tx, version, at=at), at=at)
         return versions.activated(tx, row, evidence={}, former_digest=former, at=at, by="jo")
+
+
+def flawed(folder: Path, version: str = "1.2.0", *, above: float = 1100.0) -> Path:
+    """The tissue bands with a label that none knows wherever a voxel is brighter than any golden case has."""
+    path = bands(folder, version)
+    model = onnx.load(path / "model.onnx")
+    graph = model.graph
+    output = graph.output[0].name
+    for node in graph.node:
+        node.output[:] = ["plain" if name == output else name for name in node.output]
+    bright = helper.make_tensor("bright_above", TensorProto.FLOAT, [], [above])
+    unknown = helper.make_tensor("unknown_label", TensorProto.UINT8, [], [200])
+    graph.initializer.extend([bright, unknown])
+    graph.node.append(helper.make_node("Greater", ["image", "bright_above"], ["is_bright"]))
+    graph.node.append(helper.make_node("Where", ["is_bright", "unknown_label", "plain"], [output]))
+    onnx.save_model(model, path / "model.onnx")
+    return path

@@ -79,9 +79,12 @@ class Field:
         """Give a copy of the public tree as it is now."""
         return Path(shutil.copytree(self.public, self.folder / name))
 
-    def turn(self, carrier: Carrier | None = None, *, again: bool = False) -> Standing:
+    def turn(
+        self, carrier: Carrier | None = None, *, again: bool = False, any_time: bool = False
+    ) -> Standing:
         with closing(carrier or carrier_of(self.origin.url, limits=self.limits)) as found:
-            return Syncer(box=self.box, carrier=found, limits=self.limits).turn(again=again)
+            syncer = Syncer(box=self.box, carrier=found, limits=self.limits, any_time=any_time)
+            return syncer.turn(again=again)
 
     def word(self, carrier: Carrier | None = None) -> Word:
         """Take a turn whose only outcome is this."""

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from appliance.console.models import Models
 from appliance.core.packages import installed_folder
-from appliance.ledger import versions
+from appliance.ledger import controls, passages, versions
+from appliance.ledger.controls import Kind
 from appliance.ledger.versions import Arrival
 from tests.appliance import packages
-from tests.appliance.console.filling import NASTY
+from tests.appliance.console.filling import NASTY, csrf
 
 NAME = packages.NAME
 
@@ -71,3 +73,39 @@ def test_the_reasons_of_a_refusal_are_shown_as_text(console, clock):
     assert "<script>alert" not in page
     assert "it is too large" in page
     assert "was refused; nothing else changed." in page
+
+
+def test_a_release_that_waits_for_the_site_is_agreed_to_with_a_button(console):
+    with console.ledger.write() as tx:
+        passages.assigned(tx, name=NAME, version="1.4.0", digest="sha256:44", phase=1, at=console.clock.now())
+        said = {"word": "waiting_consent", "sentence": "it passed here and waits until somebody agrees"}
+        passages.enter(tx, "sha256:44", 7, at=console.clock.now(), **said)
+    browser = console.logged_in()
+    page = browser.get("/models").text
+    assert "waits until somebody agrees" in page
+    assert "Agree to" not in page, "this site does not ask"
+    registry = console.config.registry.model_copy(update={"consent": True})
+    asking = Models(console.ledger, console.config.model_copy(update={"registry": registry}))
+    assert [one.asks for one in asking.releases()] == [True]
+
+    proof = csrf(browser)
+    form = {"model": NAME, "version": "1.4.0"}
+    assert browser.post("/models/consent", data=form).status_code == 403
+    assert (
+        browser.post("/models/consent", data={**form, "csrf": proof, "version": "9.0.0"}).status_code == 409
+    )
+    answer = browser.post("/models/consent", data={**form, "csrf": proof})
+    assert answer.headers["location"] == "/models?done=agreed"
+    assert [one.asks for one in asking.releases()] == [False]
+    page = browser.get("/models?done=agreed").text
+    assert "it may begin to serve" in page
+    assert f"agreed to {NAME} 1.4.0." in page
+
+
+def test_a_hold_is_seen_with_its_reason(console):
+    at = console.clock.now()
+    with console.ledger.write() as tx:
+        controls.place(tx, Kind.HOLD, "", reason=NASTY, by="jo", at=at, until=at + 86_400)
+    page = console.logged_in().get("/models").text
+    assert "every model" in page
+    assert NASTY not in page
