@@ -48,6 +48,8 @@ class DoctorLimits:
     memory_easy_gib: float = 6.0
     hot_degrees_below_critical: float = 5.0
 
+    # A service that was started a moment ago, or died and is started again.
+    start_seconds_max: float = 10.0
     expiry_days_min: float = 30.0
     backup_days_max: float = 7.0
     entries_looked_at_max: int = 5_000

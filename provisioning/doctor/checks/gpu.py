@@ -50,6 +50,7 @@ _FOLDERS = (
     "usr/local/nvidia/lib64",
 )
 _INNER = ("", "/nvidia", "/nvidia/current")
+_MODULE = re.compile(r"Kernel Module(?: for \S+)?\s+(\d+\.\d+(?:\.\d+)?)\s")
 _LIBRARIES = re.compile(r"lib(?:nvidia-ml|cuda)\.so\.(\d+\.\d+(?:\.\d+)?)")
 
 
@@ -77,7 +78,7 @@ def _look(site: Site, _subject: str) -> Iterator[Finding]:
 
 def _module(machine: Machine) -> str:
     """Return the version of the kernel module that is loaded; "" when none is."""
-    told = re.search(r"Kernel Module\D*?\s(\d+\.\d+(?:\.\d+)?)\s", machine.text("proc/driver/nvidia/version"))
+    told = _MODULE.search(machine.text("proc/driver/nvidia/version"))
     return told.group(1) if told else ""
 
 

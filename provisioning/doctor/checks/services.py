@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from typing import Final
 
+from appliance.core.clock import SYSTEM
 from appliance.services.run import NAMES, SYNC
 from provisioning.doctor.check import Check
 from provisioning.doctor.finding import Fault, Finding, Who, not_looked_at, sound, wrong
@@ -31,11 +33,12 @@ STOPPED = Fault(
     grave=False,
 )
 _UNITS: Final = "readside*"
+_LOOK_SECONDS: Final = 0.2
 
 
 def _look(site: Site, _subject: str) -> Iterator[Finding]:
     names = (*NAMES, SYNC) if site.config.registry.url else NAMES
-    living = [name for name in names if site.runs(name)]
+    living = _living(site, names)
     failed = _failed(site.machine)
     if failed:
         yield wrong(FAILED, ", ".join(failed))
@@ -45,6 +48,16 @@ def _look(site: Site, _subject: str) -> Iterator[Finding]:
         yield wrong(MISSING, f"{', '.join(lacking)}, while {len(living)} others run")
     else:
         yield sound(f"{len(living)} services run")
+
+
+def _living(site: Site, names: Sequence[str]) -> list[str]:
+    """Return the services that run; where some do, the others have a moment to come up."""
+    until = SYSTEM.elapsed() + site.limits.start_seconds_max
+    while True:
+        living = [name for name in names if site.runs(name)]
+        if len(living) in (0, len(names)) or SYSTEM.elapsed() > until:
+            return living
+        time.sleep(_LOOK_SECONDS)
 
 
 def _failed(machine: Machine) -> list[str]:
@@ -70,5 +83,5 @@ CHECK = Check(
     look=_look,
     faults=(MISSING, FAILED, STOPPED),
     needs=("storage",),
-    seconds_max=20.0,
+    seconds_max=30.0,
 )
