@@ -147,8 +147,8 @@ def authorities(folder: Path, *, now: float) -> list[Authority]:
     holding = [one for one in found if one.holds(now)]
     if not holding:
         raise RegistryFault(
-            f"{folder}: its authority ended; make another with `readside registry authority --new`, and"
-            " invite the devices anew"
+            f"{folder}: no authority there holds now: look at this machine's clock, or make another with"
+            " `readside registry authority --new` and invite the devices anew"
         )
     return holding
 

@@ -265,7 +265,7 @@ def test_a_next_authority_overlaps_the_first(town):
     x509.load_pem_x509_certificate(answer.certificate.pem).verify_directly_issued_by(new.certificate)
     assert len(desk.welcome().authorities) == 2
     town.clock.seconds = old.certificate.not_valid_after_utc.timestamp()
-    with pytest.raises(RegistryFault, match="authority ended"):
+    with pytest.raises(RegistryFault, match="no authority there holds"):
         town.office.authorities()
 
 
