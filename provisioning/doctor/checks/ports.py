@@ -89,7 +89,7 @@ CHECK = Check(
     about="the box's own ports",
     look=_look,
     faults=(TAKEN, RESERVED, CLOSED),
-    needs=("configuration",),
-    after=("services",),
+    # Whose ports they are is known by what runs.
+    needs=("configuration", "services"),
     seconds_max=30.0,
 )
