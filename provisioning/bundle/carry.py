@@ -11,7 +11,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -47,27 +47,21 @@ class Stick:
         """Give a file of the bundle from a byte on."""
         until = SYSTEM.elapsed() + seconds_max
         try:
-            chunks = self._whole(path, start)
-            yield Part(start=start, chunks=self._in_time(chunks, until))
+            with ExitStack() as stack:
+                yield Part(start=start, chunks=self._in_time(self._whole(path, start, stack), until))
         except OSError as error:
             raise self._gone(error.strerror) from error
 
     def close(self) -> None:
         """Let go of what is open: nothing is, between two files."""
 
-    def _whole(self, path: str, start: int) -> Iterator[bytes]:
+    def _whole(self, path: str, start: int, stack: ExitStack) -> Iterator[bytes]:
         try:
-            file = self._opened(path)
+            file = stack.enter_context(self._opened(path))
         except FileNotFoundError:
-            cuts = self._cuts(path)
-            return self._joined(path, cuts, start)
+            return self._joined(path, self._cuts(path), start)
         file.seek(start)
-        return self._read(file)
-
-    def _read(self, file: BinaryIO) -> Iterator[bytes]:
-        with file:
-            while chunk := file.read(self._limits.chunk_bytes):
-                yield chunk
+        return iter(lambda: file.read(self._limits.chunk_bytes), b"")
 
     def _joined(self, path: str, cuts: Sequence[Cut], start: int) -> Iterator[bytes]:
         """Give the bytes from `start` on; a part that is begun in its middle is still hashed whole."""
@@ -116,7 +110,8 @@ class Stick:
             Refusal: TAMPERED, it lies elsewhere, is a link or behind one, or is no file.
         """
         place = self.folder / path
-        if place.resolve() != self.folder.resolve() / path or self.folder.is_symlink() or ".." in place.parts:
+        inside = not path.startswith("/") and ".." not in Path(path).parts
+        if not inside or self.folder.is_symlink() or place.resolve() != self.folder.resolve() / path:
             raise Refusal(Word.TAMPERED, "the stick holds a link, or a list leads out of the bundle's folder")
         # A pipe would keep whoever opens it waiting.
         handle = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
