@@ -349,6 +349,8 @@ WORDS: Final[Mapping[str, Teller]] = {
     "model.rolled_back": _alert(SOFTWARE),
     "model.retired": _alert(SOFTWARE),
     "model.removed": _alert(SOFTWARE),
+    "model.shadow_started": _alert(SOFTWARE),
+    "model.shadow_ended": _alert(SOFTWARE),
     "model.returned": _alert(SOFTWARE, SERIOUS_FAILURE),
     "registry.refused": _alert(SOFTWARE, MINOR_FAILURE),
     "registry.held": _alert(SOFTWARE),

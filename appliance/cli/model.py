@@ -13,6 +13,7 @@ from appliance.cli import (
     model_import,
     model_new,
     model_quantise,
+    model_shadow,
     model_triton,
     model_versions,
 )
@@ -35,6 +36,7 @@ app.command("activate")(model_versions.activate)
 app.command("rollback")(model_versions.rollback)
 app.command("retire")(model_versions.retire)
 app.command("remove")(model_versions.remove)
+app.add_typer(model_shadow.app, name="shadow")
 
 # Measuring a package.
 app.command("bench")(model_bench.bench)

@@ -58,7 +58,7 @@ def install(
     """Check a package whole, prove it on the processor and keep it on the box; what serves stays."""
     if not package.exists():
         fail(f"{package}: there is no such folder or file", code=BAD_USE)
-    with _box(config, as_json=as_json) as box, _progress(f"Checking {package.name}") as progress:
+    with the_box(config, as_json=as_json) as box, progress_of(f"Checking {package.name}") as progress:
         installed = bring(box, package, progress=progress)
         row = installed.version
         change = None
@@ -86,21 +86,21 @@ def activate(
     as_json: JsonOption = False,
 ) -> None:
     """Build and check an installed version on this box's engines, and only then let it serve."""
-    with _box(config, as_json=as_json) as box, _progress(f"Activating {name} {version}") as progress:
+    with the_box(config, as_json=as_json) as box, progress_of(f"Activating {name} {version}") as progress:
         change = changes.activate(box, name, version, progress=progress)
     _report(change, as_json=as_json)
 
 
 def rollback(name: NameArgument, config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
     """Let the version serve again that served before the active one."""
-    with _box(config, as_json=as_json) as box, _progress(f"Going back with {name}") as progress:
+    with the_box(config, as_json=as_json) as box, progress_of(f"Going back with {name}") as progress:
         change = changes.rollback(box, name, progress=progress)
     _report(change, as_json=as_json)
 
 
 def retire(name: NameArgument, config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
     """Stop serving with the installed version; what ships or lies in a folder under the name serves again."""
-    with _box(config, as_json=as_json) as box:
+    with the_box(config, as_json=as_json) as box:
         instead = changes.retire(box, name)
     if as_json:
         print_json({"ok": True, "name": name, "serves": None if instead is None else instead.version})
@@ -117,7 +117,7 @@ def remove(
     as_json: JsonOption = False,
 ) -> None:
     """Remove the files of a version that neither serves nor is waited for."""
-    with _box(config, as_json=as_json) as box:
+    with the_box(config, as_json=as_json) as box:
         gone = changes.remove(box, name, version)
     if as_json:
         print_json({"ok": True, "name": gone.name, "version": gone.version, "digest": gone.digest})
@@ -158,7 +158,7 @@ def _rows(path: Path | None) -> tuple[list[Line], list[str]]:
 
 
 @contextmanager
-def _box(path: Path, *, as_json: bool) -> Iterator[ModelBox]:
+def the_box(path: Path, *, as_json: bool) -> Iterator[ModelBox]:
     """Open the box; a refusal is told with every reason and ends with exit code 1."""
     log.silence()
     with opened_ledger(path) as (config, ledger):
@@ -177,7 +177,8 @@ def _box(path: Path, *, as_json: bool) -> Iterator[ModelBox]:
 
 
 @contextmanager
-def _progress(title: str) -> Iterator[BuildProgress]:
+def progress_of(title: str) -> Iterator[BuildProgress]:
+    """Show how far something is, where somebody looks."""
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as shown:
         task = shown.add_task(title, total=None)

@@ -96,7 +96,8 @@ def study(here: Here, caller: Caller, study_uid: StudyUid) -> dict[str, Any]:
 def models(here: Here, _caller: Caller) -> dict[str, Any]:
     """Return every model package of the box: where it stands, what it passed, why it was refused."""
     cards, faults = here.models.cards()
-    return {"models": [card.as_dict() for card in cards], "faults": faults}
+    beside = here.models.beside().as_json()
+    return {"models": [card.as_dict() for card in cards], "faults": faults, "beside": beside}
 
 
 @router.post("/retry")

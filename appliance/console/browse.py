@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Path, Query
 from fastapi.responses import HTMLResponse, Response
 
-from appliance.console import attention, studypage, taking
+from appliance.console import agreement, attention, studypage, taking
 from appliance.console.access import Visitor
 from appliance.console.faults import Fault
 from appliance.console.heading import Heading, heading
@@ -100,7 +100,8 @@ def needs_attention(
     here: Here, visitor: LoggedIn, done: Annotated[str, Query(max_length=16)] = ""
 ) -> Response:
     """Show what needs a person."""
-    found = attention.collect(here.ledger, here.watch.look(), here.limits)
+    zone = here.config.site.zone
+    found = attention.collect(here.ledger, here.watch.look(), here.limits, zone=zone)
     here.viewings.several(visitor, sorted(found.headings), "attention")
     return page_of(here, visitor, "attention.html", tab="attention", found=found, done=_DONE.get(done, ""))
 
@@ -118,6 +119,8 @@ def models(here: Here, visitor: LoggedIn, done: Annotated[str, Query(max_length=
         cards=cards,
         faults=faults,
         history=here.models.history(),
+        beside=here.models.beside(),
+        agreement_lines=agreement.lines,
         done=_DONE.get(done, ""),
         **shown,
     )

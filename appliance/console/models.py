@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from appliance.console import agreement
 from appliance.console.wording import Tone, tell
 from appliance.core.config import Config
 from appliance.ledger import controls, inventory, passages, reading
@@ -92,6 +93,11 @@ class Models:
         """Return what people at the site hold or keep at a version now."""
         with self._ledger.read() as tx:
             return controls.everything(tx, at=at)
+
+    def beside(self) -> agreement.Report:
+        """Return what runs and ran beside other versions, and how far each two agree."""
+        with self._ledger.read() as tx:
+            return agreement.report(tx)
 
     def history(self) -> list[tuple[Event, str, Tone]]:
         """Return what happened to versions, newest first, each with its sentence."""

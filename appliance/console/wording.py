@@ -214,6 +214,8 @@ _EVENTS: Mapping[str, tuple[str, Tone]] = {
     "model.activated": ("{by} activated {model} {version}.", Tone.GOOD),
     "model.rolled_back": ("{by} went back to {model} {version} from {instead_of}.", Tone.WARN),
     "model.retired": ("{by} retired {model} {version}.", Tone.WARN),
+    "model.shadow_started": ("{by} let {model} {version} run beside the version that serves.", Tone.PLAIN),
+    "model.shadow_ended": ("{model} {version} runs beside no more ({reason}).", Tone.PLAIN),
     "model.removed": ("{by} removed the files of {model} {version}.", Tone.PLAIN),
     "model.interrupted": ("The check of {model} {version} was cut off.", Tone.WARN),
     "model.returned": (

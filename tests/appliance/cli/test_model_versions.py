@@ -117,3 +117,17 @@ def test_a_list_needs_no_box(tmp_path: Path) -> None:
     assert said.exit_code == 0
     listed = json.loads(said.stdout)["models"]
     assert {model["state"] for model in listed} == {"SERVING"}
+
+
+def test_a_version_runs_beside_until_it_is_told_to_stop(site: Path, tmp_path: Path) -> None:
+    assert "No version ran beside another" in run(site, "shadow").stdout
+    told(site, "install", packages.bands(tmp_path))
+    assert told(site, "shadow", "start", NAME, "1.1.0")["version"] == "1.1.0"
+    assert states(site) == {SHIPPED: "SERVING", "1.1.0": "FETCHED"}
+    (line,) = told(site, "shadow")["shadows"]
+    assert (line["version"], line["ended_at"], line["counts"]) == ("1.1.0", None, {})
+    assert f"{NAME} 1.1.0 runs; nothing to compare yet" in run(site, "shadow").stdout
+    assert "runs as a shadow" in told(site, "remove", NAME, "1.1.0", code=1)["faults"][0]
+    assert told(site, "shadow", "stop", NAME)["version"] == "1.1.0"
+    assert "ended: a person ended it" in run(site, "shadow").stdout
+    assert told(site, "shadow", "stop", NAME, code=1)["faults"]
