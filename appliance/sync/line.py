@@ -127,12 +127,19 @@ def post_to(
     """Send a request below an address; see `post`."""
     assert path.startswith("/")
     assert "?" not in path
-    if urlsplit(url).scheme not in ("http", "https"):
-        raise Refusal(Word.UNREACHABLE, "registry.url is empty or a folder: nothing can be sent to it")
+    if not _is_http(url):
+        raise Refusal(Word.UNREACHABLE, "registry.url is empty, a folder or no address: nothing can be sent")
     own = {"Content-Type": content_type, "Accept-Encoding": "identity", **(headers or {})}
     if identity is not None:
         own |= _signed(identity, path, body, clock)
     return _sent(url.rstrip("/") + path, body, own, clock, limits)
+
+
+def _is_http(url: str) -> bool:
+    try:
+        return urlsplit(url).scheme in ("http", "https")
+    except ValueError:
+        return False
 
 
 def _signed(identity: Signer, path: str, body: bytes, clock: Clock) -> dict[str, str]:
