@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import hashlib
 import os
 import secrets
@@ -19,6 +20,8 @@ from appliance.routes.table import compile_routes
 
 _PASSWORD_BYTES = 12
 _TOKEN_BYTES = 32
+# Whom the package runs the services as (systemd/sysusers.d).
+_GROUP = "readside"
 
 
 def init(
@@ -39,10 +42,22 @@ def init(
         fail(f"{file} cannot be written: {error.strerror}")
     with os.fdopen(handle, "w", encoding="utf-8") as stream:
         stream.write(text)
+    _let_services_read(file)
     edit = "Edit [site], [[peers]] and [[routes]], then: readside check-config"
     out.print(f"{file} is written. {edit} {file}", markup=False)
     out.print(f"Console user: {user}", markup=False)
     out.print(f"Password, shown only now: {word}", markup=False)
+
+
+def _let_services_read(file: Path) -> None:
+    """Let the services of an installed box read what root writes for them; they may not change it."""
+    try:
+        group = grp.getgrnam(_GROUP).gr_gid
+    except KeyError:
+        return
+    if os.geteuid() == 0:
+        os.chown(file, 0, group)
+        file.chmod(0o640)
 
 
 def check_config(

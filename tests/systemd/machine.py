@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -76,10 +77,16 @@ class Machine:
 
     def off(self) -> None:
         """Turn it off as a power cut does; what is in memory is gone."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait(_END_SECONDS_MAX)
-            self._process = None
+        process, self._process = self._process, None
+        if process is None:
+            return
+        # Process 1 takes all the others with it. Its parent does not: killed, it would leave them running.
+        for first in children(process.pid):
+            os.kill(first, signal.SIGKILL)
+        try:
+            process.wait(_END_SECONDS_MAX)
+        finally:
+            process.kill()
 
     def _listens(self) -> bool:
         assert self._process is not None
@@ -92,8 +99,16 @@ class Machine:
     def _first(self) -> int | None:
         """Return the machine's process 1 as it is numbered here."""
         assert self._process is not None, "it is off"
-        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
-        return int(children[0]) if children else None
+        found = children(self._process.pid)
+        return found[0] if found else None
+
+
+def children(pid: int) -> list[int]:
+    """Return the processes that a process started."""
+    try:
+        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except FileNotFoundError:
+        return []
 
 
 @contextmanager
@@ -103,7 +118,7 @@ def machine(folder: Path, furnish: Callable[[Path], Binds]) -> Iterator[Machine]
     for path in (memory, files):
         path.mkdir(parents=True)
     made: Machine | None = None
-    _mount("-t", "tmpfs", "-o", "size=2g,mode=0755", "readside-test", memory)
+    _mount("-t", "tmpfs", "-o", "size=5g,mode=0755", "readside-test", memory)
     try:
         for name in ("upper", "work"):
             (memory / name).mkdir()
