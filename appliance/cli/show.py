@@ -10,9 +10,13 @@ from rich.table import Column, Table
 
 from appliance.cli.terms import DEFAULT_CONFIG, ConfigOption, JsonOption, fail, opened_ledger, out, print_json
 from appliance.console.explain import why as explain_why
+from appliance.core.alarming import AlarmKind, sentence
 from appliance.core.clock import as_text
+from appliance.core.config import Config
 from appliance.disk.space import free_bytes
+from appliance.health.outbox import Outbox, folder_of
 from appliance.ledger import (
+    alarms,
     commitments,
     controls,
     counts,
@@ -41,6 +45,7 @@ def status(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -
         alive = services.everyone(tx)
         reconciled = missing.standing(tx, read.reconcile.peers)
         uncommitted, promised = commitments.standing(tx), promises.standing(tx)
+        wrong = alarms.current(tx)
         coming, holds = passages.under_way(tx), controls.everything(tx, at=ledger.clock.now())
     report: dict[str, Any] = asdict(counted) | {"balance": counted.balance}
     report["services"] = {s.name: {"pid": s.pid, "beat_at": as_text(s.beat_at)} for s in alive}
@@ -58,6 +63,16 @@ def status(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -
         for peer, s in uncommitted.items()
     }
     report["promises"] = promised
+    report["alarms"] = [
+        {
+            "alarm": AlarmKind(one.kind).word,
+            "subject": one.subject,
+            "since": as_text(one.raised_at),
+            "sentence": sentence(one.kind, one.subject, one.numbers, zone=read.site.zone),
+        }
+        for one in wrong
+    ]
+    report["telemetry"] = _telemetry(read)
     report["disk_free_bytes"] = free_bytes(read.storage.root)
     if as_json:
         print_json(report)
@@ -88,6 +103,18 @@ def _hold(control: controls.Control) -> dict[str, Any]:
         "by": control.placed_by,
         "why": control.reason,
     }
+
+
+def _telemetry(read: Config) -> dict[str, Any]:
+    """Return what the site lets out, and how far it came; asking makes no file."""
+    folder = folder_of(read.storage.root)
+    report: dict[str, Any] = {"level": read.registry.told, "alerts": list(read.alerts.ways)}
+    if not folder.is_dir():
+        return report | {"waiting": 0, "heard_at": None, "lost": 0}
+    outbox = Outbox(folder=folder)
+    heard = outbox.number("heard_at")
+    report |= {"waiting": outbox.backlog(), "lost": int(outbox.number("lost") or 0)}
+    return report | {"heard_at": None if heard is None else as_text(heard)}
 
 
 def _plain(value: Any) -> str:

@@ -10,7 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
-from appliance.console import api, browse, buttons, faults, login, metrics, probes, view
+from appliance.console import api, browse, buttons, faults, leaving, login, metrics, probes, view
 from appliance.console.access import Doorkeeper
 from appliance.console.forms import FormKey
 from appliance.console.guard import Guard
@@ -33,7 +33,13 @@ _STATIC = Path(__file__).with_name("static")
 
 
 def create_app(
-    *, ledger: Ledger, config: Config, spool_root: Path, clock: Clock = SYSTEM, limits: Limits = DEFAULT
+    *,
+    ledger: Ledger,
+    config: Config,
+    spool_root: Path,
+    clock: Clock = SYSTEM,
+    limits: Limits = DEFAULT,
+    left: leaving.Left | None = None,
 ) -> FastAPI:
     """Make the console: pages, API, probes and metrics.
 
@@ -43,6 +49,7 @@ def create_app(
         spool_root: the folder that the ledger's file names are relative to.
         clock: where the time comes from.
         limits: the bounds.
+        left: where what left this site is kept; none: nothing is shown.
     """
     # No interactive documentation: it would load its code from another machine.
     app = FastAPI(
@@ -69,9 +76,10 @@ def create_app(
         models=Models(ledger, config),
         pages=Pages(config.site.name),
         desk=Desk(ledger, spool_root, limits),
+        left=left,
     )
     app.state.registry = metrics.registry(watch)
-    for part in (probes, login, buttons, browse, view, api):
+    for part in (probes, login, buttons, browse, leaving, view, api):
         app.include_router(part.router)
     app.mount("/static", _Static(directory=_STATIC), name="static")
     faults.install(app, app.state.room.pages)

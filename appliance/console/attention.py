@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, tzinfo
 
 from appliance.console.heading import Heading, heading
 from appliance.console.limits import Limits
 from appliance.console.snapshot import Snapshot
+from appliance.core.alarming import AlarmKind, sentence
 from appliance.core.words import DeliveryState, StudyState
 from appliance.ledger import deliveries, reading, studies
 from appliance.ledger.engine import Ledger, Tx
@@ -24,6 +26,9 @@ FAULTS: Mapping[str, str] = {
     "results_of_unended": "results belong to jobs that have not ended (P4)",
     "uncommitted_astray": "what is to be committed was not accepted (P6)",
 }
+
+# The page has silent services and what waits at a peer with more detail.
+_SHOWN_ELSEWHERE = (AlarmKind.SERVICE_SILENT, AlarmKind.NOT_DELIVERED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +52,16 @@ class Attention:
     waiting: Sequence[reading.Waiting]
     snapshot: Snapshot
     headings: Mapping[str, Heading]
+    zone: tzinfo = UTC
+
+    @property
+    def alarms(self) -> list[tuple[float, str]]:
+        """Return what the box says is wrong with itself, each since when; not what the page shows anyway."""
+        return [
+            (one.raised_at, sentence(one.kind, one.subject, one.numbers, zone=self.zone))
+            for one in self.snapshot.alarms
+            if one.kind not in _SHOWN_ELSEWHERE
+        ]
 
     @property
     def faults(self) -> list[tuple[int, str]]:
@@ -58,10 +73,11 @@ class Attention:
     def count(self) -> int:
         """Return how many things need a person."""
         box = bool(self.snapshot.silent) + (self.snapshot.disk.state != "ok") + bool(self.faults)
-        return len(self.held) + len(self.failing) + len(self.dead) + len(self.waiting) + box
+        rows = len(self.held) + len(self.failing) + len(self.dead) + len(self.waiting)
+        return rows + box + len(self.alarms)
 
 
-def collect(ledger: Ledger, snapshot: Snapshot, limits: Limits) -> Attention:
+def collect(ledger: Ledger, snapshot: Snapshot, limits: Limits, *, zone: tzinfo = UTC) -> Attention:
     """Read what needs a person."""
     with ledger.read() as tx:
         held = studies.in_state(tx, StudyState.HELD)[: limits.rows_in_attention_max]
@@ -76,6 +92,7 @@ def collect(ledger: Ledger, snapshot: Snapshot, limits: Limits) -> Attention:
             waiting=reading.waiting_deliveries(tx, before=snapshot.at - limits.delivery_waits_seconds),
             snapshot=snapshot,
             headings={uid: heading(line) for uid, line in reading.named(tx, sorted(uids)).items()},
+            zone=zone,
         )
 
 

@@ -14,6 +14,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from appliance.console.snapshot import Snapshot, Watch
+from appliance.core.alarming import AlarmKind
 from appliance.core.words import DeliveryState, InstanceState, JobState, Outcome, StudyState
 
 
@@ -30,6 +31,8 @@ class BoxCollector(Collector):
         yield from _counts(now)
         yield from _times(now)
         yield from _services(now)
+        up = {kind.word: sum(one.kind == kind for one in now.alarms) for kind in AlarmKind}
+        yield _states("alarms", "Alarms that are up, by what is wrong.", "alarm", up)
         yield _gauge("disk_free_bytes", "Free bytes of the storage root.", now.disk.free_bytes)
         yield _gauge("disk_floor_bytes", "Free bytes below which receiving stops.", now.disk.floor_bytes)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Depends, Form, Request
 
@@ -20,6 +20,9 @@ from appliance.console.viewings import Viewings
 from appliance.core.clock import Clock
 from appliance.core.config import Config
 from appliance.ledger.engine import Ledger
+
+if TYPE_CHECKING:
+    from appliance.console.leaving import Left
 
 _LOOPBACK = ("127.", "::1", "::ffff:127.")
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
@@ -41,6 +44,7 @@ class Room:
     models: Models
     pages: Pages
     desk: Desk
+    left: Left | None = None
 
 
 def _room(request: Request) -> Room:

@@ -16,7 +16,7 @@ from appliance.core.clock import Clock
 from appliance.core.config import Config
 from appliance.core.limits import DEFAULT as CORE
 from appliance.disk.space import free_bytes
-from appliance.ledger import assessments, commitments, counts, missing, reading, services
+from appliance.ledger import alarms, assessments, commitments, counts, missing, reading, services
 from appliance.ledger.engine import Ledger, Tx
 
 
@@ -66,6 +66,8 @@ class Snapshot:
     missed: missing.Standing
     # What each PACS accepted and has not committed yet.
     uncommitted: Mapping[str, commitments.Standing]
+    # What the box says is wrong with itself.
+    alarms: Sequence[alarms.Alarm] = ()
 
     @property
     def silent(self) -> list[str]:
@@ -104,6 +106,7 @@ def take(
             oldest_delivery_seconds=max((now - entry.oldest_at for entry in waiting), default=None),
             missed=missing.standing(tx, config.reconcile.peers),
             uncommitted=commitments.standing(tx),
+            alarms=alarms.current(tx),
         )
 
 

@@ -7,6 +7,7 @@ from appliance.console.serve import Serving
 from appliance.core import log
 from appliance.core.alive import alive
 from appliance.core.config import Config
+from appliance.services.left import LeftOf
 from appliance.services.stage import on_stage
 
 _log = log.get("console")
@@ -17,7 +18,11 @@ def run(config: Config) -> int:
     """Run the console until it is told to stop; return the exit code."""
     with on_stage("console", config, port=config.console.port) as stage:
         app = create_app(
-            ledger=stage.ledger, config=config, spool_root=config.storage.root, clock=stage.ledger.clock
+            ledger=stage.ledger,
+            config=config,
+            spool_root=config.storage.root,
+            clock=stage.ledger.clock,
+            left=LeftOf(config),
         )
         serving = Serving(app, host=config.console.host, port=config.console.port)
         _log.info("console.listening", host=config.console.host, port=serving.start())
