@@ -132,7 +132,7 @@ class Fleet:
     def slot(self, reporter: Reporter) -> None:
         """Make a slot with an enrolled device in it."""
         make_known(self.book, reporter.slot)
-        words = {"site": reporter.site, "gpu": reporter.gpu, "vendor": reporter.vendor}
+        words: dict[str, Any] = {"site": reporter.site, "gpu": reporter.gpu, "vendor": reporter.vendor}
         pem = reporter.key.public_pem.decode()
         at = self.clock.now()
         with self.database.write() as tx:

@@ -146,7 +146,6 @@ def _judgement(reader: Reader, held: Rollout) -> Judgement:
             reader.facts(held, names),
             soaking_since=state.soaking_since,
             now=reader.now,
-            has_former=any(state.slots[name].before is not None for name in names),
         )
 
     ring = judged(plan.rings[state.ring])

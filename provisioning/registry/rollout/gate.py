@@ -58,9 +58,7 @@ class Judgement:
         return tuple(check for check in self.checks if check.verdict is verdict)
 
 
-def judge(
-    gates: Gates, facts: Sequence[Facts], *, soaking_since: float | None, now: float, has_former: bool
-) -> Judgement:
+def judge(gates: Gates, facts: Sequence[Facts], *, soaking_since: float | None, now: float) -> Judgement:
     """Judge one ring.
 
     Args:
@@ -68,7 +66,6 @@ def judge(
         facts: of each slot of the ring.
         soaking_since: when the share of committed devices was reached, epoch seconds; None: not yet.
         now: epoch seconds.
-        has_former: whether any slot ran a version before; without one there is nothing to compare with.
     """
     reached = [one for one in facts if one.reachable]
     ran = [one for one in reached if one.stand in (Stand.SOAKING, Stand.COMMITTED)]
@@ -79,15 +76,10 @@ def judge(
         _soak(gates, soaking_since, now),
         _studies(gates, ran),
         _vendors(gates, ran),
-        *_compared(gates, ran, has_former=has_former),
+        *_compared(gates, ran),
         _drift(ran),
     )
     return Judgement(verdict=_worst(checks), checks=checks)
-
-
-def share_committed(gates: Gates, facts: Sequence[Facts]) -> bool:
-    """Say whether enough of the devices that can be reached have committed for the soak to begin."""
-    return _committed(gates, [one for one in facts if one.reachable]).verdict is Verdict.PASS
 
 
 def working_seconds(begin: float, end: float) -> float:
@@ -162,7 +154,7 @@ def _vendors(gates: Gates, ran: Sequence[Facts]) -> Check:
     return Check(name="every_vendor", verdict=_held_unless(not bare), numbers=numbers, names=bare)
 
 
-def _compared(gates: Gates, ran: Sequence[Facts], *, has_former: bool) -> tuple[Check, ...]:
+def _compared(gates: Gates, ran: Sequence[Facts]) -> tuple[Check, ...]:
     """Compare with the version before on the same devices; where none was, a person must look."""
     pairs = [(one.now, one.before) for one in ran if one.before is not None and one.before.studies]
     now, before = total([new for new, _ in pairs]), total([old for _, old in pairs])
@@ -173,7 +165,6 @@ def _compared(gates: Gates, ran: Sequence[Facts], *, has_former: bool) -> tuple[
             "paired": now.studies,
             "before": before.studies,
             "studies_min": gates.studies_min,
-            "has_former": int(has_former),
         }
         return tuple(Check(name=name, verdict=Verdict.NOT_ENOUGH, numbers=numbers) for name in names)
     return (

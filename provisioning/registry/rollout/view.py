@@ -18,6 +18,7 @@ from provisioning.registry.rollout.state import JUDGEMENT, Slot, Stage
 
 _HOUR = 3_600.0
 _PERCENT: Final = 100.0
+_HELD: Final = (Stage.RUNNING, Stage.PAUSED)
 
 
 def summary(one: Rollout) -> dict[str, Any]:
@@ -91,7 +92,7 @@ def entry_sentence(entry: Entry) -> str:
 def reasons(one: Rollout) -> list[str]:
     """Say why it stands where it stands, a sentence each."""
     said = [one.state.why] if one.state.why else []
-    if one.judgement is not None and one.state.stage is not Stage.DONE:
+    if one.judgement is not None and (one.state.stage in _HELD or one.state.verdict is Verdict.FAIL):
         said += sentences(one.judgement)
     return said
 
@@ -115,9 +116,7 @@ _PAIRED = ("failures", "turnaround", "positives")
 
 
 def _few(numbers: Mapping[str, float]) -> str:
-    had = min(
-        (value for key, value in numbers.items() if key not in ("studies_min", "has_former")), default=0
-    )
+    had = min((value for key, value in numbers.items() if key != "studies_min"), default=0)
     return f"{had:.0f} studies to compare with the version before, {numbers['studies_min']:.0f} are needed"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -35,18 +36,17 @@ FACTS = st.builds(
 )
 
 
-def judged(facts: list[Facts], *, days: float = 2, former: bool = True, **gates: float) -> Judgement:
+def judged(facts: list[Facts]) -> Judgement:
     """Judge a ring that soaks since a Monday morning."""
-    changed = replace(Gates(), **gates)
-    return judge(changed, facts, soaking_since=MONDAY, now=MONDAY + days * DAY, has_former=former)
+    return judge(Gates(), facts, soaking_since=MONDAY, now=MONDAY + 2 * DAY)
 
 
-def says(facts: list[Facts], name: str, **more: float) -> Verdict:
-    (check,) = [one for one in judged(facts, **more).checks if one.name == name]
+def says(facts: list[Facts], name: str) -> Verdict:
+    (check,) = [one for one in judged(facts).checks if one.name == name]
     return check.verdict
 
 
-def changed(facts: list[Facts], **values: object) -> list[Facts]:
+def changed(facts: list[Facts], **values: Any) -> list[Facts]:
     return [replace(one, **values) for one in facts]
 
 
@@ -84,7 +84,7 @@ def test_two_devices_that_went_back_fail_a_ring_and_one_does_not():
 
 
 def test_the_first_release_of_a_model_is_a_persons_to_judge():
-    assert judged(changed(FOUR, before=None), former=False).verdict is Verdict.NOT_ENOUGH
+    assert judged(changed(FOUR, before=None)).verdict is Verdict.NOT_ENOUGH
 
 
 def test_more_failures_than_before_hold_when_they_may_be_chance_and_fail_when_not():
@@ -121,9 +121,9 @@ def test_a_device_whose_own_test_says_drift_fails_the_ring_and_silence_of_it_is_
 
 def test_a_day_in_which_nobody_worked_is_no_soak():
     friday = MONDAY + 4 * DAY + 9 * HOUR
-    found = judge(Gates(), FOUR, soaking_since=friday, now=friday + 2 * DAY, has_former=True)
+    found = judge(Gates(), FOUR, soaking_since=friday, now=friday + 2 * DAY)
     assert [one.name for one in found.of(Verdict.NOT_ENOUGH)] == ["soak"]
-    assert judge(Gates(), FOUR, soaking_since=None, now=friday, has_former=True).verdict is Verdict.NOT_ENOUGH
+    assert judge(Gates(), FOUR, soaking_since=None, now=friday).verdict is Verdict.NOT_ENOUGH
 
 
 def test_working_time_is_from_seven_to_seven_on_weekdays():

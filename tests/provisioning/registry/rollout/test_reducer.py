@@ -66,7 +66,7 @@ def all_seen(made: Plan, state: State, **more: Any) -> State:
 def signed(made: Plan, state: State, **more: Any) -> State:
     """What is due was signed, and seen to be."""
     actions = due(state)
-    given = dict.fromkeys(actions.assign, made.version)
+    given: dict[str, str | None] = dict.fromkeys(actions.assign, made.version)
     given |= {name: version for version, names in actions.back.items() for name in names}
     sights = {
         name: Sight(reachable=state.slots[name].reachable, assigned=version)
