@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from appliance.core.config import Config
 from appliance.core.windows import is_open, local_text, opens_at
-from appliance.ledger import controls, passages
+from appliance.ledger import controls, passages, versions
 from appliance.ledger.controls import Kind
 from appliance.ledger.engine import Tx
 from appliance.ledger.passages import Passage
@@ -81,6 +81,10 @@ class Gates:
 
     def _unasked(self, tx: Tx, passage: Passage) -> Wait | None:
         if not self.config.registry.consent or controls.consent_to(tx, passage.digest) is not None:
+            return None
+        row = versions.of_digest(tx, passage.digest)
+        if row is not None and row.activated_at is not None:
+            # It served here before: the way back is not to wait for a person.
             return None
         command = f"`readside registry consent {passage.name} {passage.version}`"
         return Wait(

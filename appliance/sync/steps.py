@@ -83,15 +83,20 @@ class Steps:
             wait = self.gates.draining(tx, self._assigned(release, tx), at=self.box.now())
         return None if wait is None else _outcome(wait)
 
-    def former(self, name: str) -> str | None:
-        """Return the digest that a return would go to: not what is itself only being watched."""
+    def former(self, release: Release) -> str | None:
+        """Return the digest that a return goes to: not what is itself only being watched, or withdrawn."""
         with self.box.ledger.read() as tx:
-            active = versions.active(tx).get(name)
+            active = versions.active(tx).get(release.name)
             passage = None if active is None else passages.of_digest(tx, active.digest)
+            before = versions.of_digest(tx, release.digest)
         if active is None:
             return None
+        if before is not None and before.former_digest is not None:
+            # It served here before: going back from it leads where it led then.
+            return before.former_digest
         watched = passage is not None and passage.phase == Phase.SOAK
-        return active.former_digest if watched and active.former_digest else active.digest
+        stays = active.former_digest if watched else active.digest
+        return stays if stays not in (None, release.digest) else active.digest
 
     def serving(self, release: Release) -> Outcome:
         """Say how far a release is that serves: watched because this registry let it, or there for good."""

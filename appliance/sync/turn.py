@@ -245,7 +245,7 @@ class Syncer:
             if wait is not None:
                 return wait
             self._steps.enter(release, Phase.ACTIVATING)
-            former = self._steps.former(release.name)
+            former = self._steps.former(release)
             # Going back to what served before leads on to what that one came from.
             former = row.former_digest if former == release.digest else former
             activate(self.box, release.name, release.version, former=former, progress=self.progress)
