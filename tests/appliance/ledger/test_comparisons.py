@@ -53,7 +53,9 @@ def test_nothing_is_leased_while_a_job_waits_or_runs_or_a_study_is_complete(ledg
     with ledger.write() as tx:
         assert complete.content_digest is not None
         taken = [given.decision(complete.content_digest, uid="1.9")]
-        (other,) = decisions.record(tx, complete, taken, at=NOW) or ()
+        opened = decisions.record(tx, complete, taken, at=NOW)
+        assert opened is not None
+        (other,) = opened
         assert comparisons.next_due(tx, at=NOW) is None, "its job waits"
         held = given.leased(tx, other)
         assert comparisons.next_due(tx, at=NOW) is None, "its job runs"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 
 from appliance.assemble.gather import digest_of, series_facts
 from appliance.core.clock import HeldClock
+from appliance.core.crash import SHADOW_POINTS
 from appliance.core.limits import Limits
 from appliance.core.words import JobState, Outcome
 from appliance.disk.durable import NoSpace
@@ -36,7 +38,7 @@ from appliance.worker import shadow_folder
 from appliance.worker.attempt import Attempter
 from appliance.worker.beforehand import Asked, Beforehand
 from appliance.worker.limits import ShadowLimits
-from appliance.worker.run import AnalysisFailed
+from appliance.worker.run import AnalysisFailed, analyse_series
 from appliance.worker.shadow import ShadowThread
 from appliance.worker.shadow_desk import ShadowDesk
 from tests.appliance import packages
@@ -224,7 +226,7 @@ def test_it_gives_way_in_the_middle_and_begins_again_so_often_and_no_more(
 ):
     box.begin()
     job_id = box.answered()
-    real, met = shadow_module.analyse_series, []
+    real, met = analyse_series, []
 
     def interrupted(*args: Any, **named: Any) -> Any:
         met.append(1)
@@ -244,7 +246,7 @@ def test_it_gives_way_in_the_middle_and_begins_again_so_often_and_no_more(
 def test_a_job_that_comes_to_another_worker_stops_it_too(box: Beside, monkeypatch: pytest.MonkeyPatch):
     box.begin()
     job_id = box.answered()
-    real = shadow_module.analyse_series
+    real = analyse_series
 
     def meanwhile(*args: Any, **named: Any) -> Any:
         with box.ledger.write() as tx:
@@ -261,7 +263,7 @@ def test_a_job_that_comes_to_another_worker_stops_it_too(box: Beside, monkeypatc
 def test_when_the_service_stops_the_start_does_not_count(box: Beside, monkeypatch: pytest.MonkeyPatch):
     box.begin()
     job_id = box.answered()
-    real = shadow_module.analyse_series
+    real = analyse_series
 
     def stopped(*args: Any, **named: Any) -> Any:
         box.thread.stop()
@@ -488,6 +490,47 @@ def test_answers_that_nobody_asks_for_are_removed_once_they_are_old(box: Beside)
     os.utime(needed, (time.time() - 7200, time.time() - 7200))
     box.thread.take_back("worker")
     assert {path.stem for path in box.answers.iterdir()} == {str(job_id), "78"}
+
+
+class Killed(BaseException):
+    """What nothing in the worker catches, as a SIGKILL."""
+
+
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("point", SHADOW_POINTS["worker"])
+def test_a_worker_killed_anywhere_loses_nothing_real_and_counts_once(
+    box: Beside, monkeypatch: pytest.MonkeyPatch, point: str, times: int
+):
+    def dies(name: str) -> None:
+        if name == point:
+            raise Killed
+
+    box.begin()
+    job_id = box.answered()
+    before = of_box(box)
+    monkeypatch.setattr(shadow_module, "crash_here", dies)
+    for _ in range(times):
+        with contextlib.suppress(Killed):
+            box.thread.turn()
+        box.balanced()
+        box.thread = box.worker_thread()
+        box.thread.take_back("worker")
+    monkeypatch.undo()
+    for _ in range(3):
+        box.settle()
+        box.thread.turn()
+        box.balanced()
+    assert of_box(box) == before
+    row, found = box.row(job_id), box.agreement()
+    assert row.state in (Standing.DONE, Standing.ENDED)
+    assert found.tally.studies + found.passed_over == 1
+    deadly = point in ("shadow-leased", "shadow-unrecorded") and times >= LIMITS.shadow_kills_max
+    lost = Word.NOT_KEPT if point == "shadow-kept" else Word.COMPARED
+    assert row.word == (Word.DIED if deadly else lost)
+    job, result, _, _ = box.seen(job_id)
+    assert job is not None
+    assert result is not None
+    assert (job.state, result.outcome) == (JobState.DONE, Outcome.MEASURED)
 
 
 def test_the_thread_ends_when_it_is_told_to(box: Beside):
