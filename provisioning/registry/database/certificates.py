@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from appliance.ledger.rows import insert_unless_there
 from provisioning.registry.database import devices as hardware
 from provisioning.registry.database.devices import Device
-from provisioning.registry.database.tables import certificates, devices, returns
+from provisioning.registry.database.tables import certificates, returns
 from provisioning.registry.database.words import DeviceState
 
 
@@ -76,21 +76,6 @@ def revoke(tx: sa.Connection, device: str, *, at: float) -> int:
     """Revoke every certificate of a device that was not; return how many."""
     here = (certificates.c.device == device) & certificates.c.revoked_at.is_(None)
     return tx.execute(sa.update(certificates).where(here).values(revoked_at=at)).rowcount
-
-
-def ending(tx: sa.Connection, before: float) -> list[Issued]:
-    """Return the last certificate of each enrolled device that ends before a time, the soonest first."""
-    last = (
-        sa.select(certificates.c.device, sa.func.max(certificates.c.ends_at).label("ends_at"))
-        .join(devices, devices.c.id == certificates.c.device)
-        .where(devices.c.state == DeviceState.ENROLLED.value, certificates.c.revoked_at.is_(None))
-        .group_by(certificates.c.device)
-        .having(sa.func.max(certificates.c.ends_at) < before)
-        .subquery()
-    )
-    here = (certificates.c.device == last.c.device) & (certificates.c.ends_at == last.c.ends_at)
-    query = sa.select(certificates).join(last, here).order_by(certificates.c.ends_at, certificates.c.device)
-    return [_issued(row) for row in tx.execute(query)]
 
 
 def holder(tx: sa.Connection, device: str, *, at: float) -> Device | None:

@@ -174,7 +174,6 @@ certificates = sa.Table(
     time("ends_at"),
     time("revoked_at", nullable=True),
     sa.Index("ix_certificates_device", "device", "ends_at"),
-    sa.Index("ix_certificates_ends_at", "ends_at"),
 )
 
 # Devices whose certificate ended before they came back: a person lets each in again, once.

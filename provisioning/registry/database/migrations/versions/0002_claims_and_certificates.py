@@ -44,7 +44,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("serial", name=op.f("pk_certificates")),
     )
     op.create_index("ix_certificates_device", "certificates", ["device", "ends_at"], unique=False)
-    op.create_index("ix_certificates_ends_at", "certificates", ["ends_at"], unique=False)
     op.create_table(
         "returns",
         sa.Column("device", sa.Text(), nullable=False),
