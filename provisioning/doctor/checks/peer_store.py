@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from appliance.core.clock import SYSTEM
 from appliance.services.wire import wire_peer
 from dicom_node.send import send
 from provisioning.doctor.check import Check
@@ -35,6 +36,7 @@ SILENT = Fault(
     who=Who.PACS,
 )
 _OUT_OF_RESOURCES: Final = 0xA700
+_NEARLY: Final = 0.9
 
 
 def _look(site: Site, name: str) -> Iterator[Finding]:
@@ -43,13 +45,18 @@ def _look(site: Site, name: str) -> Iterator[Finding]:
         yield not_looked_at("it takes no kind of object that the trial can be", because="peer.takes-less")
         return
     peer, ours = wire_peer(site.peer(name), site.config), site.config.dicom.ae_title
+    began = SYSTEM.elapsed()
     sent = next(send(peer, calling_ae=ours, objects=[made.outgoing], limits=WIRE))
+    waited = SYSTEM.elapsed() - began
     status = "without a status" if sent.status is None else f"with status {sent.status:#06x}"
     if sent.outcome == "accepted":
         site.notes["specimen", name] = made
         yield sound(f"stored {status}; delete patient {PATIENT_ID} there when you are done")
+    elif sent.status is None and waited < _NEARLY * WIRE.dimse_seconds_max:
+        # Some end the association where they have nothing to say but no.
+        yield wrong(REFUSED, "it ended the association in place of an answer")
     elif sent.status is None:
-        yield wrong(SILENT, f"{sent.word}, {status}")
+        yield wrong(SILENT, f"{sent.word}, {status} within {waited:.0f} s")
     elif sent.status & 0xFF00 == _OUT_OF_RESOURCES:
         yield wrong(FULL, f"{sent.word}, {status}", status=sent.status)
     else:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from appliance.disk import measure as measuring
 from appliance.disk.durable import DiskFault, NoSpace
 from appliance.disk.measure import measure
 
@@ -30,7 +29,7 @@ def test_a_disk_that_fails_is_told_and_left_clean(
     def fails(*_: object) -> int:
         raise OSError(number, "planted")
 
-    monkeypatch.setattr(measuring.os, "fdatasync", fails)
+    monkeypatch.setattr("os.fdatasync", fails)
     with pytest.raises(kind):
         measure(tmp_path, bytes_max=2**20)
     monkeypatch.undo()

@@ -44,7 +44,7 @@ name = "other-spare"
 ae_title = "ANOTHER"
 """
 LIMITS = DoctorLimits(
-    connect_seconds_max=2.0, answer_seconds_max=3.0, arrival_seconds_max=6.0, start_seconds_max=3.0
+    connect_seconds_max=2.0, answer_seconds_max=3.0, arrival_seconds_max=3.0, start_seconds_max=2.0
 )
 
 

@@ -6,12 +6,14 @@ import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from appliance.demo.box import BOX_AE, free_ports
 from appliance.demo.pacs import StandInPacs
+from provisioning.doctor.limits import WIRE
 from tests.appliance.inference.given import bands
 from tests.certificates import Authority
 from tests.provisioning.doctor.pacs import Pacs, pacs
@@ -77,15 +79,26 @@ class TestPeers:
         told = {check for check, why in rig.because().items() if why == "peer.port-closed"}
         assert {"peer-associate", "peer-echo", "peer-accepts", "peer-store", "peer-move"} <= told
 
-    def test_a_port_with_another_program(self, rig: Rig):
+    @pytest.mark.long
+    def test_a_port_with_another_program(self, rig: Rig, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setattr(
+            "provisioning.doctor.checks.peer_associate.WIRE", replace(WIRE, acse_seconds_max=1.0)
+        )
         path = rig.configured((f"port = {rig.orthanc.dicom_port}", f"port = {rig.registry.port}"))
-        assert rig.faults(path) == {"peer.aborts"}
+        assert rig.faults(path) == {"peer.mute"}, "it waits for the end of a line"
+
+    @pytest.mark.long
+    def test_a_port_that_wants_tls(self, rig: Rig, tmp_path: Path):
+        with Web(lists).serving(Authority(tmp_path).issue("web")) as web:
+            path = rig.configured((f"port = {rig.orthanc.dicom_port}", f"port = {web.port}"))
+            assert rig.faults(path) == {"peer.aborts"}
 
     def test_a_port_that_is_dropped_without_a_word(self, rig: Rig):
         with dropped_port() as port:
             path = rig.configured((f"port = {rig.orthanc.dicom_port}", f"port = {port}"))
             assert rig.faults(path) == {"peer.silent"}
 
+    @pytest.mark.long
     def test_a_name_without_an_address(self, rig: Rig):
         changed = ('host = "127.0.0.1"\nport = ' + str(rig.orthanc.dicom_port),)
         path = rig.configured((changed[0], changed[0].replace("127.0.0.1", "pacs.invalid")))
@@ -98,12 +111,15 @@ class TestPeers:
 
     def test_an_orthanc_that_accepts_echo_but_not_store(self, rig: Rig):
         rig.orthanc.enter(Port=rig.box.config.dicom.port, AllowStore=False)
-        assert rig.faults() == {"peer.takes-nothing"}
+        assert rig.faults() == {"peer.store-refused"}
+        assert any("in place of an answer" in one.text for one in rig.told if one.fault)
 
+    @pytest.mark.long
     def test_a_pacs_that_takes_none_of_the_objects(self, rig: Rig):
         with pacs(stores=False) as other:
             assert rig.faults(rig.configured(*peer_of(rig, other))) == {"peer.takes-nothing"}
 
+    @pytest.mark.long
     def test_a_pacs_that_is_full(self, rig: Rig):
         with pacs(store_status=0xA700) as other:
             assert rig.faults(rig.configured(*peer_of(rig, other))) == {"peer.out-of-room"}
@@ -118,6 +134,7 @@ class TestPeers:
         finally:
             another.stop()
 
+    @pytest.mark.long
     def test_a_pacs_that_cannot_call_the_box(self, rig: Rig):
         rig.orthanc.enter(Port=free_ports(1)[0])
         assert rig.faults() == {"peer.cannot-call-us"}
@@ -133,6 +150,7 @@ class TestPeers:
             path = self._under_tls(rig, tmp_path, authority, own.certificate, own.key, other)
             assert rig.faults(path, full=False) == {"peer.certificate-expired"}
 
+    @pytest.mark.long
     def test_a_certificate_of_another_authority(self, rig: Rig, tmp_path: Path):
         authority, another = Authority(tmp_path / "ca", "hospital"), Authority(tmp_path / "mitm", "inspector")
         own = authority.issue("box", days=90)
@@ -235,6 +253,7 @@ class TestMachine:
         path = rig.configured(more='\n[inference]\nengines = ["kserve", "cpu"]\n')
         assert rig.faults(path, full=False) == {"engines.missing"}
 
+    @pytest.mark.long
     def test_a_service_that_died(self, rig: Rig, root: Path, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr("provisioning.doctor.checks.services.NAMES", ("listener", "gone"))
         assert rig.faults(full=False) == {"services.missing"}
@@ -250,11 +269,13 @@ class TestRegistry:
         rig.registry.answer = portal
         assert rig.faults(full=False) == {"registry.captive-portal"}
 
+    @pytest.mark.long
     def test_a_portal_that_leads_elsewhere(self, rig: Rig):
         rig.registry.answer = lambda _: (302, {"Location": "http://log.in.example/"}, b"")
         assert rig.faults(full=False) == {"registry.captive-portal"}
         assert any("leads to log.in.example" in one.text for one in rig.told)
 
+    @pytest.mark.long
     def test_a_server_that_is_no_registry(self, rig: Rig):
         rig.registry.answer = lambda _: (404, {}, b"{}")
         assert rig.faults(full=False) == {"registry.not-a-registry"}
@@ -271,6 +292,7 @@ class TestRegistry:
             path = self.at(rig, f"http://127.0.0.1:{port}")
             assert rig.faults(path, full=False) == {"registry.silent"}
 
+    @pytest.mark.long
     def test_a_name_without_an_address(self, rig: Rig):
         path = self.at(rig, "http://registry.invalid")
         assert rig.faults(path, full=False) == {"registry.unknown-host"}
@@ -305,6 +327,7 @@ class TestRegistry:
             assert rig.faults(self.at(rig, "https://registry.example.org"), full=False) == {named}
         assert any("registry.example.org:443" in one.text for one in rig.told if one.fault)
 
+    @pytest.mark.long
     def test_a_proxy_that_is_not_there(self, rig: Rig, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{free_ports(1)[0]}")
         path = self.at(rig, "https://registry.example.org")
