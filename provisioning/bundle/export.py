@@ -90,9 +90,9 @@ def export(
         RegistryFault: the registry is not sound.
     """
     with book.alone():
+        signer = signer_of(book)
         made = _Export(book=book, slots=tuple(sorted(set(slots))), limits=limits)
         pieces, smalls = made.pieces(), made.smalls()
-        signer = signer_of(book)
         director, image = book.bundle_lists(DIRECTOR), book.bundle_lists(IMAGE)
         director.rewrite([one.target for one in smalls], [signer])
         for lists in (image, director):
