@@ -14,7 +14,20 @@ from appliance.console.forms import FormKey
 from appliance.console.guard import Guard
 from appliance.console.limits import Limits as ConsoleLimits
 from provisioning.registry.database.engine import open_database
-from provisioning.registry.server import api, est, faults, keeping, probes, rollouts, stamping, tree
+from provisioning.registry.server import (
+    alarms,
+    api,
+    claims,
+    est,
+    faults,
+    keeping,
+    metrics,
+    notices,
+    probes,
+    rollouts,
+    stamping,
+    tree,
+)
 from provisioning.registry.server.access import Doorkeeper
 from provisioning.registry.server.device import Devices, Keys
 from provisioning.registry.server.duties import Duties, Duty
@@ -26,12 +39,14 @@ from provisioning.registry.server.versions import Versions
 
 # What one process of several does; each may add a line.
 DUTIES = (
+    Duty(name="look", every_seconds=DEFAULT.alarm_every_seconds, work=alarms.look),
+    Duty(name="tell", every_seconds=0.0, work=notices.tell),
     Duty(name="age out", every_seconds=DEFAULT.aged_every_seconds, work=keeping.age_out),
     Duty(name="roll out", every_seconds=0.0, work=rollouts.carry_out),
     Duty(name="stamp", every_seconds=0.0, work=stamping.stamp),
 )
 # A new part of the server is a module with a `router`, named here.
-PARTS = (probes, api, est, rollouts)
+PARTS = (probes, metrics, api, claims, est, rollouts)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.table import Table
@@ -20,9 +20,6 @@ from provisioning.registry.database.engine import Database, open_database, url_o
 from provisioning.registry.database.words import Role
 from provisioning.registry.faults import RegistryFault
 from provisioning.registry.layout import Layout
-
-if TYPE_CHECKING:
-    from provisioning.registry.server.setting import Setting
 
 DATABASE = "READSIDE_REGISTRY_DATABASE"
 PASSWORD_CHARACTERS_MIN, PASSWORD_CHARACTERS_MAX = 12, 1_024
@@ -46,14 +43,26 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535)] = 8043,
     processes: Annotated[int, typer.Option(min=1, max=64, help="Processes on one address.")] = 1,
     secure: Annotated[bool, typer.Option("--secure", help="People come over TLS, by a proxy.")] = False,
+    webhook: Annotated[str, typer.Option(help="Address that alerts are posted to, as JSON.")] = "",
+    mail_relay: Annotated[str, typer.Option(help="HOST:PORT of a relay that alerts are mailed by.")] = "",
+    mail_from: Annotated[str, typer.Option(help="Whom mails come from.")] = "",
+    mail_to: Annotated[str, typer.Option(help="Whom mails go to.")] = "",
+    mail_tls: Annotated[bool, typer.Option("--mail-tls", help="The relay must speak STARTTLS.")] = False,
 ) -> None:
     """Serve the signed tree, the devices and the people; put a proxy with TLS before it."""
     from appliance.core import log
     from provisioning.registry.server.run import serve as run
-    from provisioning.registry.server.setting import Setting
+    from provisioning.registry.server.setting import Setting, Ways
 
     log.configure("registry")
-    setting: Setting = Setting(folder=registry, database=database, secure=secure)
+    if mail_relay and not (mail_from and mail_to and mail_relay.rpartition(":")[2].isdigit()):
+        fail("--mail-relay is HOST:PORT, and takes --mail-from and --mail-to", code=2)
+    if webhook and not webhook.startswith(("http://", "https://")):
+        fail("--webhook is an address that begins with http:// or https://", code=2)
+    ways = Ways(
+        webhook=webhook, mail_relay=mail_relay, mail_from=mail_from, mail_to=mail_to, mail_tls=mail_tls
+    )
+    setting = Setting(folder=registry, database=database, secure=secure, ways=ways)
     try:
         run(setting, host=host, port=port, processes=processes)
     except RegistryFault as fault:

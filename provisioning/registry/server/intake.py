@@ -1,14 +1,15 @@
 """Where devices' batches wait for one transaction together.
 
-Promises: an answer is given only when the batch is durable; while one transaction runs, what comes meanwhile
-is the next one; what waits is bounded, and whoever comes above the bound is told to come later.
-Never: lets a batch wait for more of them: a transaction begins as soon as the former ended.
+Promises: an answer is given only when the batch is durable; a batch that comes alone is written at once, and
+what comes within `gather_seconds` of the beginning of a transaction is the next one; what waits is bounded,
+and whoever comes above the bound is told to come later.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -57,7 +58,11 @@ class Intake:
     limits: ServerLimits
     counts: Counts = field(default_factory=Counts)
     _queue: deque[_Waiting] = field(default_factory=deque)
-    _records_waiting: int = 0
+    # Each is written by one thread alone.
+    _records_in: int = 0
+    _records_out: int = 0
+    _began: float = float("-inf")
+    _idle: bool = False
     _wake: threading.Condition = field(default_factory=threading.Condition)
     _ending: bool = False
     _thread: threading.Thread | None = None
@@ -85,13 +90,14 @@ class Intake:
         waiting = _Waiting(
             batch=Batch(device=device, records=records), loop=loop, answer=loop.create_future()
         )
-        with self._wake:
-            if self._ending or self._is_full(len(records)):
-                self.counts.turned_away += 1
-                raise Overloaded
-            self._queue.append(waiting)
-            self._records_waiting += len(records)
-            self._wake.notify()
+        if self._ending or self._is_full(len(records)):
+            self.counts.turned_away += 1
+            raise Overloaded
+        self._queue.append(waiting)
+        self._records_in += len(records)
+        if self._idle:
+            with self._wake:
+                self._wake.notify()
         try:
             async with asyncio.timeout(self.limits.batch_wait_seconds_max):
                 return await waiting.answer
@@ -107,22 +113,28 @@ class Intake:
                 _tell(group, None)
 
     def _next(self) -> list[_Waiting]:
+        """Return what is written next; nothing at the end."""
+        time.sleep(max(0.0, self._began + self.limits.gather_seconds - time.monotonic()))
         with self._wake:
+            # First said, then looked: whoever adds after the look sees it, and wakes this thread.
+            self._idle = True
             while not self._queue and not self._ending:
                 self._wake.wait()
-            group: list[_Waiting] = []
-            records = 0
-            while self._queue and len(group) < self.limits.batches_at_once_max:
-                records += len(self._queue[0].batch.records)
-                # One batch is taken whatever its size; its bound is the schema's.
-                if group and records > self.limits.records_at_once_max:
-                    break
-                group.append(self._queue.popleft())
-            self._records_waiting -= sum(len(one.batch.records) for one in group)
-            return group
+            self._idle = False
+        self._began = time.monotonic()
+        group: list[_Waiting] = []
+        records = 0
+        while self._queue and len(group) < self.limits.batches_at_once_max:
+            records += len(self._queue[0].batch.records)
+            # One batch is taken whatever its size; its bound is the schema's.
+            if group and records > self.limits.records_at_once_max:
+                break
+            group.append(self._queue.popleft())
+        self._records_out += sum(len(one.batch.records) for one in group)
+        return group
 
     def _is_full(self, more: int) -> bool:
-        waiting = self._records_waiting
+        waiting = self._records_in - self._records_out
         return len(self._queue) >= self.limits.batches_waiting_max or (
             waiting > 0 and waiting + more > self.limits.records_waiting_max
         )

@@ -19,6 +19,7 @@ class ServerLimits:
         records_waiting_max: records in them.
         batches_at_once_max: written in one transaction.
         records_at_once_max: records in them.
+        gather_seconds: between the beginnings of two transactions of devices' batches.
         batch_wait_seconds_max: how long a device waits for its batch to be written.
         retry_after_seconds: what a device is told when there is too much; it adds chance of its own.
         keys_max: devices' keys remembered.
@@ -32,6 +33,10 @@ class ServerLimits:
         silent_seconds: after which an enrolled device that says nothing is an alarm.
         metadata_seconds: before whose end signed lists are an alarm.
         certificate_seconds: before whose end a device's certificate is an alarm.
+        alarm_every_seconds: between two looks at what is absent.
+        tell_seconds_max: how old an alert may be that is still told outside.
+        told_at_once_max: alerts told in one turn.
+        tell_wait_seconds_max: how long a webhook or a relay may take.
         page_rows_max: rows in one answer to a person.
     """
 
@@ -43,6 +48,7 @@ class ServerLimits:
     records_waiting_max: int = 100_000
     batches_at_once_max: int = 1_024
     records_at_once_max: int = 20_000
+    gather_seconds: float = 0.05
     batch_wait_seconds_max: float = 30.0
     retry_after_seconds: int = 60
     keys_max: int = 20_000
@@ -56,6 +62,10 @@ class ServerLimits:
     silent_seconds: float = 900.0
     metadata_seconds: float = 3.0 * DAY_SECONDS
     certificate_seconds: float = 14.0 * DAY_SECONDS
+    alarm_every_seconds: float = 60.0
+    tell_seconds_max: float = 1.0 * DAY_SECONDS
+    told_at_once_max: int = 20
+    tell_wait_seconds_max: float = 10.0
     page_rows_max: int = 500
 
 
