@@ -76,6 +76,10 @@ class Web:
     clock_off_seconds: float = 0.0
     port: int = 0
 
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
     @contextmanager
     def serving(self, pair: Pair | None = None) -> Iterator[Web]:
         web = self
@@ -231,7 +235,7 @@ def rigged(folder: Path) -> Iterator[Rig]:
         orthanc = StrictOrthanc(folder / "orthanc")
         more = f"""{BANDS}{SPARE_PEERS}
 [registry]
-url = "http://127.0.0.1:{registry.port}"
+url = "{registry.url}"
 device = "box-1"
 roots = "{folder / "roots"}"
 """

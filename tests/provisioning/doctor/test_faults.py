@@ -263,7 +263,7 @@ class TestRegistry:
     """What stands between the box and its registry."""
 
     def at(self, rig: Rig, url: str) -> Path:
-        return rig.configured((f"http://127.0.0.1:{rig.registry.port}", url))
+        return rig.configured((rig.registry.url, url))
 
     def test_a_captive_portal(self, rig: Rig):
         rig.registry.answer = portal
@@ -294,7 +294,7 @@ class TestRegistry:
 
     @pytest.mark.long
     def test_a_name_without_an_address(self, rig: Rig):
-        path = self.at(rig, "http://registry.invalid")
+        path = self.at(rig, "http://fleet.invalid")
         assert rig.faults(path, full=False) == {"registry.unknown-host"}
 
     def test_a_proxy_that_inspects_tls(self, rig: Rig, tmp_path: Path):
@@ -324,13 +324,13 @@ class TestRegistry:
     ):
         with Web(lambda _: (status, {}, b"")).serving() as proxy:
             monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{proxy.port}")
-            assert rig.faults(self.at(rig, "https://registry.example.org"), full=False) == {named}
-        assert any("registry.example.org:443" in one.text for one in rig.told if one.fault)
+            assert rig.faults(self.at(rig, "https://fleet.example.org"), full=False) == {named}
+        assert any("fleet.example.org:443" in one.text for one in rig.told if one.fault)
 
     @pytest.mark.long
     def test_a_proxy_that_is_not_there(self, rig: Rig, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{free_ports(1)[0]}")
-        path = self.at(rig, "https://registry.example.org")
+        path = self.at(rig, "https://fleet.example.org")
         assert rig.faults(path, full=False) == {"registry.proxy-unreachable"}
 
 

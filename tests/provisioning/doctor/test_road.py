@@ -28,18 +28,18 @@ def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 class TestRoad:
     def test_ports_and_paths_of_an_address(self):
-        road = road_to("https://registry.example.org/tree/")
-        assert (road.host, road.port, road.path, road.proxy) == ("registry.example.org", 443, "/tree", None)
-        assert road_to("http://registry.example.org:8080").port == 8080
+        road = road_to("https://fleet.example.org/tree/")
+        assert (road.host, road.port, road.path, road.proxy) == ("fleet.example.org", 443, "/tree", None)
+        assert road_to("http://fleet.example.org:8080").port == 8080
 
     def test_the_proxy_of_the_environment_and_its_log_in(self, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setenv("https_proxy", "http://us%40er:pass@proxy.example.org:3128")
-        road = road_to("https://registry.example.org")
+        road = road_to("https://fleet.example.org")
         assert road.proxy == ("proxy.example.org", 3128)
         assert road.login == "us@er:pass"
         assert "pass" not in road.named, "what is shown to a person holds no password"
         monkeypatch.setenv("no_proxy", "example.org")
-        assert road_to("https://registry.example.org").proxy is None
+        assert road_to("https://fleet.example.org").proxy is None
 
     def test_a_proxy_is_asked_for_the_whole_address_in_the_clear(self, monkeypatch: pytest.MonkeyPatch):
         asked: list[str] = []
@@ -50,11 +50,11 @@ class TestRoad:
 
         with Web(answer).serving() as proxy:
             monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.port}")
-            road = road_to("http://registry.example.org/tree")
+            road = road_to("http://fleet.example.org/tree")
             with reach(road, seconds_max=2) as line:
                 found = ask(line, road, "a/b.json", bytes_max=10)
         assert found.status == 407
-        assert asked == ["http://registry.example.org:80/tree/a/b.json"]
+        assert asked == ["http://fleet.example.org:80/tree/a/b.json"]
 
     def test_a_proxy_that_speaks_no_http(self, monkeypatch: pytest.MonkeyPatch):
         def talk(line: socket.socket) -> None:
@@ -64,7 +64,7 @@ class TestRoad:
         with talking(talk) as port:
             monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{port}")
             with pytest.raises(Unreached, match="no HTTP") as caught:
-                reach(road_to("https://registry.example.org"), seconds_max=2)
+                reach(road_to("https://fleet.example.org"), seconds_max=2)
         assert caught.value.word == "proxy_blocks"
 
     def test_an_answer_is_read_to_its_bound(self):
