@@ -134,6 +134,11 @@ priority = 5
 # device = "box-1"
 # roots = "/etc/readside/registry"
 # every_seconds = 300
+# Copies of the tree inside the hospital, a rate, who may have made a model, bundles from sticks (docs/sticks.md).
+# mirrors = ["http://mirror.hospital.example/readside"]
+# bytes_per_second_max = 2000000
+# provenance = ["/etc/readside/makers/lab.pub.pem"]
+# bundles = true
 # When another version may begin to serve, by the clocks of site.time_zone; whether a person is asked first.
 # windows = ["Mon-Fri 22:00-05:00"]
 # consent = true
