@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from appliance.core.clock import SYSTEM, Clock
 from appliance.disk.durable import make_folder, remove_file, write_file
@@ -71,6 +72,7 @@ def enrol(
         EnrolFault: the registry was not reached or did not let the box in, or what it gives is not believed.
         NoSpace, DiskFault: the disk is full or failed.
     """
+    _safe(invitation)
     try:
         key = born(roots, home, new_key=new_key)
         desk = Desk(url=invitation.url, key=key, clock=clock, limits=limits)
@@ -85,6 +87,20 @@ def enrol(
         raise EnrolFault(_said(refusal)) from refusal
     keep(roots, answer.certificate, welcome)
     return Claimed(slot=invitation.slot, device=key.id, home=home_in(roots), certificate=answer.certificate)
+
+
+def _safe(invitation: Invitation) -> None:
+    """Refuse a line without TLS, where the invitation does not say what to believe."""
+    try:
+        parts = urlsplit(invitation.url)
+        host = parts.hostname or ""
+    except ValueError as error:
+        raise EnrolFault("the registry's address is none") from error
+    if parts.scheme == "http" and not invitation.anchor and host not in ("127.0.0.1", "::1", "localhost"):
+        raise EnrolFault(
+            "without TLS anybody on the line could give this box other roots: take an https:// address, or"
+            " the whole invitation, which names them"
+        )
 
 
 def born(roots: Path, home: Home, *, new_key: bool = False) -> Signer:

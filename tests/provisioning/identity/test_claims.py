@@ -277,6 +277,15 @@ def test_roots_that_are_not_the_invitations_are_not_believed(town):
     assert {path.name for path in box.roots.iterdir()} == {"device.key"}
 
 
+def test_without_tls_and_anchor_nobody_is_believed(town):
+    box = town.machine("first")
+    for url in ("http://models.example.org", "http://[::1"):
+        with pytest.raises(EnrolFault, match=r"without TLS|address"):
+            box.enrol(replace(town.invite(), url=url, anchor=""))
+    assert not box.roots.exists()
+    assert box.enrol(replace(town.invite(), anchor="")).slot == SLOT
+
+
 def test_a_server_without_its_keys_enrols_nobody(town, request_of_a_key):
     code = town.invite().code
     town.office.book.layout.online.rename(town.folder / "elsewhere")

@@ -57,11 +57,11 @@ def test_what_is_no_code_says_so_and_repeats_nothing(text):
 
 def test_an_invitation_is_one_line_and_survives_a_qr_code():
     invitation = Invitation(
-        url="https://registry.example.org/readside", slot="box-1", code=CODE, anchor="ab" * 16
+        url="https://models.example.org/readside", slot="box-1", code=CODE, anchor="ab" * 16
     )
     text = invitation_text(invitation)
     assert "\n" not in text
-    assert text.startswith("https://registry.example.org/readside#slot=box-1")
+    assert text.startswith("https://models.example.org/readside#slot=box-1")
     assert read_invitation(f" {text}\n") == invitation
     assert fits(text)
     lines = qr_text(text).splitlines()
@@ -74,10 +74,10 @@ def test_an_invitation_is_one_line_and_survives_a_qr_code():
         "",
         "no address",
         f"file:///registry#slot=box-1&code={CODE}",
-        "https://registry.example.org/#slot=box-1",
-        f"https://registry.example.org/#slot=box-1&code={CODE}&anchor=xyz",
-        f"https://registry.example.org/?slot=box-1&code={CODE}",
-        "https://registry.example.org/#slot=box-1&code=AAAA",
+        "https://models.example.org/#slot=box-1",
+        f"https://models.example.org/#slot=box-1&code={CODE}&anchor=xyz",
+        f"https://models.example.org/?slot=box-1&code={CODE}",
+        "https://models.example.org/#slot=box-1&code=AAAA",
         "https://[#slot=box-1",
     ],
 )
