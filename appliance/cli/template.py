@@ -135,7 +135,7 @@ priority = 5
 # roots = "/etc/readside/registry"
 # every_seconds = 300
 # Copies inside the hospital, a rate, who may have made a model, bundles from sticks (docs/sticks.md).
-# mirrors = ["http://mirror.hospital.example/readside"]
+# mirrors = ["http://copy.hospital.example/readside"]
 # bytes_per_second_max = 2000000
 # provenance = ["/etc/readside/makers/lab.pub.pem"]
 # bundles = true
