@@ -10,8 +10,9 @@ from appliance.core.config import Config
 from appliance.core.crash import crash_here
 from appliance.core.words import JobState, Outcome, short
 from appliance.disk.identity import device_uid
-from appliance.ledger import acceptances, jobs, results
+from appliance.ledger import acceptances, figures, jobs, results
 from appliance.ledger.engine import Ledger
+from appliance.ledger.figures import Figures
 from appliance.ledger.jobs import Job
 from appliance.ledger.results import Ending, Result
 from appliance.results.context import EncodedObject, Notice, NoticeKind, Reference, ResultContext
@@ -19,6 +20,7 @@ from appliance.results.encode import encode, encode_notice
 from appliance.spool.store import Spool
 from appliance.worker.addressing import OF_FINDINGS, Addressing, address, destinations, nothing_to_show
 from appliance.worker.engines import EngineShelf, Serving
+from appliance.worker.figures import figures_of, figures_wanted
 from appliance.worker.freeze import freeze, thaw
 from appliance.worker.naming import name_images
 from appliance.worker.provenance import Maker, provenance_of
@@ -77,8 +79,16 @@ class Endings:
             measurements=rows_of(findings),
             seconds=analysis.seconds,
         )
+        numbers = figures_of(analysis) if figures_wanted(self._config) else None
         return self._record(
-            job, JobState.DONE, "job.done", None, result=result, made=made, addressing=addressing
+            job,
+            JobState.DONE,
+            "job.done",
+            None,
+            result=result,
+            made=made,
+            addressing=addressing,
+            numbers=numbers,
         )
 
     def notice(self, job: Job, outcome: Outcome, *, word: str, reason: str) -> bool:
@@ -116,7 +126,7 @@ class Endings:
 
     def _record(
         self, job: Job, state: JobState, word: str, reason: str | None, *, result: Result,
-        made: Sequence[EncodedObject], addressing: Addressing,
+        made: Sequence[EncodedObject], addressing: Addressing, numbers: Figures | None = None,
     ) -> bool:  # fmt: skip
         now = self._ledger.clock.now()
         frozen = freeze(self._spool, made, ae_title=self._config.dicom.ae_title, at=now)
@@ -133,6 +143,8 @@ class Endings:
         crash_here("frozen-unrecorded")
         with self._ledger.write() as tx:
             done = results.end(tx, job, ending, at=now)
+            if done and numbers is not None:
+                figures.add(tx, job.id, job.model_digest, numbers, at=now)
         crash_here("result-recorded")
         if not done:
             _log.warning("queue.stale_lease", job=job.id)
