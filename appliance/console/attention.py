@@ -25,6 +25,7 @@ FAULTS: Mapping[str, str] = {
     "ended_without_result": "ended jobs have no result (P8)",
     "results_of_unended": "results belong to jobs that have not ended (P4)",
     "uncommitted_astray": "what is to be committed was not accepted (P6)",
+    "comparisons_astray": "comparisons of two versions were not counted once",
 }
 
 # The page has silent services and what waits at a peer with more detail.

@@ -120,10 +120,11 @@ class Pool:
             }
 
     def has_room(self, package: Package) -> bool:
-        """Say whether a model could be loaded without putting another away."""
+        """Say whether a model could be loaded without putting another away that is no guest."""
         with self._changed:
             room = self._room_bytes()
-            return room is None or _declared_bytes(package) <= room
+            guests = sum(model.bytes for model in self._models.values() if model.guest and model.idle)
+            return room is None or _declared_bytes(package) <= room + guests
 
     def close(self) -> None:
         """Put every model away and load none any more."""
@@ -235,7 +236,7 @@ class Pool:
                     raise InferenceError("inference.memory", "There is no room beside the models that serve.")
                 idle = [other for other in self._models.values() if other.idle and not other.pinned]
                 if idle:
-                    victim = min(idle, key=lambda other: other.used_at)
+                    victim = min(idle, key=lambda other: (not other.guest, other.used_at))
                     victim.state = _State.LEAVING
                     return victim
                 passing = [o for o in self._models.values() if o is not model and not o.pinned and o.bytes]

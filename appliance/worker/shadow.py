@@ -49,6 +49,8 @@ _log = log.get("shadow")
 _BOX = "box"
 # Behind the calls of every route.
 _PRIORITY = -1
+# Read and held against their digests between two looks at whether the box has work.
+_IMAGES_AT_ONCE = 16
 _NO_ROOM = frozenset({"inference.memory", "inference.busy"})
 
 
@@ -140,11 +142,7 @@ class ShadowThread(threading.Thread):
         active = versions.active(tx).get(shadow.name)
         if active is not None and active.digest == shadow.digest:
             return "shadow.activated"
-        if shadow.deaths >= self._limits.shadow_deaths_max:
-            return "shadow.deaths"
-        if sum(comparisons.count_of(tx, shadow.id).values()) >= self._limits.shadow_comparisons_max:
-            return "shadow.enough"
-        return None
+        return "shadow.deaths" if shadow.deaths >= self._limits.shadow_deaths_max else None
 
     def _put_away(self, answer: Answer, shadow: Shadow | None) -> None:
         job = answer.job
@@ -160,7 +158,8 @@ class ShadowThread(threading.Thread):
             state = comparisons.open_one(
                 tx, shadow, job.id, at=now, waiting_max=self._limits.shadow_waiting_max
             )
-        if state is Standing.ENDED:
+        # Too many wait, or it was counted as not kept meanwhile.
+        if state is not Standing.WAITING:
             self._folder.remove(job.id)
 
     def _sweep(self, running: Mapping[str, Shadow]) -> None:
@@ -180,6 +179,9 @@ class ShadowThread(threading.Thread):
             with self._ledger.write() as tx:
                 for job_id, word in words:
                     comparisons.pass_over(tx, shadow, job_id, word, at=now)
+                seen = sum(comparisons.count_of(tx, shadow.id).values())
+                if seen >= limits.shadow_comparisons_max:
+                    comparisons.stop(tx, shadow, reason="shadow.enough", by=_BOX, at=now)
 
     def _released(self, owner_name: str | None) -> None:
         """Take back what dead workers held; those of other workers only once their leases ran out."""
@@ -275,9 +277,9 @@ class ShadowThread(threading.Thread):
 
     def _look_at_bytes(self, instances: Sequence[Instance]) -> None:
         """Hold the images against their digests; who serves sets damaged ones aside."""
-        for instance in instances:
+        for start in range(0, len(instances), _IMAGES_AT_ONCE):
             self._may_go_on()
-            if damaged(self._kept, [instance]):
+            if damaged(self._kept, instances[start : start + _IMAGES_AT_ONCE]):
                 raise _Passed(Word.NO_IMAGES)
 
     def _answered(self, shadow: Shadow, instances: Sequence[Instance]) -> tuple[Reading, float]:

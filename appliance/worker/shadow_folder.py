@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 
 from appliance.core.config import Config
@@ -42,7 +43,7 @@ class ShadowFolder:
             self._floor.admit(len(data))
             make_folder(self._folder)
             write_file(self._path(job_id), data)
-        except (NoSpace, DiskFault):
+        except (NoSpace, DiskFault, OSError):
             return False
         return True
 
@@ -62,16 +63,15 @@ class ShadowFolder:
 
     def sweep(self, needed: Collection[int]) -> int:
         """Remove the answers that no job in `needed` has; return how many."""
-        left = [path for path in self._old() if path.stem not in {str(job_id) for job_id in needed}]
-        for path in left:
-            path.unlink(missing_ok=True)
-        return len(left)
-
-    def _old(self) -> list[Path]:
-        if not self._folder.is_dir():
-            return []
-        before = time.time() - _LEFT_BEHIND_SECONDS
-        return [path for path in self._folder.iterdir() if path.stat().st_mtime < before]
+        names = {str(job_id) for job_id in needed}
+        removed = 0
+        # Another worker may remove the same ones; and a disk that fails is met where images are kept.
+        with suppress(OSError):
+            for path in [path for path in self._folder.iterdir() if path.stem not in names]:
+                if path.stat().st_mtime < time.time() - _LEFT_BEHIND_SECONDS:
+                    path.unlink(missing_ok=True)
+                    removed += 1
+        return removed
 
     def _path(self, job_id: int) -> Path:
         return self._folder / f"{job_id}{_SUFFIX}"

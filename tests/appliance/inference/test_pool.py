@@ -167,6 +167,31 @@ def test_a_model_in_use_stays_and_the_next_waits_for_it(make):
     assert site.alive == ["two"]
 
 
+def test_a_guest_puts_nobody_away_and_makes_way_itself(make):
+    site = make()
+    first, second, guest = site.package("first"), site.package("second"), site.package("guest")
+    site.use(first)
+    with site.pool.seat(guest, guest=True):
+        assert site.alive == ["first", "guest"]
+    assert site.pool.has_room(second), "a guest that nobody sits at takes no room"
+    site.use(second)
+    assert site.alive == ["first", "second"]
+    with pytest.raises(InferenceError, match="no room beside"), site.pool.seat(guest, guest=True):
+        pass
+    assert sorted(site.alive) == ["first", "second"], "what serves is where it was"
+
+
+def test_a_guest_that_begins_to_serve_is_pinned_like_any_other(make):
+    site = make(pinned=("guest",))
+    guest = site.package("guest")
+    with site.pool.seat(guest, guest=True):
+        pass
+    site.use(guest)
+    site.use(site.package("second"))
+    site.use(site.package("third"))
+    assert sorted(site.alive) == ["guest", "third"]
+
+
 def test_the_wait_for_room_has_an_end_and_numbers(make):
     site = make(mib=15, memory_wait_seconds_max=0.05)
     with site.pool.seat(site.package("one")), pytest.raises(InferenceError) as caught:

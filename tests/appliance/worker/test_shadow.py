@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -241,6 +242,35 @@ def test_it_gives_way_in_the_middle_and_begins_again_so_often_and_no_more(
     assert len(met) == LIMITS.shadow_starts_max
     assert box.word(job_id) == Word.NO_TIME
     assert box.agreement().words == {Word.NO_TIME: 1}
+
+
+def test_a_job_is_done_while_a_comparison_is_under_way(box: Beside, monkeypatch: pytest.MonkeyPatch):
+    box.begin()
+    first = box.answered()
+    begun, go = threading.Event(), threading.Event()
+
+    def slow(*args: Any, **named: Any) -> Any:
+        begun.set()
+        assert go.wait(60)
+        return analyse_series(*args, **named)
+
+    monkeypatch.setattr(shadow_module, "analyse_series", slow)
+    box.thread.start()
+    assert begun.wait(60)
+    second = box.job_of("second")
+    assert box.attempter.attempt(second)
+    with box.ledger.read() as tx:
+        job = jobs.find(tx, second)
+    assert job is not None
+    assert job.state is JobState.DONE, "nothing of the comparison is waited for"
+    assert box.row_of(first) is Standing.LEASED
+    go.set()
+    until = time.monotonic() + 60
+    while box.row_of(second) is not Standing.DONE and time.monotonic() < until:
+        time.sleep(0.05)
+    box.thread.stop()
+    box.thread.join(30)
+    assert (box.word(first), box.word(second)) == (Word.COMPARED, Word.COMPARED)
 
 
 def test_a_job_that_comes_to_another_worker_stops_it_too(box: Beside, monkeypatch: pytest.MonkeyPatch):
