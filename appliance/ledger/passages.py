@@ -8,7 +8,7 @@ Never: deletes a row, or changes which version serves.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,13 +58,11 @@ def assigned(tx: Tx, *, name: str, version: str, digest: str, phase: int, at: fl
     return found
 
 
-def withdrawn(tx: Tx, *, but: Sequence[str], at: float) -> None:
-    """End what is on its way of models that are not assigned any more; `but` are those that are."""
-    tx.execute(
-        sa.update(passages)
-        .where(passages.c.ended_at.is_(None), passages.c.name.not_in(but))
-        .values(ended_at=at)
-    )
+def withdrawn(tx: Tx, *, but: Set[tuple[str, str]], at: float) -> None:
+    """End what is on its way and not assigned any more; `but` are the names and versions that are."""
+    for passage in under_way(tx):
+        if (passage.name, passage.version) not in but:
+            tx.execute(sa.update(passages).where(passages.c.digest == passage.digest).values(ended_at=at))
 
 
 def of_digest(tx: Tx, digest: str) -> Passage | None:
@@ -83,9 +81,7 @@ def everything(tx: Tx) -> list[Passage]:
     return _listed(tx, sa.select(passages).order_by(passages.c.assigned_at.desc(), passages.c.digest))
 
 
-def enter(
-    tx: Tx, digest: str, phase: int, *, at: float, word: str = "", sentence: str = ""
-) -> bool:
+def enter(tx: Tx, digest: str, phase: int, *, at: float, word: str = "", sentence: str = "") -> bool:
     """Say where a release stands now; return whether phase or word are others than before."""
     row = of_digest(tx, digest)
     if row is None:

@@ -5,6 +5,7 @@ Only reads. The numbers are the box's own; nothing here is asked of anybody else
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -32,7 +33,7 @@ class Ended:
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """Jobs of a version in the order in which they ended, and when (epoch seconds) workers died of one."""
+    """Jobs of a version in the order in which they ended, and when (epoch seconds) workers died of them."""
 
     ended: Sequence[Ended]
     deaths: Sequence[float] = ()
@@ -57,7 +58,10 @@ def of_model(tx: Tx, digest: str, *, since: float, until: float, jobs_max: int) 
 
 
 def _deaths(tx: Tx, digest: str, *, since: float, until: float, most: int) -> list[float]:
-    """Return when jobs of a package lost their workers; those that one moment ended stand there once."""
+    """Return when jobs of a package that lost more than one worker lost them; one moment stands there once.
+
+    A job that lost one and then ran met a power cut, or another's fault.
+    """
     told = (
         sa.select(events.c.at, events.c.detail)
         .where(events.c.word.in_(_DEATHS), events.c.at >= since, events.c.at <= until)
@@ -69,7 +73,8 @@ def _deaths(tx: Tx, digest: str, *, since: float, until: float, most: int) -> li
         return []
     of_this = sa.select(jobs.c.id).where(jobs.c.model_digest == digest, jobs.c.id.in_([d[0] for d in deaths]))
     mine = set(tx.execute(of_this).scalars())
-    return sorted({at for job, at in deaths if job in mine})
+    often = Counter(job for job, _ in deaths)
+    return sorted({at for job, at in deaths if job in mine and often[job] > 1})
 
 
 def _ended(row: Any) -> Ended:

@@ -70,12 +70,12 @@ class Watch:
             NoSpace, DiskFault: the disk is full or failed.
         """
         with self.box.ledger.read() as tx:
-            watched = [(row, versions.of_digest(tx, row.digest)) for row in passages.under_way(tx)]
-            active = {row.digest for row in versions.active(tx).values()}
+            serving = [(row, passages.of_digest(tx, row.digest)) for row in versions.active(tx).values()]
+        # One that a newer release is to replace is watched until it does: that may take weeks.
         found = [
             (passage, row)
-            for passage, row in watched
-            if row is not None and row.digest in active and passage.phase in (Phase.ACTIVATING, Phase.SOAK)
+            for row, passage in serving
+            if passage is not None and passage.phase in (Phase.ACTIVATING, Phase.SOAK)
         ]
         return [passage for passage, row in found if self._one(passage, row)]
 
@@ -103,6 +103,10 @@ class Watch:
             with self.box.ledger.write() as tx:
                 passages.committed(tx, passage, Phase.COMMITTED, at=self.box.now(), jobs=len(_ran(now)))
             _log.info("registry.committed", model=passage.name, version=passage.version)
+        elif passage.word:
+            # It did badly with nothing to go back to, and does well again.
+            with self.box.ledger.write() as tx:
+                passages.enter(tx, passage.digest, Phase.SOAK, at=self.box.now())
         return False
 
     def _begun(self, passage: Passage, row: Version) -> Passage:

@@ -7,7 +7,7 @@ Never: lets a release serve; `appliance.sync.turn` does.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Set
 from dataclasses import dataclass, replace
 
 from appliance.core.clock import as_text
@@ -36,8 +36,8 @@ class Steps:
     box: ModelBox
     gates: Gates
 
-    def withdrawn(self, assigned: Sequence[str]) -> None:
-        """End what is on its way of models that are not assigned any more."""
+    def withdrawn(self, assigned: Set[tuple[str, str]]) -> None:
+        """End what is on its way and not assigned any more; `assigned` are names with their versions."""
         with self.box.ledger.write() as tx:
             passages.withdrawn(tx, but=assigned, at=self.box.now())
 

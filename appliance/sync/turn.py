@@ -96,7 +96,7 @@ class Syncer:
         if again:
             floors = self._book.change(Floors.forgiven)
         seen = self._look(floors)
-        self._steps.withdrawn([line.name for line in seen.lines])
+        self._steps.withdrawn({(line.name, line.version) for line in seen.lines})
         brought = [self._one(line, seen, self._bring) for line in seen.lines]
         waiting = [outcome for outcome in brought if outcome is not None]
         settled: list[Outcome | None] = []
@@ -246,8 +246,6 @@ class Syncer:
                 return wait
             self._steps.enter(release, Phase.ACTIVATING)
             former = self._steps.former(release)
-            # Going back to what served before leads on to what that one came from.
-            former = row.former_digest if former == release.digest else former
             activate(self.box, release.name, release.version, former=former, progress=self.progress)
         self._settle(wanted)
         return replace(self._steps.serving(release), word=Word.ACTIVATED)

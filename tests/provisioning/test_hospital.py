@@ -342,3 +342,29 @@ def test_a_full_disk_makes_room_by_what_nobody_needs_and_refuses_the_rest(field:
 def _here(field: Field) -> set[str]:
     with field.box.ledger.read() as tx:
         return {row.version for row in versions.everything(tx) if row.here}
+
+
+@pytest.mark.long
+def test_a_release_is_watched_while_the_next_one_waits(field: Field):
+    field.offer()
+    assert field.word() is Word.ACTIVATED
+    field.box = with_registry(field.box, consent=True)
+    field.offer(LATER)
+    assert field.word() is Word.WAITING_CONSENT
+    failed_jobs(field, NEXT)
+    (back,) = watch(field).look()
+    assert back.version == NEXT
+    assert field.serving() == SERVES
+    assert phase(field, LATER)[0] is Phase.WAITING_CONSENT
+
+
+@pytest.mark.long
+def test_a_release_that_waits_is_gone_when_one_that_does_not_fit_takes_its_place(field: Field):
+    field.box = with_registry(field.box, consent=True)
+    field.offer()
+    assert field.word() is Word.WAITING_CONSENT
+    field.publish(LATER, readside="99.0.0")
+    field.promote(LATER)
+    assert field.word() is Word.INCOMPATIBLE
+    with pytest.raises(controls.NothingWaits), field.box.ledger.write() as tx:
+        controls.consent(tx, NAME, NEXT, by="Dr. A", at=NOW)

@@ -32,7 +32,7 @@ def test_another_release_of_a_model_ends_the_one_before_it(ledger):
         assert ended.ended_at == NOW + 10
         again = assigned(tx, at=NOW + 20)
         assert (again.phase, again.ended_at, again.assigned_at) == (ASSIGNED, None, NOW + 20)
-        passages.withdrawn(tx, but=["other"], at=NOW + 30)
+        passages.withdrawn(tx, but={("other", "7.0.0"), (NAME, "1.2.0")}, at=NOW + 30)
         assert [p.name for p in passages.under_way(tx)] == ["other"]
 
 
@@ -115,17 +115,19 @@ def test_how_jobs_ended_is_read_with_their_working_time_and_their_workers_deaths
         for number, other in enumerate(others):
             given.leased(tx, other, at=NOW, owner=f"worker:{number}")
         assert len(jobs.release_dead(tx, at=NOW + 40, limits=Limits())) == 3
+        given.leased(tx, others[1], at=NOW + 41)
+        assert len(jobs.release_dead(tx, at=NOW + 90, limits=Limits())) == 1
         failed = given.leased(tx, others[0], at=NOW + 50)
         assert jobs.finish(tx, failed, JobState.FAILED, word="inference.answer", reason="x", at=NOW + 50)
     with ledger.read() as tx:
         record = performance.of_model(tx, OLD, since=NOW, until=NOW + 100, jobs_max=10)
         none = performance.of_model(tx, NEW, since=NOW, until=NOW + 100, jobs_max=10)
-        late = performance.of_model(tx, OLD, since=NOW + 60, until=NOW + 100, jobs_max=10)
+        late = performance.of_model(tx, OLD, since=NOW + 95, until=NOW + 100, jobs_max=10)
         assert results.find_of_job(tx, job.id) is not None
     assert [(one.state, one.seconds) for one in record.ended] == [
         (JobState.DONE, 0.5),
         (JobState.FAILED, None),
     ]
-    assert record.deaths == [NOW + 40], "one power cut is one death, however many jobs it met"
+    assert record.deaths == [NOW + 40, NOW + 90], "those of the one job that lost two workers"
     assert (none.ended, none.deaths) == ([], [])
     assert (late.ended, late.deaths) == ([], [])
