@@ -13,8 +13,8 @@ from provisioning.host.firewall import Firewall, UnknownName, firewall_of, names
 from provisioning.host.flows import flows_of
 
 _RESOLV_CONF = Path("/etc/resolv.conf")
-_TABLE = Path("etc/nftables.d/readside.nft")
-_DROP_IN = "etc/systemd/system/readside-{}.service.d/20-site.conf"
+TABLE = Path("etc/nftables.d/readside.nft")
+DROP_IN = "etc/systemd/system/readside-{}.service.d/20-site.conf"
 
 
 def firewall(
@@ -47,8 +47,8 @@ def firewall(
 
 
 def _write(made: Firewall, folder: Path) -> list[str]:
-    contents = {folder / _TABLE: made.table}
-    contents |= {folder / _DROP_IN.format(name): text for name, text in made.units.items()}
+    contents = {folder / TABLE: made.table}
+    contents |= {folder / DROP_IN.format(name): text for name, text in made.units.items()}
     for path, text in contents.items():
         # systemd and nft run as root, and anybody may read what they read.
         make_folder(path.parent).chmod(0o755)

@@ -40,6 +40,7 @@ from provisioning.doctor.checks import (
     storage,
     thermals,
     tls_files,
+    unit_addresses,
     watchdog,
     writable,
 )
@@ -66,6 +67,7 @@ CHECKS: Final[tuple[Check, ...]] = tuple(
         audit,
         backup,
         services,
+        unit_addresses,
         ports,
         tls_files,
         peer_tcp,

@@ -14,6 +14,7 @@ from appliance.core.config import Peer
 from appliance.services.wire import files_of
 from dicom_node.tls import Credentials, TlsFault, reason_of
 from provisioning.doctor.check import Check
+from provisioning.doctor.checks.tls_files import HANDED_OVER, is_handed_over
 from provisioning.doctor.finding import Fault, Finding, Who, not_looked_at, sound, wrong
 from provisioning.doctor.road import Unreached, certificate_shown, connect, name_in
 from provisioning.doctor.site import Site, peers
@@ -77,6 +78,9 @@ def _look(site: Site, name: str) -> Iterator[Finding]:
     peer, tls = site.peer(name), site.config.dicom.tls
     if not peer.tls or tls is None:
         yield sound("is spoken with in the clear")
+        return
+    if is_handed_over(tls.key):
+        yield not_looked_at(HANDED_OVER)
         return
     if because := site.notes.get(("tls-files", "dicom.tls")):
         yield not_looked_at(f"because of {because}", because=because)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 from appliance.core.clock import SYSTEM
 from appliance.core.config import Config
+from appliance.core.credential import FOLDER
 from appliance.services.stow_door import stow_files
 from appliance.services.wire import files_of
 from dicom_node.tls import Files, expiries, faults_of
 from provisioning.doctor.check import Check
-from provisioning.doctor.finding import Fault, Finding, Who, sound, wrong
+from provisioning.doctor.finding import Fault, Finding, Who, sound, unknown, wrong
 from provisioning.doctor.site import Site
 
 UNUSABLE = Fault(
@@ -40,6 +42,7 @@ CLEAR = Fault(
     who=Who.TECHNICIAN,
     grave=False,
 )
+HANDED_OVER = "systemd hands it to the services alone; docs/technician.md says how doctor gets it too"
 _DAY_SECONDS = 86_400.0
 
 
@@ -47,6 +50,9 @@ def _look(site: Site, _subject: str) -> Iterator[Finding]:
     tables = _tables(site.config)
     found = list(_of_tokens(site.config))
     for where, files in tables.items():
+        if is_handed_over(files.key):
+            found += [unknown(f"{where}.key: {HANDED_OVER}"), *_dated(site, where, files)]
+            continue
         faults = faults_of(files)
         about = [wrong(UNUSABLE, f"{where}.{fault}") for fault in faults] or list(_dated(site, where, files))
         grave = [one.fault.id for one in about if one.fault is not None and one.fault.grave]
@@ -54,6 +60,11 @@ def _look(site: Site, _subject: str) -> Iterator[Finding]:
         site.notes["tls-files", where] = grave[0] if grave else ""
         found += about
     yield from found or [sound(f"{', '.join(tables) or 'no table'} with TLS; all of it is in order")]
+
+
+def is_handed_over(path: Path) -> bool:
+    """Say whether a secret is root's, and handed to services alone: this user is not meant to read it."""
+    return path.is_relative_to(FOLDER) and os.geteuid() != 0 and not os.access(path, os.R_OK)
 
 
 def _tables(config: Config) -> dict[str, Files]:
@@ -80,7 +91,9 @@ def _of_tokens(config: Config) -> Iterator[Finding]:
     for peer in config.peers:
         if peer.dicomweb_token is None:
             continue
-        if not os.access(peer.dicomweb_token, os.R_OK):
+        if is_handed_over(peer.dicomweb_token):
+            yield unknown(f"peers.{peer.name}.dicomweb_token: {HANDED_OVER}")
+        elif not os.access(peer.dicomweb_token, os.R_OK):
             yield wrong(UNUSABLE, f"peers.{peer.name}.dicomweb_token: cannot be read")
         elif (peer.dicomweb or "").startswith("http://"):
             yield wrong(CLEAR, f"peers.{peer.name}.dicomweb")

@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 
 from appliance.core.config import parse
-from provisioning.doctor.checks import cpu, encryption, filesystem, gpu, memory, thermals
+from provisioning.doctor.checks import cpu, encryption, filesystem, gpu, memory, thermals, unit_addresses
 from provisioning.doctor.finding import Finding
 from provisioning.doctor.machine import Machine
 from provisioning.doctor.site import Site
+from provisioning.host.commands import DROP_IN
+from provisioning.host.firewall import firewall_of
+from provisioning.host.flows import flows_of
 
 MODULE = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  {}  Tue Jan  7 20:57:43 UTC 2026\n"
 OPEN_MODULE = (
@@ -211,3 +214,21 @@ class TestEncryption:
     def test_where_it_cannot_be_told(self, site: Site):
         mounted(site, device="0:42", kind="overlay", source="overlay")
         assert of(encryption, site) == ["unknown"]
+
+
+class TestUnits:
+    def test_where_no_units_are_installed(self, site: Site):
+        assert of(unit_addresses, site) == ["unknown"]
+
+    def test_addresses_of_an_older_configuration(self, site: Site):
+        write(site, "etc/resolv.conf", "")
+        write(site, "usr/lib/systemd/system/readside-.service.d/10-all.conf", "")
+        assert of(unit_addresses, site) == ["unit-addresses.outdated"], "nothing was written yet"
+        made = firewall_of(flows_of(site.config), storage_root=str(site.root))
+        for name, text in made.units.items():
+            write(site, DROP_IN.format(name), text)
+        assert of(unit_addresses, site) == ["sound"]
+        peer = {"name": "pacs", "ae_title": "PACS", "host": "192.0.2.7", "port": 104}
+        storage = {"root": str(site.root)}
+        site.read = parse({"site": {"name": "s"}, "storage": storage, "peers": [peer]})
+        assert of(unit_addresses, site) == ["unit-addresses.outdated"]
