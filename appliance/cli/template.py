@@ -142,6 +142,16 @@ priority = 5
 # When another version may begin to serve, by the clocks of site.time_zone; whether a person is asked first.
 # windows = ["Mon-Fri 22:00-05:00"]
 # consent = true
+# Which numbers the registry is told, never patient data (docs/telemetry.md): "off", "health", "health+drift".
+# telemetry = "health"
+
+# Whom the box tells when something is wrong with it, besides its console and its metrics; no patient data.
+# [alerts]
+# webhook = "https://chat.example/hook"    # takes JSON
+# mail_host = "mail.example"
+# mail_from = "readside@hospital.example"
+# mail_to = ["imaging-it@hospital.example"]
+# remind_hours = 24
 
 # The pages for people. Patient data needs a log-in; there is no default password.
 [console]
