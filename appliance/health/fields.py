@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from typing import Any, Final
 
 # Stands for a count from 1 to 4: so few studies could point at a patient.
@@ -78,7 +79,7 @@ class Choice:
 
     def read(self, value: Any) -> Value | None:
         """Return the value if it is one of these, else None."""
-        return int(value) if type(value) in (int, self.of) and value in set(self.of) else None
+        return int(value) if type(value) in (int, self.of) and value in numbers(self.of) else None
 
     @property
     def words(self) -> str:
@@ -172,6 +173,12 @@ class Field:
     unit: str = ""
     purpose: str
     needed: bool = False
+
+
+@lru_cache(maxsize=64)
+def numbers(of: type[IntEnum]) -> frozenset[int]:
+    """Return the numbers of an enumeration; a registry asks for them thousands of times a second."""
+    return frozenset(int(one) for one in of)
 
 
 def few(count: int) -> int:

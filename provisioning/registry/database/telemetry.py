@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -98,8 +99,7 @@ def store(tx: sa.Connection, batches: Sequence[Batch], *, at: float) -> dict[str
                 former[_key(row)] = (record.seq, record.at, row["numbers"])
     _insert(tx, _INTO_STATES, _STATE_COLUMNS, [newest[key] for key in sorted(newest)], device="text")
     _insert(tx, _INTO_RECORDS, _RECORD_COLUMNS, kept, device="bigint")
-    seen = sorted({batch.device for batch in taken})
-    tx.execute(sa.update(devices).where(devices.c.id.in_(seen)).values(last_seen_at=at))
+    _about(tx, "UPDATE devices SET last_seen_at = :at WHERE id {among}", {b.device for b in taken}, at=at)
     return known
 
 
@@ -173,26 +173,34 @@ def count(tx: sa.Connection) -> int:
 
 def _locked(tx: sa.Connection, ids: Iterable[str]) -> dict[str, DeviceState]:
     """Read what devices are, and keep it so until the transaction ends; one order keeps deadlocks away."""
-    query = (
-        sa.select(devices.c.id, devices.c.state)
-        .where(devices.c.id.in_(sorted(ids)))
-        .order_by(devices.c.id)
-        .with_for_update()
-    )
-    return {row.id: DeviceState(row.state) for row in tx.execute(query)}
+    lock = "" if tx.dialect.name == "sqlite" else "ORDER BY id FOR UPDATE"
+    rows = _about(tx, f"SELECT id, state FROM devices WHERE id {{among}} {lock}", ids)
+    return {device: DeviceState(state) for device, state in rows}
 
 
 def _former(tx: sa.Connection, ids: Iterable[str]) -> dict[Key, tuple[int, float, str]]:
     """Return number, time and numbers of what was newest of devices: of their machine and their releases."""
-    query = sa.select(
-        states.c.device,
-        states.c.kind,
-        states.c.release,
-        states.c.seq,
-        states.c.at,
-        sa.cast(states.c.numbers, sa.Text).label("numbers"),
-    ).where(states.c.device.in_(sorted(ids)), states.c.kind.in_([int(kind) for kind in _THINNED]))
-    return {(row.device, row.kind, row.release): (row.seq, row.at, row.numbers) for row in tx.execute(query)}
+    kinds = ", ".join(str(int(kind)) for kind in _THINNED)
+    query = f"""
+        SELECT device, kind, release, seq, at, CAST(numbers AS TEXT) FROM states
+        WHERE device {{among}} AND kind IN ({kinds})
+    """
+    rows = _about(tx, query, ids)
+    return {(device, kind, release): (seq, at, text) for device, kind, release, seq, at, text in rows}
+
+
+def _about(tx: sa.Connection, statement: str, ids: Iterable[str], **values: Any) -> Iterable[Any]:
+    """Run a statement about many devices. It is the same text for any number of them, and so is read once."""
+    if tx.dialect.name == "sqlite":
+        among, given = "IN (SELECT value FROM json_each(:ids))", json.dumps(sorted(ids))
+        return tx.execute(_text(statement.format(among=among)), {"ids": given, **values})
+    among = "= ANY(CAST(:ids AS text[]))"
+    return tx.execute(_text(statement.format(among=among)), {"ids": sorted(ids), **values})
+
+
+@lru_cache(maxsize=32)
+def _text(statement: str) -> sa.TextClause:
+    return sa.text(statement)
 
 
 def _row(device: str, record: Record, at: float) -> dict[str, Any]:
@@ -228,7 +236,7 @@ def _insert(
     tx: sa.Connection,
     statement: str,
     columns: Sequence[str],
-    rows: Sequence[Mapping[str, Any]],
+    rows: Sequence[dict[str, Any]],
     *,
     device: str,
 ) -> None:
@@ -236,10 +244,10 @@ def _insert(
         return
     if tx.dialect.name == "sqlite":
         source = f"VALUES ({', '.join(f':{column}' for column in columns)})"
-        tx.execute(sa.text(statement.format(source=source)), [dict(row) for row in rows])
+        tx.execute(_text(statement.format(source=source)), list(rows))
         return
     # One statement for all rows: a column each as an array.
     kinds = {"device": device, **_ARRAYS}
     arrays = ", ".join(f"CAST(:{column} AS {kinds[column]}[])" for column in columns)
     values = {column: [row[column] for row in rows] for column in columns}
-    tx.execute(sa.text(statement.format(source=f"SELECT * FROM unnest({arrays})")), values)
+    tx.execute(_text(statement.format(source=f"SELECT * FROM unnest({arrays})")), values)

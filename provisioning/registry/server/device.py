@@ -32,6 +32,7 @@ from provisioning.registry.server.versions import Versions
 PATH: Final = "/api/device/v1/batch"
 _METHOD = "POST"
 _SMALL_BYTES = 8_192
+_READ = frozenset((b"content-length", b"content-digest", b"signature-input", b"signature"))
 # Words that are not a signature's: what the device is to the registry, or what became of its batch.
 UNKNOWN, OVERLOADED, TOO_LARGE, TOO_SLOW, SCHEMA = "unknown", "overloaded", "too_large", "too_slow", "schema"
 
@@ -177,9 +178,11 @@ async def _read(receive: Receive) -> bytes:
 
 
 def _headers(scope: Scope) -> dict[str, str]:
-    """Return the headers; one that is there twice becomes a name of its own, so that it fits nothing."""
+    """Return the headers that are read; one that is there twice gets a name of its own and fits nothing."""
     found: dict[str, str] = {}
     for name, value in scope["headers"]:
+        if name not in _READ:
+            continue
         key = name.decode("latin-1")
         found[key if key not in found else key.upper()] = value.decode("latin-1")
     return found

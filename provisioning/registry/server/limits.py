@@ -20,7 +20,6 @@ class ServerLimits:
         batches_at_once_max: written in one transaction.
         records_at_once_max: records in them.
         gather_seconds: between the beginnings of two transactions of devices' batches.
-        batch_wait_seconds_max: how long a device waits for its batch to be written.
         retry_after_seconds: what a device is told when there is too much; it adds chance of its own.
         keys_max: devices' keys remembered.
         versions_seconds: how long the numbers of the signed lists are remembered.
@@ -49,7 +48,6 @@ class ServerLimits:
     batches_at_once_max: int = 1_024
     records_at_once_max: int = 20_000
     gather_seconds: float = 0.05
-    batch_wait_seconds_max: float = 30.0
     retry_after_seconds: int = 60
     keys_max: int = 20_000
     versions_seconds: float = 1.0
