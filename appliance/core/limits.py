@@ -43,7 +43,7 @@ class Limits:
     notice_attempts_max: int = 3
 
     # Answers that wait until a shadow of their model has seen the same images.
-    shadow_waiting_max: int = 200
+    shadow_answers_waiting_max: int = 200
     # A comparison over which so many workers died ends, and so does a shadow over which so many did in all.
     shadow_kills_max: int = 2
     shadow_deaths_max: int = 5
@@ -52,7 +52,7 @@ class Limits:
     # Jobs without a row are looked for so often, and none that ended only just now.
     shadow_sweep_seconds: float = 30.0
     shadow_settle_seconds: float = 60.0
-    shadow_sweep_max: int = 500
+    shadow_jobs_per_sweep_max: int = 500
     # A shadow has seen enough after so many; by then an interval of agreement is a percent wide.
     shadow_comparisons_max: int = 20_000
 

@@ -156,7 +156,7 @@ class ShadowThread(threading.Thread):
                 comparisons.pass_over(tx, shadow, job.id, Word.NOT_KEPT, at=now)
                 return
             state = comparisons.open_one(
-                tx, shadow, job.id, at=now, waiting_max=self._limits.shadow_waiting_max
+                tx, shadow, job.id, at=now, waiting_max=self._limits.shadow_answers_waiting_max
             )
         # Too many wait, or it was counted as not kept meanwhile.
         if state is not Standing.WAITING:
@@ -173,7 +173,10 @@ class ShadowThread(threading.Thread):
         for shadow in running.values():
             with self._ledger.read() as tx:
                 left = comparisons.unopened(
-                    tx, shadow, ended_before=now - limits.shadow_settle_seconds, limit=limits.shadow_sweep_max
+                    tx,
+                    shadow,
+                    ended_before=now - limits.shadow_settle_seconds,
+                    limit=limits.shadow_jobs_per_sweep_max,
                 )
             words = [(one.job_id, self._word_of(one, shadow)) for one in left]
             with self._ledger.write() as tx:

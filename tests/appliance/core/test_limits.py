@@ -32,6 +32,11 @@ def test_every_bound_is_positive_and_names_what_it_counts(name):
                 "losses",
                 "promises_waiting",
                 "tries",
+                "answers_waiting",
+                "deaths",
+                "starts",
+                "jobs_per_sweep",
+                "comparisons",
             )
         )
     )

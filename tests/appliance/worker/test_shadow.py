@@ -45,7 +45,7 @@ from appliance.worker.shadow_desk import ShadowDesk
 from tests.appliance import packages
 from tests.appliance.worker.test_attempt import PACKAGE, Bench, site
 
-LIMITS = Limits(shadow_waiting_max=3, shadow_starts_max=2, shadow_kills_max=2, shadow_deaths_max=3)
+LIMITS = Limits(shadow_answers_waiting_max=3, shadow_starts_max=2, shadow_kills_max=2, shadow_deaths_max=3)
 
 
 class Beside(Bench):
@@ -390,11 +390,11 @@ def test_images_that_only_one_version_reads_are_counted(box: Beside, monkeypatch
 def test_more_answers_than_may_wait_are_counted(box: Beside):
     box.begin()
     with box.beforehand.job():
-        for number in range(LIMITS.shadow_waiting_max + 2):
+        for number in range(LIMITS.shadow_answers_waiting_max + 2):
             assert box.attempter.attempt(box.job_of(f"r{number}"))
             box.thread.turn()
     assert box.agreement().words == {Word.TOO_MANY: 2}
-    assert len(list(box.answers.iterdir())) == LIMITS.shadow_waiting_max
+    assert len(list(box.answers.iterdir())) == LIMITS.shadow_answers_waiting_max
 
 
 def test_a_desk_that_is_full_takes_no_more_and_the_jobs_are_counted(box: Beside):
