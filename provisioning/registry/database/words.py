@@ -35,3 +35,6 @@ class Alarm(StrEnum):
     DEVICE_SILENT = "device.silent"
     CERTIFICATE_ENDS = "certificate.ends"
     METADATA_ENDS = "metadata.ends"
+    # A roll-out took its release back by itself; a person must decide whether one goes on.
+    ROLLOUT_FAILED = "rollout.failed"
+    ROLLOUT_HELD = "rollout.held"

@@ -18,10 +18,11 @@ from appliance.core import log
 from appliance.disk.durable import DiskFault, NoSpace
 from appliance.sync.release import Release
 from provisioning.registry.book import Book
-from provisioning.registry.database import audit, rollouts
+from provisioning.registry.database import alerts, audit, rollouts
 from provisioning.registry.database.audit import CONTROLLER
 from provisioning.registry.database.engine import Database
 from provisioning.registry.database.rollouts import Rollout
+from provisioning.registry.database.words import Alarm
 from provisioning.registry.faults import RegistryFault
 from provisioning.registry.promote import promote, withdraw
 from provisioning.registry.publish import releases
@@ -51,6 +52,21 @@ class Controller:
         for one in reversed(open_ones):
             if one.plan.model not in waits and not self._carried_out(one.id):
                 waits.add(one.plan.model)
+        self._alert()
+
+    def _alert(self) -> None:
+        """Open an alert where a gate failed or asks a person, and close it when that is over."""
+        with self.database.read() as tx:
+            open_ones = rollouts.every(tx, only_open=True)
+        failed = {
+            one.id: one for one in open_ones if one.state.verdict is Verdict.FAIL and not one.state.superseded
+        }
+        held = {one.id: one for one in open_ones if one.state.asked and one.state.stage is Stage.RUNNING}
+        now = self.database.clock.now()
+        with self.database.write() as tx:
+            for kind, found_ones in ((Alarm.ROLLOUT_FAILED, failed), (Alarm.ROLLOUT_HELD, held)):
+                wrong = {subject_of(number): {"ring": one.state.ring} for number, one in found_ones.items()}
+                alerts.settle(tx, kind.value, wrong, at=now)
 
     def _carried_out(self, number: int) -> bool:
         """Look at one roll-out and do what is due; false when something of it could not be signed."""

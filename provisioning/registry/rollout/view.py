@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from appliance.core.clock import as_text
-from appliance.sync.phase import Phase, word_of
+from appliance.sync.phase import word_of
 from provisioning.registry.database.rollouts import Entry, Rollout
 from provisioning.registry.rollout.events import EVENT, Judged, Seen, Superseded
 from provisioning.registry.rollout.gate import Check, Judgement, Verdict
@@ -56,11 +56,11 @@ def detail(one: Rollout) -> dict[str, Any]:
 
 def slot_view(slot: Slot) -> dict[str, Any]:
     """Return where one slot stands."""
-    word = word_of(slot.code)
+    word = word_of(slot.code) if slot.code else None
     return {
         "stand": slot.stand.value,
         "phase": slot.phase.text,
-        "word": "" if word is None or slot.phase is Phase.UNKNOWN else word.value,
+        "word": "" if word is None else word.value,
         "reachable": slot.reachable,
         "assigned": slot.assigned,
         "before": slot.before,

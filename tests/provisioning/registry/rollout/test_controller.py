@@ -10,7 +10,7 @@ from appliance.disk.durable import NoSpace
 from appliance.health.codes import Kind
 from appliance.sync.phase import Phase, code_of
 from appliance.sync.refusal import Word
-from provisioning.registry.database import audit, rollouts
+from provisioning.registry.database import alerts, audit, rollouts
 from provisioning.registry.faults import RegistryFault
 from provisioning.registry.promote import promote
 from provisioning.registry.publish import recall
@@ -21,7 +21,7 @@ from provisioning.registry.rollout.facts import Stand
 from provisioning.registry.rollout.gate import Verdict
 from provisioning.registry.rollout.state import Stage
 from tests.provisioning.registry.rollout.conftest import NAME, NEW, NEWER, OLD, Bench
-from tests.provisioning.registry.rollout.making import HOUR, OPERATOR
+from tests.provisioning.registry.rollout.making import DAY, HOUR, OPERATOR
 
 BOTH_NEW, BOTH_OLD = {"a": NEW, "b": NEW}, {"a": OLD, "b": OLD}
 
@@ -177,6 +177,26 @@ def test_the_gate_goes_back_by_itself_and_keeps_its_evidence(bench: Bench):
     with bench.database.read() as tx:
         kept = [entry.event for entry in rollouts.history(tx, number)]
     assert [event for event in kept if event.kind == "judged"][-1].judgement == one.judgement
+
+
+def test_a_gate_that_failed_or_asks_is_an_alert_until_it_is_over(bench: Bench):
+    def kinds() -> list[tuple[str, str]]:
+        with bench.database.read() as tx:
+            return [(one.kind, one.subject) for one in alerts.listed(tx, only_open=True, limit=9)]
+
+    number = bench.start()
+    bench.look()
+    assert kinds() == []
+    bench.clock.advance(8 * DAY)
+    bench.look()
+    assert kinds() == [("rollout.held", f"rollout {number}")]
+    for name in "ab":
+        bench.report(name, NEW, Phase.ROLLED_BACK, reason=code_of(Word.SLOWER))
+    bench.look()
+    assert kinds() == [("rollout.failed", f"rollout {number}")]
+    bench.start(NEWER)
+    bench.look()
+    assert kinds() == []
 
 
 def test_failures_are_counted_by_the_hour_where_a_total_in_fives_hides_them(bench: Bench):

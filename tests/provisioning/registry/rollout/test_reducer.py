@@ -149,6 +149,20 @@ def test_a_pause_that_ends_before_it_was_signed_loses_nobody():
     assert judged(TWO, state, Verdict.FAIL).actions.back == {OLD: ("a", "b")}
 
 
+def test_a_pause_signs_nothing_even_for_who_runs_the_release_already():
+    state = seen(TWO, begun(TWO), {"a": sight(Phase.SOAK), "b": sight()}).state
+    state = seen(TWO, state, {"a": sight(Phase.SOAK)}).state
+    assert due(state).assign == ("a", "b")
+    paused = reduce(TWO, state, Paused(at=MONDAY, by=OPERATOR))
+    assert paused.actions.assign == ()
+
+
+def test_what_a_pause_took_back_is_not_signed_again_when_it_ends_for_good():
+    paused = signed(TWO, reduce(TWO, running(), Paused(at=MONDAY, by=OPERATOR)).state)
+    for event in (Stopped(at=MONDAY, by=OPERATOR), Returned(at=MONDAY, by=OPERATOR)):
+        assert not reduce(TWO, paused, event).actions
+
+
 def test_a_stop_is_final_and_who_runs_the_release_keeps_it():
     state = phased(TWO, running(), Phase.COMMITTED, "a")
     step = reduce(TWO, state, Stopped(at=MONDAY, by=OPERATOR))
@@ -240,6 +254,7 @@ def test_where_the_hospital_decides_nobody_is_late():
 def test_time_offline_is_not_time_in_a_phase():
     state = phased(TWO, running(), Phase.FETCHING, "a")
     state = seen(TWO, state, {"a": sight(reachable=False, assigned=NEW)}).state
+    assert not seen(TWO, state, {}, at=MONDAY + 30 * DAY).state.slots["a"].late
     back = seen(TWO, state, {"a": sight(Phase.FETCHING, assigned=NEW)}, at=MONDAY + 30 * DAY).state
     assert back.slots["a"].stand is Stand.MOVING
 
@@ -266,6 +281,10 @@ def test_another_hand_wins():
     state = seen(TWO, running(), {"a": sight(assigned="1.5.0")}).state
     assert state.slots["a"].stand is Stand.LEFT
     assert judged(TWO, state, Verdict.FAIL).actions.back == {OLD: ("b",)}
+    back = signed(TWO, judged(TWO, running(), Verdict.FAIL).state)
+    again = seen(TWO, back, {"a": sight(assigned=NEW)})
+    assert again.state.slots["a"].stand is Stand.LEFT
+    assert not again.actions
     already = seen(TWO, begun(TWO), {"a": sight(assigned=NEW), "b": sight()})
     assert already.state.slots["a"].stand is Stand.LEFT
     assert already.actions.assign == ("b",)
@@ -285,6 +304,13 @@ def test_a_newer_roll_out_supersedes_and_what_has_not_begun_is_taken_back():
     assert step.actions.back == {OLD: ("b",)}
     assert step.state.is_open
     assert not signed(TWO, step.state).is_open
+
+
+def test_what_failed_stays_told_as_that_when_a_newer_one_begins():
+    failed = signed(TWO, judged(TWO, running(), Verdict.FAIL).state)
+    after = reduce(TWO, failed, Superseded(at=MONDAY, rollout=2)).state
+    assert (after.stage, after.why) == (Stage.BACK, failed.why)
+    assert not after.is_open
 
 
 def test_a_recall_takes_the_release_back_even_while_it_is_paused_or_done():
@@ -329,6 +355,7 @@ def test_the_soak_begins_when_enough_have_committed():
     assert state.soaking_since == MONDAY + HOUR
     later = seen(TWO, state, {"b": replace(sight(), reachable=False)}, at=MONDAY + DAY).state
     assert later.soaking_since == MONDAY + HOUR
+    assert judged(TWO, later, Verdict.PASS).state.soaking_since is None
 
 
 def test_states_and_events_are_the_same_when_they_come_back_from_their_rows():
