@@ -8,7 +8,6 @@ Never: keeps anything; who asks writes what came.
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from appliance.sync.identity import Certificate, certificate_of
 from appliance.sync.line import LINE, LineLimits, post_to
 from appliance.sync.refusal import Refusal, Word
 from appliance.sync.signing import Signer
+from appliance.sync.unreadable import NO_CERTIFICATE, NO_JSON
 
 ENROL: Final = "/.well-known/est/simpleenroll"
 RENEW: Final = "/.well-known/est/simplereenroll"
@@ -141,7 +141,7 @@ def answer_of(data: bytes) -> Answer:
             certificate=certificate_of(own[0].public_bytes(Encoding.PEM)),
             authorities=tuple(_pem(one) for one in found if _is_authority(one)),
         )
-    except (ValueError, binascii.Error) as error:
+    except NO_CERTIFICATE as error:
         raise Refusal(
             Word.UNKNOWN_FORM, "the registry's answer holds no certificate that can be read"
         ) from error
@@ -155,17 +155,27 @@ def welcome_of(data: bytes) -> Welcome:
     """
     said = _object(data)
     try:
-        files = {str(name): str(text).encode() for name, text in said["files"].items()}
+        slot, files, authorities, now = said["slot"], said["files"], said["authorities"], said["now"]
+        if not isinstance(now, int) or not _texts([slot, *files.values(), *authorities]):
+            raise TypeError("not in our form")
         return Welcome(
-            slot=str(said["slot"]),
-            files=files,
-            authorities=tuple(str(pem) for pem in said["authorities"]),
-            now=float(said["now"]),
+            slot=slot,
+            files={name: text.encode() for name, text in files.items()},
+            authorities=tuple(authorities),
+            now=float(now),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, OverflowError) as error:
         raise Refusal(
             Word.UNKNOWN_FORM, "the registry's welcome is not in a form that is known here"
         ) from error
+
+
+def _texts(values: list[Any]) -> bool:
+    """Say whether all of these are text that can be written as UTF-8."""
+    try:
+        return all(isinstance(one, str) and one.encode() is not None for one in values)
+    except UnicodeEncodeError:
+        return False
 
 
 def hold(answer: Answer, device: str, slot: str, *, now: float) -> None:
@@ -191,7 +201,7 @@ def issued_by(pem: bytes, authorities: Sequence[str]) -> bool:
     for one in authorities:
         try:
             certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(one.encode()))
-        except (ValueError, TypeError, InvalidSignature):
+        except (*NO_CERTIFICATE, InvalidSignature):
             continue
         return True
     return False
@@ -211,6 +221,6 @@ def _pem(certificate: x509.Certificate) -> str:
 def _object(data: bytes) -> dict[str, Any]:
     try:
         said = json.loads(data)
-    except ValueError as error:
+    except NO_JSON as error:
         raise Refusal(Word.NOT_A_REGISTRY, "what answers there is no registry") from error
     return said if isinstance(said, dict) else {}

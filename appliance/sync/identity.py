@@ -19,6 +19,7 @@ from appliance.sync import softkey, tpm
 from appliance.sync.refusal import Refusal, Word
 from appliance.sync.signing import SignatureFault, Signer, device_id
 from appliance.sync.softkey import KeyFault
+from appliance.sync.unreadable import NO_CERTIFICATE
 
 KEY_FILE = "device.key"
 TPM_FILE = "device.tpm.json"
@@ -91,7 +92,13 @@ def certificate_of(pem: bytes) -> Certificate:
     Raises:
         ValueError: it is none, or not a device's.
     """
-    read = x509.load_pem_x509_certificate(pem)
+    try:
+        return _certificate(x509.load_pem_x509_certificate(pem))
+    except NO_CERTIFICATE as error:
+        raise ValueError(f"it is no certificate of a device ({type(error).__name__})") from error
+
+
+def _certificate(read: x509.Certificate) -> Certificate:
     names = read.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
     if len(names) != 1:
         raise ValueError("the certificate names no slot")
@@ -101,7 +108,7 @@ def certificate_of(pem: bytes) -> Certificate:
     except SignatureFault as error:
         raise ValueError(error.sentence) from error
     return Certificate(
-        pem=pem,
+        pem=read.public_bytes(Encoding.PEM),
         device=device,
         slot=str(names[0].value),
         begins_at=read.not_valid_before_utc.timestamp(),

@@ -23,6 +23,7 @@ from appliance.core.config import Config
 from appliance.sync.refusal import Refusal, Word
 from appliance.sync.signing import Signer, sign
 from appliance.sync.softkey import KeyFault
+from appliance.sync.unreadable import NO_JSON
 from appliance.sync.watch import Watch, Wire
 
 JSON: Final = "application/json"
@@ -239,7 +240,7 @@ def _retry_after(said: str, clock: Clock) -> float | None:
 def _reason(answer: bytes) -> dict[str, Any]:
     try:
         said = json.loads(answer)
-    except ValueError:
+    except NO_JSON:
         return {}
     return said if isinstance(said, dict) else {}
 

@@ -27,6 +27,7 @@ from appliance.sync.refusal import Refusal, Word
 from appliance.sync.renewal import AUTHORITIES_FILE, NEW_FILE
 from appliance.sync.signing import Signer
 from appliance.sync.softkey import KeyFault
+from appliance.sync.unreadable import NO_JSON
 from provisioning.identity.code import Invitation
 from provisioning.registry.enrolment import anchor_of
 from provisioning.registry.promote import FLOORS, ROOTS
@@ -185,7 +186,7 @@ def _floors(data: bytes) -> dict[str, Any]:
         if not isinstance(said["counters"], dict) or not isinstance(said["targets_keys"], list):
             raise ValueError("not in our form")
         return {**said, "clock_at": float(said["clock_at"]), "targets_version": int(said["targets_version"])}
-    except (ValueError, KeyError, TypeError) as error:
+    except (*NO_JSON, KeyError, TypeError) as error:
         raise EnrolFault("the floors that the registry gives cannot be read") from error
 
 

@@ -9,7 +9,6 @@ called that.
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import os
 import shutil
@@ -36,6 +35,7 @@ from appliance.sync.identity import KEY_FILE, TPM_FILE, certificate_in, identity
 from appliance.sync.line import Declined
 from appliance.sync.refusal import Refusal, Word
 from appliance.sync.signing import Signer
+from appliance.sync.unreadable import NO_CERTIFICATE, NO_JSON
 from provisioning.identity.enrol import forget_key
 
 _FORM: Final = 1
@@ -145,7 +145,7 @@ def verify_paper(data: bytes, authorities: Sequence[str]) -> dict[str, Any]:
         public.verify(signature, _canonical(statement), ec.ECDSA(hashes.SHA256()))
     except InvalidSignature as error:
         raise ErasureFault("the certificate of erasure was changed after it was signed") from error
-    except (ValueError, KeyError, TypeError, AttributeError, binascii.Error) as error:
+    except (*NO_CERTIFICATE, *NO_JSON, KeyError, AttributeError) as error:
         raise ErasureFault("this file is no certificate of erasure") from error
     if not issued_by(pem, authorities):
         raise ErasureFault("it is signed by a device of another registry")
@@ -160,7 +160,7 @@ def split_pem(data: bytes) -> list[str]:
     """
     try:
         found = x509.load_pem_x509_certificates(data)
-    except ValueError as error:
+    except NO_CERTIFICATE as error:
         raise ErasureFault("the file of the authorities holds no certificate") from error
     return [one.public_bytes(Encoding.PEM).decode() for one in found]
 

@@ -22,6 +22,7 @@ from appliance.sync.est import Answer, hold, welcome_of
 from appliance.sync.identity import certificate_of, key_in
 from appliance.sync.refusal import Refusal
 from appliance.sync.softkey import KeyFault
+from appliance.sync.unreadable import NO_JSON
 from provisioning.identity.code import Invitation
 from provisioning.identity.enrol import Claimed, EnrolFault, Home, believe, born, home_in, keep
 
@@ -135,7 +136,7 @@ def read_small(path: Path) -> bytes:
 def _object(data: bytes, what: str) -> dict[str, Any]:
     try:
         said = json.loads(data)
-    except ValueError as error:
+    except NO_JSON as error:
         raise EnrolFault(f"this file is no {what}") from error
     if not isinstance(said, dict) or said.get("form") != _FORM:
         raise EnrolFault(f"this file is no {what}, or of a newer form")

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
@@ -34,6 +33,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from appliance.core.clock import as_datetime
 from appliance.disk.durable import make_folder, write_file
+from appliance.sync.unreadable import NO_CERTIFICATE
 from provisioning.registry.faults import RegistryFault
 
 DAY_SECONDS: Final = 86_400
@@ -189,7 +189,7 @@ def request_of(der: bytes) -> Request:
     try:
         read = x509.load_der_x509_csr(der)
         key, signed = read.public_key(), read.is_signature_valid
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+    except NO_CERTIFICATE as error:
         raise RequestFault("it is no request for a certificate (PKCS #10) of a kind known here") from error
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise RequestFault("its key is not on the curve P-256")
