@@ -134,8 +134,12 @@ def contexts_for(classes: Sequence[str], contexts_max: int) -> list[Presentation
     alone = _SYNTAXES[: each - 1]
     groups = [*([uid] for uid in alone), list(_SYNTAXES[len(alone) :])][:each]
     storage = [build_context(uid, group) for uid in classes for group in groups if group]
-    query = build_context(_MODEL, [IMPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN])
-    return [query, *storage[: contexts_max - 1]]
+    return [get_context(), *storage[: contexts_max - 1]]
+
+
+def get_context() -> PresentationContext:
+    """Return the context on which retrievals are asked for."""
+    return build_context(_MODEL, [IMPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN])
 
 
 def _announced(event: evt.Event, peer: Peer, *, called_ae: str, study_uid: str) -> Request:

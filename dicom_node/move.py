@@ -18,6 +18,7 @@ from pydicom.dataset import Dataset
 from pynetdicom import build_context
 from pynetdicom.dimse_primitives import C_GET, C_MOVE
 from pynetdicom.dsutils import encode
+from pynetdicom.presentation import PresentationContext
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     StudyRootQueryRetrieveInformationModelMove,
 )
@@ -74,14 +75,13 @@ def move(
     given_up: Callable[[], bool] = lambda: False,
 ) -> Moved:
     """Have `peer` send series of a study to `destination_ae`, one after the other, until one goes wrong."""
-    contexts = [build_context(_MODEL, [IMPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN])]
     deadline = time.monotonic() + limits.move_seconds_max
 
     def over() -> bool:
         return given_up() or time.monotonic() > deadline
 
     try:
-        with dial(peer, calling_ae=calling_ae, contexts=contexts, limits=limits) as line:
+        with dial(peer, calling_ae=calling_ae, contexts=[move_context()], limits=limits) as line:
 
             def one(series_uid: str) -> Moved:
                 return _move_series(line, destination_ae, (study_uid, series_uid), limits, over=over)
@@ -117,6 +117,11 @@ def series_by_series(
         if not one.word.endswith((".done", ".partly")):
             break
     return total
+
+
+def move_context() -> PresentationContext:
+    """Return the context on which retrievals are asked for."""
+    return build_context(_MODEL, [IMPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN])
 
 
 def _move_series(

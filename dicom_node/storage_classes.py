@@ -14,8 +14,12 @@ from __future__ import annotations
 
 from typing import Final
 
+from pydicom.uid import UID
 from pynetdicom import AllStoragePresentationContexts
-from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+from pynetdicom.sop_class import (  # type: ignore[attr-defined]
+    _STORAGE_CLASSES,
+    Verification,
+)
 
 _RETIRED: Final = {
     "RetiredHardcopyGrayscaleImageStorage": "1.2.840.10008.5.1.1.29",
@@ -71,9 +75,16 @@ _PRIVATE: Final = {
 
 BEYOND_THE_LIBRARY: Final = _RETIRED | _PRIVATE
 VERIFICATION: Final = str(Verification)
+_KEYWORDS: Final = {uid: name for name, uid in (*_STORAGE_CLASSES.items(), *BEYOND_THE_LIBRARY.items())}
 STORAGE_CLASSES: Final = frozenset(
     (
         *(str(context.abstract_syntax) for context in AllStoragePresentationContexts),
         *BEYOND_THE_LIBRARY.values(),
     )
 )
+
+
+def name_of(uid: str) -> str:
+    """Return the name of a SOP class or a transfer syntax as PS3.6 has it, or the keyword it has here."""
+    known = UID(uid).name
+    return _KEYWORDS.get(uid, known) if known == uid else known

@@ -33,6 +33,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "settle": ("care", "settle"),
     "analyse": ("analyse", "analyse"),
     "doctor": ("doctor", "doctor"),
+    "conformance": ("conformance", "conformance"),
 }
 # Commands with commands of their own -> the module that holds them as `app`.
 GROUPS: Final[Mapping[str, str]] = {

@@ -16,6 +16,7 @@ ROOMS: Final[tuple[str, ...]] = (
     "provisioning.bundle.commands",
     "provisioning.identity.commands",
     "provisioning.host.commands",
+    "provisioning.papers.commands",
 )
 for _room in ROOMS:
     import_module(_room).add_to(app)
