@@ -21,6 +21,7 @@ from appliance.sync.est import Answer, Desk, Waits, issued_by
 from appliance.sync.identity import CERTIFICATE_FILE, Certificate, certificate_in, certificate_of, identity_in
 from appliance.sync.line import LINE, LineLimits
 from appliance.sync.refusal import Refusal, Word
+from appliance.sync.softkey import KeyFault
 
 DAY_SECONDS: Final = 86_400.0
 AUTHORITIES_FILE: Final = "authorities.pem"
@@ -85,6 +86,8 @@ def renew_if_due(
             answer = desk.renew(certificate.slot, request_for(key, certificate.slot))
         except Waits:
             return Renewed.WAITS
+        except KeyFault as fault:
+            raise Refusal(Word.BOX_REFUSED, str(fault)) from fault
     keep(roots, answer, desk)
     return Renewed.RENEWED
 

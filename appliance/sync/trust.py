@@ -146,9 +146,7 @@ class Trust:
         try:
             data = self.read(f"{self.repository}/{TARGETS}/{target.place}", target.length)
         except NotThere as error:
-            raise Refusal(
-                Word.NOT_A_REGISTRY, "the registry does not have a file that it lists"
-            ) from error
+            raise Refusal(Word.NOT_A_REGISTRY, "the registry does not have a file that it lists") from error
         if len(data) != target.length or hashlib.sha256(data).hexdigest() != target.sha256:
             raise Refusal(Word.TAMPERED, "the bytes of a small file are not those that were signed")
         return data

@@ -35,6 +35,7 @@ from appliance.sync.identity import KEY_FILE, TPM_FILE, certificate_in, identity
 from appliance.sync.line import Declined
 from appliance.sync.refusal import Refusal, Word
 from appliance.sync.signing import Signer
+from appliance.sync.softkey import KeyFault
 from appliance.sync.unreadable import NO_CERTIFICATE, NO_JSON
 from provisioning.identity.enrol import forget_key
 
@@ -98,6 +99,7 @@ def decommission(config: Config, leave: Leave, paper: Path, *, clock: Clock = SY
     if key is None or certificate is None:
         raise ErasureFault("this box was never enrolled: there is no key to erase, nor one to sign with")
     _can_erase(leave, paper, config)
+    _can_sign(key)
     told = _told(config, key, clock, alone=leave.alone)
     done = [*_luks(leave.luks), *_tls_keys(config), *_data(config, leave)]
     own = TPM_FILE if (roots / TPM_FILE).exists() else KEY_FILE
@@ -177,6 +179,14 @@ def _can_erase(leave: Leave, paper: Path, config: Config) -> None:
         raise ErasureFault("the paper would lie in a folder that is erased: name another file with --out")
     if not paper.parent.is_dir() or paper.exists():
         raise ErasureFault(f"{paper}: its folder is not there, or the file is; name another with --out")
+
+
+def _can_sign(key: Signer) -> None:
+    """Find out beforehand that the paper can be signed: a TPM may have been cleared."""
+    try:
+        key.sign(b"")
+    except KeyFault as fault:
+        raise ErasureFault(f"{fault}; nothing was done. Revoke the device at the registry instead") from fault
 
 
 def _told(config: Config, key: Signer, clock: Clock, *, alone: bool) -> Told:

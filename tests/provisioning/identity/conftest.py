@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.appliance.ledger.conftest import Cluster, cluster, dialect
 from tests.provisioning.identity.town import Town, drawn, founded
+
+__all__ = ["cluster", "dialect"]
 
 
 @pytest.fixture(scope="session")
@@ -16,6 +19,20 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("plan")
     drawn(folder)
     return folder
+
+
+@pytest.fixture
+def town_anywhere(tmp_path: Path, plan: Path, dialect: str, request: pytest.FixtureRequest) -> Iterator[Town]:
+    """A registry on loopback, on SQLite and on PostgreSQL."""
+    if dialect == "sqlite":
+        with founded(tmp_path, plan) as made:
+            yield made
+        return
+    server: Cluster = request.getfixturevalue("cluster")
+    name = server.database()
+    with founded(tmp_path, plan, server.url(name)) as made:
+        yield made
+    server.drop(name)
 
 
 @pytest.fixture

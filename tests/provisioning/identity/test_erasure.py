@@ -11,6 +11,8 @@ import pytest
 
 from appliance.disk.erase import erase_file
 from appliance.sync.identity import identity_of
+from appliance.sync.refusal import Refusal, Word
+from appliance.sync.renewal import due_at, renew_if_due
 from provisioning.identity.enrol import Home
 from provisioning.identity.erasure import ErasureFault, Leave, decommission, split_pem, verify_paper
 from provisioning.registry.database import certificates, devices
@@ -147,9 +149,26 @@ def test_a_box_whose_key_is_in_a_tpm_lives_and_is_let_go(town, monkeypatch):
         assert not (box.roots / "device.key").exists()
         assert box.desk.welcome().slot == SLOT
         said = decommission(box.config, Leave(), town.folder / "paper.json", clock=box.clock)
+        assert identity_of(box.config) is None
     assert "wrapped by the TPM" in said["erased"][-1]["how"]
     assert verify_paper((town.folder / "paper.json").read_bytes(), known) == said
     assert not (box.roots / "device.tpm.json").exists()
+
+
+@tpm.needed
+def test_a_tpm_that_was_cleared_is_said_before_anything_is_done(town, monkeypatch):
+    box = town.machine("sealed")
+    with tpm.running(monkeypatch):
+        box.enrol(town.invite(), home=Home.TPM)
+    with tpm.running(monkeypatch):
+        with pytest.raises(ErasureFault, match="nothing was done"):
+            decommission(box.config, Leave(), town.folder / "paper.json", clock=box.clock)
+        town.clock.seconds = due_at(box.certificate)
+        with pytest.raises(Refusal) as refused:
+            renew_if_due(box.config, clock=box.clock)
+    assert refused.value.word is Word.BOX_REFUSED
+    with town.office.database.read() as tx:
+        assert devices.device_of(tx, SLOT) is not None
 
 
 def test_a_secret_file_is_written_over_before_it_goes(tmp_path):

@@ -18,7 +18,8 @@ def acts(town):
         return [act.act for act in reversed(audit.acts(tx, limit=100))]
 
 
-def test_a_whole_life(town):
+def test_a_whole_life(town_anywhere):
+    town = town_anywhere
     # Invited and enrolled: the key was born on the box, and everything that a claim gives is there.
     box = town.machine("first")
     claimed = box.enrol(town.invite())
