@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict
@@ -151,6 +152,9 @@ def _receipt(box: ModelBox, standing: Standing, stick: Stick) -> str:
         receipts.put(box, made, signer, stick.folder)
     except (BundleFault, Refusal) as fault:
         err.print(f"readside: no receipt was written: {fault}", markup=False)
+        return ""
+    except sqlite3.Error as error:
+        err.print(f"readside: no receipt was written: the box's outbox failed: {error}", markup=False)
         return ""
     except (DiskFault, NoSpace, OSError) as error:
         err.print(

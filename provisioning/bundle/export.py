@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from appliance.core.clock import as_text
 from appliance.disk.durable import DiskFault, DurableFile, NoSpace, make_folder, write_file
 from appliance.sync.release import (
     DIRECTOR,
@@ -52,19 +51,6 @@ class Piece:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Small:
-    """A target that fits into memory: an assignment, or a list of parts."""
-
-    target: Target
-    data: bytes
-
-    @property
-    def place(self) -> str:
-        """Return where it lies on the stick."""
-        return f"{DIRECTOR}/{TARGETS}/{self.target.place}"
-
-
-@dataclass(frozen=True, kw_only=True)
 class Exported:
     """What a stick holds now; `copied_bytes` of it had not been there; `until` in epoch seconds."""
 
@@ -90,29 +76,19 @@ def export(
         RegistryFault: the registry is not sound.
     """
     with book.alone():
-        signer = signer_of(book)
         made = _Export(book=book, slots=tuple(sorted(set(slots))), limits=limits)
-        pieces, smalls = made.pieces(), made.smalls()
-        director, image = book.bundle_lists(DIRECTOR), book.bundle_lists(IMAGE)
-        director.rewrite([one.target for one in smalls], [signer])
-        for lists in (image, director):
-            lists.stamp([signer], [signer])
-            lists.forget_former()
-        signed = {
-            f"{repository}/{METADATA}/{path.name}": path
-            for repository, lists in ((IMAGE, image), (DIRECTOR, director))
-            for path in lists.newest_files()
-        }
-        check_names([*signed, *(one.place for one in pieces), *(one.place for one in smalls)], limits=limits)
-        with _on(stick):
-            copied = _write(_folder(stick), pieces, smalls, signed, limits, told)
-        return Exported(
-            slots=made.slots,
-            releases=made.releases,
-            total_bytes=sum(piece.length for piece in pieces),
-            copied_bytes=copied,
-            until=book.clock.now() + book.limits.bundle_seconds,
-        )
+        pieces, small = made.pieces(), made.signed()
+    # A slow stick keeps nobody from the registry: releases never change, and the rest is in memory.
+    check_names([*small, *(one.place for one in pieces)], limits=limits)
+    with _on(stick):
+        copied = _write(_folder(stick), pieces, small, limits, told)
+    return Exported(
+        slots=made.slots,
+        releases=made.releases,
+        total_bytes=sum(piece.length for piece in pieces),
+        copied_bytes=copied,
+        until=book.clock.now() + book.limits.bundle_seconds,
+    )
 
 
 class _Export:
@@ -122,6 +98,7 @@ class _Export:
         self.slots, self._book, self._limits = slots, book, limits
         if not slots or len(slots) > limits.slots_max:
             raise BundleFault(f"name between one slot and {limits.slots_max} with --device")
+        self._signer = signer_of(book)
         for repository in (IMAGE, DIRECTOR):
             book.lists(repository).verify(book.lists(repository).root_bytes())
         book.bundle_lists(IMAGE).adopt(book.lists(IMAGE))
@@ -142,21 +119,31 @@ class _Export:
         """Return the files of the image repository."""
         return [piece for target in self._needed for piece in self._pieces_of(target)]
 
-    def smalls(self) -> list[Small]:
-        """Return the targets of the director's repository."""
-        lists, found = self._book.lists(DIRECTOR), []
+    def signed(self) -> dict[str, bytes]:
+        """Stamp both repositories anew; return their lists and the director's files, by place."""
+        files = [*self._assignments(), *self._lists_of_parts()]
+        director, image = self._book.bundle_lists(DIRECTOR), self._book.bundle_lists(IMAGE)
+        director.rewrite([target for target, _ in files], [self._signer])
+        found = {f"{DIRECTOR}/{TARGETS}/{target.place}": data for target, data in files}
+        for repository, lists in ((IMAGE, image), (DIRECTOR, director)):
+            lists.stamp([self._signer], [self._signer])
+            lists.forget_former()
+            for path in lists.newest_files():
+                found[f"{repository}/{METADATA}/{path.name}"] = path.read_bytes()
+        return found
+
+    def _assignments(self) -> Iterator[tuple[Target, bytes]]:
+        lists = self._book.lists(DIRECTOR)
         for slot in self.slots:
             target = lists.target(device_path(slot))
             assert target is not None, "its assignment was read"
-            found.append(Small(target=target, data=(self._folder(DIRECTOR) / target.place).read_bytes()))
+            yield target, (self._folder(DIRECTOR) / target.place).read_bytes()
+
+    def _lists_of_parts(self) -> Iterator[tuple[Target, bytes]]:
         for sha256, cuts in self._cuts.items():
             data = parts.list_bytes(sha256, cuts)
-            digest = hashlib.sha256(data).hexdigest()
-            path = parts.list_path(sha256)
-            found.append(
-                Small(target=Target(path=path, length=len(data), sha256=digest, custom={}), data=data)
-            )
-        return found
+            digest, path = hashlib.sha256(data).hexdigest(), parts.list_path(sha256)
+            yield Target(path=path, length=len(data), sha256=digest, custom={}), data
 
     def _targets(self, slots: Sequence[str]) -> list[Target]:
         known, image = assignments(self._book), self._book.bundle_lists(IMAGE)
@@ -201,31 +188,23 @@ class _Export:
 
 
 def _write(
-    folder: Path,
-    pieces: Sequence[Piece],
-    smalls: Sequence[Small],
-    signed: dict[str, Path],
-    limits: BundleLimits,
-    told: Told,
+    folder: Path, pieces: Sequence[Piece], small: Mapping[str, bytes], limits: BundleLimits, told: Told
 ) -> int:
     """Write everything, the stamps last; return how many bytes of files were copied."""
     missing = [piece for piece in pieces if not _is_there(folder, piece, limits)]
-    total, have = sum(one.length for one in pieces), sum(one.length for one in pieces)
-    have -= sum(one.length for one in missing)
-    short = sum(one.length for one in missing) - shutil.disk_usage(folder).free
+    total, lacking = sum(one.length for one in pieces), sum(one.length for one in missing)
+    short = lacking - shutil.disk_usage(folder).free
     if short > 0:
         raise BundleFault(f"the stick lacks {short / 1e6:.0f} MB of room; take away what is not needed on it")
+    have = total - lacking
     for piece in missing:
         _copy(folder, piece, limits)
         have += piece.length
         told(have, total)
-    for small in smalls:
-        _put(folder / small.place, small.data)
-    stamps = [place for place in signed if place.endswith("/timestamp.json")]
-    for place in [*(one for one in signed if one not in stamps), *stamps]:
-        _put(folder / place, signed[place].read_bytes())
-    _prune(folder, {*signed, *(one.place for one in pieces), *(one.place for one in smalls)})
-    return sum(piece.length for piece in missing)
+    for place in sorted(small, key=lambda one: one.endswith("/timestamp.json")):
+        _put(folder / place, small[place])
+    _prune(folder, {*small, *(one.place for one in pieces)})
+    return lacking
 
 
 def _is_there(folder: Path, piece: Piece, limits: BundleLimits) -> bool:
@@ -290,8 +269,3 @@ def _on(stick: Path) -> Iterator[None]:
             f"{stick}: the stick was pulled or failed ({type(error).__name__}); the same command goes on with"
             " it"
         ) from error
-
-
-def until_text(exported: Exported) -> str:
-    """Return until when a bundle holds."""
-    return as_text(exported.until)

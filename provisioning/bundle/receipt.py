@@ -151,7 +151,10 @@ def put(box: ModelBox, receipt: Receipt, signer: Signer | None, folder: Path) ->
 def to_bytes(receipt: Receipt, signer: Signer | None) -> bytes:
     """Return a receipt as it is written."""
     said = {"format": _FORMAT, **asdict(replace(receipt, records=()))}
-    said["records"] = base64.b64encode(encode(receipt.records)).decode()
+    try:
+        said["records"] = base64.b64encode(encode(receipt.records)).decode()
+    except SchemaFault as error:
+        raise BundleFault(f"what waits to be told cannot be written: {error}") from error
     payload = json.dumps(said, indent=1, sort_keys=True).encode()
     signed = () if signer is None else ((signer.id, signer.sign(to_sign(KIND, payload))),)
     envelope = Envelope(kind=KIND, payload=payload, signatures=signed)

@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from appliance.core.config import parse
 from appliance.health.codes import Kind
@@ -22,7 +20,7 @@ from appliance.sync.box import ModelBox
 from appliance.sync.phase import code_of
 from appliance.sync.refusal import Word
 from appliance.sync.release import reference
-from appliance.sync.signing import device_id
+from appliance.sync.softkey import SoftwareKey
 from appliance.sync.standing import Outcome, Standing
 from provisioning.bundle import office
 from provisioning.bundle import receipt as receipts
@@ -37,22 +35,9 @@ DIGEST = "sha256:" + "ab" * 32
 AT = 1_700_000_000.0
 
 
-class Key:
-    """A device's key in memory."""
-
-    def __init__(self) -> None:
-        self._key = ec.generate_private_key(ec.SECP256R1())
-
-    @property
-    def public_pem(self) -> bytes:
-        return self._key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-
-    @property
-    def id(self) -> str:
-        return device_id(self.public_pem)
-
-    def sign(self, data: bytes) -> bytes:
-        return self._key.sign(data, ec.ECDSA(hashes.SHA256()))
+def another() -> SoftwareKey:
+    """A device's key."""
+    return SoftwareKey(ec.generate_private_key(ec.SECP256R1()))
 
 
 def standing(word: Word = Word.ACTIVATED) -> Standing:
@@ -61,12 +46,12 @@ def standing(word: Word = Word.ACTIVATED) -> Standing:
 
 
 @pytest.fixture
-def key() -> Key:
-    return Key()
+def key() -> SoftwareKey:
+    return another()
 
 
 @pytest.fixture
-def database(tmp_path: Path, key: Key) -> Iterator[Database]:
+def database(tmp_path: Path, key: SoftwareKey) -> Iterator[Database]:
     """A registry's database, in which one device is enrolled."""
     with closing(open_database(f"sqlite:///{tmp_path / 'registry.sqlite'}")) as opened:
         with opened.write() as tx:
@@ -82,7 +67,7 @@ class Writer:
     box: ModelBox
     stick: Path
 
-    def __call__(self, signer: Key | None, **changed: Any) -> Path:
+    def __call__(self, signer: SoftwareKey | None, **changed: Any) -> Path:
         one = replace(receipts.made(self.box, standing(), signer), **changed)
         return receipts.put(self.box, one, signer, self.stick)
 
@@ -109,7 +94,7 @@ def words(database: Database, stick: Path) -> list[str]:
 
 
 def test_a_receipt_is_recorded_as_the_devices_state(
-    database: Database, make: Writer, key: Key, tmp_path: Path
+    database: Database, make: Writer, key: SoftwareKey, tmp_path: Path
 ):
     path = make(key)
     assert words(database, tmp_path / "stick") == [office.RECORDED]
@@ -124,20 +109,20 @@ def test_a_receipt_is_recorded_as_the_devices_state(
     assert b"secret" not in path.read_bytes()
 
 
-def test_what_went_onto_the_stick_stands_among_what_left(make: Writer, key: Key):
+def test_what_went_onto_the_stick_stands_among_what_left(make: Writer, key: SoftwareKey):
     path = make(key)
     (left,) = Outbox(folder=folder_of(make.box.root)).departures(5)
     assert (left.way, left.answer, left.body) == ("stick", "written", path.read_bytes())
 
 
-def test_a_stick_that_cannot_be_written_leaves_no_note(make: Writer, key: Key, tmp_path: Path):
+def test_a_stick_that_cannot_be_written_leaves_no_note(make: Writer, key: SoftwareKey, tmp_path: Path):
     (tmp_path / "stick").write_bytes(b"")
     with pytest.raises(NotADirectoryError):
         make(key)
     assert Outbox(folder=folder_of(make.box.root)).departures(5) == []
 
 
-def test_a_stick_does_not_lead_the_box_to_write_elsewhere(make: Writer, key: Key, tmp_path: Path):
+def test_a_stick_does_not_lead_the_box_to_write_elsewhere(make: Writer, key: SoftwareKey, tmp_path: Path):
     (tmp_path / "stick").mkdir()
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "stick" / "receipts").symlink_to(tmp_path / "elsewhere")
@@ -156,26 +141,32 @@ def test_a_site_that_wants_no_numbers_told_has_none_in_its_receipts(
     assert not folder_of(box.root).exists()
 
 
-def test_an_unsigned_one_is_said_and_not_recorded(database: Database, make: Writer, key: Key, tmp_path: Path):
+def test_an_unsigned_one_is_said_and_not_recorded(
+    database: Database, make: Writer, key: SoftwareKey, tmp_path: Path
+):
     make(None)
     assert words(database, tmp_path / "stick") == [office.UNSIGNED]
     with database.read() as tx:
         assert telemetry.states_of(tx, key.id) == []
 
 
-def test_a_receipt_in_anothers_name_is_forged(database: Database, make: Writer, key: Key, tmp_path: Path):
-    make(Key(), id=key.id)
+def test_a_receipt_in_anothers_name_is_forged(
+    database: Database, make: Writer, key: SoftwareKey, tmp_path: Path
+):
+    make(another(), id=key.id)
     assert words(database, tmp_path / "stick") == [office.FORGED]
 
 
-def test_a_device_cannot_speak_for_another_slot(database: Database, make: Writer, key: Key, tmp_path: Path):
+def test_a_device_cannot_speak_for_another_slot(
+    database: Database, make: Writer, key: SoftwareKey, tmp_path: Path
+):
     make(key, slot="box-2")
     assert words(database, tmp_path / "stick") == [office.FORGED]
 
 
 @pytest.mark.parametrize("state", [DeviceState.REPLACED, DeviceState.REVOKED, DeviceState.DECOMMISSIONED])
 def test_a_device_that_is_gone_is_not_heard(
-    database: Database, make: Writer, key: Key, tmp_path: Path, state: DeviceState
+    database: Database, make: Writer, key: SoftwareKey, tmp_path: Path, state: DeviceState
 ):
     make(key)
     with database.write() as tx:
@@ -183,7 +174,7 @@ def test_a_device_that_is_gone_is_not_heard(
     assert words(database, tmp_path / "stick") == [office.UNKNOWN]
 
 
-def test_one_bit_turned_is_forged(database: Database, make: Writer, key: Key, tmp_path: Path):
+def test_one_bit_turned_is_forged(database: Database, make: Writer, key: SoftwareKey, tmp_path: Path):
     path = make(key)
     said = json.loads(path.read_bytes())
     read = receipts.read(path.read_bytes())
@@ -194,7 +185,7 @@ def test_one_bit_turned_is_forged(database: Database, make: Writer, key: Key, tm
 
 
 def test_an_old_receipt_does_not_become_the_present(
-    database: Database, make: Writer, key: Key, tmp_path: Path
+    database: Database, make: Writer, key: SoftwareKey, tmp_path: Path
 ):
     old = make(key)
     kept = old.read_bytes()
@@ -209,12 +200,12 @@ def test_an_old_receipt_does_not_become_the_present(
         assert telemetry.states_of(tx, key.id) == before
 
 
-def test_a_receipt_reads_as_it_was_written(make: Writer, key: Key):
+def test_a_receipt_reads_as_it_was_written(make: Writer, key: SoftwareKey):
     read = receipts.read(make(key).read_bytes())
     assert isinstance(read.receipt, Receipt)
     assert read.receipt.taken == (receipts.Taken(model="bands", version="1.2.0", word="activated"),)
     assert read.signed_by(key.public_pem)
-    assert not read.signed_by(Key().public_pem)
+    assert not read.signed_by(another().public_pem)
 
 
 @pytest.mark.parametrize(
