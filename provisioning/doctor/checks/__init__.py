@@ -7,6 +7,7 @@ from typing import Final
 from provisioning.doctor.check import Check
 from provisioning.doctor.checks import (
     audit,
+    audit_repository,
     backup,
     built_engines,
     clock,
@@ -29,6 +30,7 @@ from provisioning.doctor.checks import (
     peer_store,
     peer_tcp,
     peer_tls,
+    peer_web,
     permissions,
     ports,
     program,
@@ -78,6 +80,8 @@ CHECKS: Final[tuple[Check, ...]] = tuple(
         peer_accepts,
         peer_store,
         peer_move,
+        peer_web,
+        audit_repository,
         registry_reach,
         registry_tls,
         registry_answer,

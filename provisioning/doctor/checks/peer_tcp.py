@@ -25,7 +25,7 @@ PORT_CLOSED = Fault(
 SILENT = Fault(
     id="peer.silent",
     cause="nobody answers at the peer's address: a firewall drops the connection, or the address is wrong",
-    fix="open the firewall from the box to the peer's DICOM port; compare `host` of the peer",
+    fix="open the firewall from the box to the peer's port; compare `host` of the peer",
     who=Who.NETWORK,
 )
 NO_ROUTE = Fault(
@@ -34,7 +34,7 @@ NO_ROUTE = Fault(
     fix="look at the box's gateway and network mask, and at the routes to the peer's network",
     who=Who.NETWORK,
 )
-_FAULTS: Final = {
+FAULT_OF: Final = {
     "unknown_host": UNKNOWN_HOST,
     "refused": PORT_CLOSED,
     "silent": SILENT,
@@ -48,7 +48,7 @@ def _look(site: Site, name: str) -> Iterator[Finding]:
     try:
         connect(peer.host, peer.port, seconds_max=site.limits.connect_seconds_max).close()
     except Unreached as error:
-        yield wrong(_FAULTS[error.word], error.sentence, host=peer.host, port=peer.port)
+        yield wrong(FAULT_OF[error.word], error.sentence, host=peer.host, port=peer.port)
         return
     yield sound(f"{peer.host}:{peer.port} takes the connection", host=peer.host, port=peer.port)
 
@@ -57,7 +57,7 @@ CHECK = Check(
     id="peer-tcp",
     about="the road to peer",
     look=_look,
-    faults=tuple(_FAULTS.values()),
+    faults=tuple(FAULT_OF.values()),
     needs=("configuration",),
     each=peers,
     # A name may have several addresses, and each has its time.

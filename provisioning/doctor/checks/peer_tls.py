@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import ssl
 from collections.abc import Iterator
 from typing import Final
 
-from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 
 from appliance.core.clock import SYSTEM
-from appliance.core.config import Peer
+from appliance.core.config import DicomTls, Peer
 from appliance.services.wire import files_of
-from dicom_node.tls import Credentials, TlsFault, reason_of
+from dicom_node.tls import Credentials, TlsFault
 from provisioning.doctor.check import Check
 from provisioning.doctor.checks.tls_files import HANDED_OVER, is_handed_over
 from provisioning.doctor.finding import Fault, Finding, Who, not_looked_at, sound, wrong
-from provisioning.doctor.road import Unreached, certificate_shown, connect, name_in
+from provisioning.doctor.handshake import Unproven, authorities_in, said_of, shake
+from provisioning.doctor.road import Unreached, connect
 from provisioning.doctor.site import Site, peers
 
 EXPIRED = Fault(
@@ -63,7 +63,7 @@ SOON = Fault(
     who=Who.PACS,
     grave=False,
 )
-_BY_REASON: Final = {
+FAULT_OF: Final = {
     "expired": EXPIRED,
     "not_yet_valid": EXPIRED,
     "wrong_name": NAME,
@@ -90,55 +90,28 @@ def _look(site: Site, name: str) -> Iterator[Finding]:
     except TlsFault as fault:
         yield not_looked_at(str(fault), because="tls-files.unusable")
         return
-    yield _shaken(site, peer, context)
+    yield _shaken(site, peer, tls, context)
 
 
-def _shaken(site: Site, peer: Peer, context: ssl.SSLContext) -> Finding:
+def _shaken(site: Site, peer: Peer, tls: DicomTls, context: ssl.SSLContext) -> Finding:
     seconds, port = site.limits.connect_seconds_max, peer.port or 0
     try:
-        with (
-            connect(peer.host, port, seconds_max=seconds) as line,
-            context.wrap_socket(line, server_hostname=peer.host) as secured,
-        ):
-            data = secured.getpeercert(binary_form=True) or b""
+        certificate = shake(
+            lambda: connect(peer.host, port, seconds_max=seconds),
+            peer.host,
+            context,
+            expected=authorities_in(tls.ca),
+        )
     except Unreached as error:
         return not_looked_at(error.sentence, because="peer.silent")
-    except OSError as error:
-        reason = reason_of(error)
-        return wrong(_BY_REASON.get(reason, NO_TLS), f"{reason}; {_shown(site, peer)}", reason=reason)
-    shown = hashlib.sha256(data).hexdigest()
+    except Unproven as error:
+        return wrong(FAULT_OF.get(error.reason, NO_TLS), error.sentence, reason=error.reason)
+    shown = certificate.fingerprint(hashes.SHA256()).hex()
     if peer.certificate_sha256 and shown not in peer.certificate_sha256:
         return wrong(PINNED, f"it shows {shown}")
-    certificate = x509.load_der_x509_certificate(data)
-    until = certificate.not_valid_after_utc
-    said = f"valid until {until:%Y-%m-%d}, issued by {name_in(certificate.issuer)}"
-    soon = (until.timestamp() - SYSTEM.now()) / _DAY_SECONDS < site.limits.expiry_days_min
-    return wrong(SOON, said) if soon else sound(said)
-
-
-def _shown(site: Site, peer: Peer) -> str:
-    """Say what the peer shows, and what is expected, for a person to compare."""
-    try:
-        with connect(peer.host, peer.port or 0, seconds_max=site.limits.connect_seconds_max) as line:
-            found = certificate_shown(line, peer.host)
-    except Unreached:
-        found = None
-    if found is None:
-        return "no certificate was shown"
-    return (
-        f"shown: {name_in(found.subject)}, issued by {name_in(found.issuer)}, valid until "
-        f"{found.not_valid_after_utc:%Y-%m-%d}; expected: {peer.host}, issued by {_expected(site)}"
-    )
-
-
-def _expected(site: Site) -> str:
-    tls = site.config.dicom.tls
-    assert tls is not None, "asked for a peer under TLS"
-    try:
-        authorities = x509.load_pem_x509_certificates(tls.ca.read_bytes())
-    except (OSError, ValueError):
-        return "an authority that cannot be read"
-    return " or ".join(name_in(one.subject) for one in authorities)
+    left_seconds = certificate.not_valid_after_utc.timestamp() - SYSTEM.now()
+    soon = left_seconds / _DAY_SECONDS < site.limits.expiry_days_min
+    return wrong(SOON, said_of(certificate)) if soon else sound(said_of(certificate))
 
 
 CHECK = Check(

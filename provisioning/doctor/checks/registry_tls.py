@@ -9,13 +9,11 @@ import ssl
 from collections.abc import Iterator
 from typing import Final
 
-from cryptography import x509
-
 from appliance.core.clock import SYSTEM
-from dicom_node.tls import reason_of
 from provisioning.doctor.check import Check
 from provisioning.doctor.finding import Fault, Finding, Who, not_looked_at, sound, wrong
-from provisioning.doctor.road import Road, Unreached, certificate_shown, name_in, reach, road_to
+from provisioning.doctor.handshake import Unproven, said_of, shake
+from provisioning.doctor.road import Unreached, reach, road_to
 from provisioning.doctor.site import Site, registries
 
 EXPIRED = Fault(
@@ -51,7 +49,7 @@ SOON = Fault(
     who=Who.US,
     grave=False,
 )
-_BY_REASON: Final = {
+_FAULT_OF: Final = {
     "expired": EXPIRED,
     "not_yet_valid": EXPIRED,
     "wrong_name": NAME,
@@ -66,37 +64,20 @@ def _look(site: Site, url: str) -> Iterator[Finding]:
         return
     road, seconds = road_to(url), site.limits.connect_seconds_max
     try:
-        with (
-            reach(road, seconds_max=seconds) as line,
-            ssl.create_default_context().wrap_socket(line, server_hostname=road.host) as secured,
-        ):
-            data = secured.getpeercert(binary_form=True) or b""
+        certificate = shake(
+            lambda: reach(road, seconds_max=seconds),
+            road.host,
+            ssl.create_default_context(),
+            expected="an authority of this machine's store",
+        )
     except Unreached as error:
         yield not_looked_at(error.sentence, because="registry.silent")
         return
-    except OSError as error:
-        reason = reason_of(error)
-        yield wrong(_BY_REASON.get(reason, BROKEN), f"{reason} at {road.named}; {_shown(road, seconds)}")
+    except Unproven as error:
+        yield wrong(_FAULT_OF.get(error.reason, BROKEN), f"{road.named}: {error.sentence}")
         return
-    certificate = x509.load_der_x509_certificate(data)
-    until = certificate.not_valid_after_utc
-    said = f"valid until {until:%Y-%m-%d}, issued by {name_in(certificate.issuer)}"
-    soon = until.timestamp() - SYSTEM.now() < _WEEK_SECONDS
-    yield wrong(SOON, said) if soon else sound(said)
-
-
-def _shown(road: Road, seconds: float) -> str:
-    try:
-        with reach(road, seconds_max=seconds) as line:
-            found = certificate_shown(line, road.host)
-    except Unreached:
-        found = None
-    if found is None:
-        return "no certificate was shown"
-    return (
-        f"shown: {name_in(found.subject)}, issued by {name_in(found.issuer)}; expected: {road.host}, issued "
-        "by an authority of this machine's store"
-    )
+    soon = certificate.not_valid_after_utc.timestamp() - SYSTEM.now() < _WEEK_SECONDS
+    yield wrong(SOON, said_of(certificate)) if soon else sound(said_of(certificate))
 
 
 CHECK = Check(

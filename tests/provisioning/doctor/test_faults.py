@@ -184,6 +184,32 @@ port = {free_ports(1)[0]}
         ae, port = peer_of(rig, other)
         return rig.elsewhere(root, ae, (port[0], f"{port[1]}\ntls = true"), more=tls)
 
+    @pytest.mark.parametrize(
+        ("days", "named"), [(60, set()), (-1, {"peer.certificate-expired"})], ids=["sound", "expired"]
+    )
+    def test_a_peer_that_takes_results_by_stow(
+        self, rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, days: int, named: set[str]
+    ):
+        authority = Authority(tmp_path / "ca")
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority.path))
+        with Web(lists).serving(authority.issue("localhost", days=days)) as web:
+            peer = (
+                f'[[peers]]\nname = "web"\nae_title = "STANDIN"\ndicomweb = "https://127.0.0.1:{web.port}"\n'
+            )
+            assert rig.faults(rig.configured(more=f"\n{peer}"), full=False) == named
+        assert any(one.what == "peer-web web" for one in rig.told)
+
+    @pytest.mark.parametrize(
+        ("issuer", "named"),
+        [("ca", set()), ("another", {"audit-repository.unproven"})],
+        ids=["own", "strange"],
+    )
+    def test_an_audit_repository(self, rig: Rig, tmp_path: Path, issuer: str, named: set[str]):
+        authorities = {name: Authority(tmp_path / name, name) for name in ("ca", "another")}
+        with Web(lists).serving(authorities[issuer].issue("localhost", days=60)) as web:
+            table = f'[audit]\nhost = "127.0.0.1"\nport = {web.port}\nca = "{authorities["ca"].path}"\n'
+            assert rig.faults(rig.configured(more=f"\n{table}"), full=False) == named
+
 
 class TestMachine:
     """The clock, the disk, rights, engines."""
@@ -302,7 +328,8 @@ class TestRegistry:
             path = self.at(rig, f"https://127.0.0.1:{web.port}")
             assert rig.faults(path, full=False) == {"registry.tls-inspected"}
         told = next(one for one in rig.told if one.check == "registry-tls")
-        assert "issued by inspector; expected: 127.0.0.1" in told.text
+        assert "issued by inspector" in told.text
+        assert "expected: 127.0.0.1, issued by an authority of this machine" in told.text
 
     @pytest.mark.parametrize(
         ("days", "named"), [(30, set()), (-1, {"registry.certificate-expired"})], ids=["sound", "expired"]
