@@ -36,6 +36,7 @@ _log = log.get("health")
 # What changes slowly and costs a longer look: what is learned, totals, shadows.
 _SLOW_SECONDS: Final = 600.0
 _AGREEMENTS_MAX: Final = 64
+_DAYS_MAX: Final = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,14 +223,14 @@ class Reporter:
         self.outbox.note("shadow_at", self.ledger.clock.now())
 
     def _put_days(self, tx: Tx, now: float, strata: Sequence[Stratum]) -> None:
-        """Put in yesterday, once it is over."""
-        day = int(now // DAY_SECONDS) - 1
-        if not strata or int(self.outbox.number("input_day") or 0) >= day:
-            return
+        """Put in the days that are over since the last that was put in."""
+        day, last = int(now // DAY_SECONDS) - 1, self.outbox.number("input_day")
+        first = day + 1 if last is None else max(int(last) + 1, day - _DAYS_MAX)
         for one in strata:
-            begin = float(day * DAY_SECONDS)
-            found = figures.between(tx, one.digest, one.vendor, begin, begin + DAY_SECONDS)
-            if found:
-                values = drifting.day_values(one, day, found) | {"release": self.number_of(one.digest)}
-                self.outbox.add(Kind.INPUT, values, at=now)
-        self.outbox.note("input_day", float(day))
+            for each in range(first, day + 1):
+                begin = float(each * DAY_SECONDS)
+                found = figures.between(tx, one.digest, one.vendor, begin, begin + DAY_SECONDS)
+                if found:
+                    values = drifting.day_values(one, each, found) | {"release": self.number_of(one.digest)}
+                    self.outbox.add(Kind.INPUT, values, at=now)
+        self.outbox.note("input_day", float(max(day, first - 1)))
