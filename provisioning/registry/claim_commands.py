@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -87,6 +88,26 @@ def answer(
     out.print(f"Take {out_file} to the box: `readside provision enrol --offline-answer`.", markup=False)
 
 
+def devices(registry: FolderOption, database: DatabaseOption = "", as_json: JsonOption = False) -> None:
+    """List every slot in use: its device, when that was heard last, and until when its certificate holds."""
+    with _office(registry, database) as office:
+        found = list(enrolment.standing(office))
+    if as_json:
+        print_json({"devices": [{**asdict(line), "certificate_ends_at": ends} for line, ends in found]})
+        return
+    table = Table("slot", "site", "device", "hardware", "heard", "certificate until", box=None)
+    for line, ends in found:
+        table.add_row(
+            line.slot,
+            line.site,
+            (line.device or "")[:16],
+            line.serial or "",
+            "" if line.last_seen_at is None else as_text(line.last_seen_at),
+            "" if ends is None else as_text(ends),
+        )
+    out.print(table)
+
+
 def returns(registry: FolderOption, database: DatabaseOption = "", as_json: JsonOption = False) -> None:
     """List the devices whose certificate ended and that ask to come back."""
     with _office(registry, database) as office:
@@ -157,7 +178,7 @@ def authority(
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands to the group that the command line has for the registry."""
-    for command in (invite, answer, returns, approve, revoke, authority):
+    for command in (devices, invite, answer, returns, approve, revoke, authority):
         app.command(command.__name__)(command)
 
 

@@ -12,7 +12,7 @@ import base64
 import hashlib
 import hmac
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import structlog
@@ -28,11 +28,12 @@ from provisioning.identity.code import CodeFault, Invitation
 from provisioning.registry import ca, promote
 from provisioning.registry.book import Book
 from provisioning.registry.ca import Made, Request
-from provisioning.registry.database import audit, certificates, claims, devices
+from provisioning.registry.database import audit, certificates, claims, devices, fleet
 from provisioning.registry.database.certificates import Issued, Return
 from provisioning.registry.database.claims import Claim
 from provisioning.registry.database.devices import Device, Slot
 from provisioning.registry.database.engine import Database
+from provisioning.registry.database.fleet import Line
 from provisioning.registry.database.words import DeviceState
 from provisioning.registry.faults import RegistryFault
 
@@ -41,6 +42,7 @@ DAY_SECONDS = 86_400
 CODE_DAYS = 7
 _DEVICE = "device"
 _ANCHOR_CHARACTERS = 32
+_PAGE_ROWS = 500
 
 
 class NotLetIn(Exception):
@@ -212,6 +214,20 @@ def asking(office: Office) -> list[tuple[Return, str]]:
     with office.database.read() as tx:
         found = [(one, devices.find(tx, one.device)) for one in certificates.asking(tx)]
     return [(one, device.slot) for one, device in found if device is not None]
+
+
+def standing(office: Office) -> Iterator[tuple[Line, float | None]]:
+    """Give every slot in use, by name, with the end of its device's certificate in epoch seconds."""
+    after = ""
+    while True:
+        with office.database.read() as tx:
+            page = fleet.lines(tx, after=after, limit=_PAGE_ROWS)
+            last = [certificates.newest(tx, line.device) if line.device else None for line in page]
+        for line, issued in zip(page, last, strict=True):
+            yield line, None if issued is None else issued.ends_at
+        if len(page) < _PAGE_ROWS:
+            return
+        after = page[-1].slot
 
 
 def enrolled(office: Office) -> list[str]:

@@ -60,6 +60,10 @@ def test_a_life_by_commands(now, site, tmp_path, monkeypatch):
     assert "changed places" in wrong
     claimed = told("provision", "enrol", "--config", site, "--invitation", invitation, "--key", "file")
     assert (claimed["slot"], claimed["key"]) == (SLOT, "file")
+    (line,) = told("registry", "devices", "--registry", registry)["devices"]
+    assert (line["slot"], line["site"], line["device"]) == (SLOT, "north", claimed["device"])
+    assert line["certificate_ends_at"] > SYSTEM.now() + 89 * DAY
+    assert claimed["device"][:16] in run("registry", "devices", "--registry", registry)
     assert told("provision", "renew", "--config", site)["certificate"] == "holds"
     before = (roots / "device.crt").read_bytes()
     assert told("provision", "renew", "--config", site, "--now")["certificate"] == "renewed"
