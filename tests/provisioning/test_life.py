@@ -172,6 +172,13 @@ def test_v2_fails_on_one_gpu_type_and_v3_passes(life: Life, tmp_path: Path):
     assert set(life.versions().values()) == {V3}
     assert {one.serves for one in life.fleet.devices} == {V3}
 
+    # One action takes it back everywhere, and the real box goes back for real.
+    assert life.fleet.say("otto", "/2/back", why="calls from sites")["stage"] == "back"
+    life.fleet.carry_out()
+    assert set(life.versions().values()) == {SERVES}
+    assert life.box_turn() is Word.ACTIVATED
+    assert field.serving() == SERVES
+
     # What happened can be told from the rows alone.
     with life.fleet.database.read() as tx:
         for number in (1, 2):

@@ -1,7 +1,7 @@
 """Whether a ring's evidence lets the next ring begin: pass, fail, or not enough of it.
 
-Promises: what was not measured never passes; one check that failed fails the whole; what offline devices
-did or did not do changes nothing; every number behind a verdict is in it.
+Promises: what was not measured never passes; one check that failed fails the whole; devices that are offline
+and did not run the release change nothing; every number behind a verdict is in it.
 Never: reads a clock or a database.
 """
 
@@ -68,11 +68,13 @@ def judge(gates: Gates, facts: Sequence[Facts], *, soaking_since: float | None, 
         now: epoch seconds.
     """
     reached = [one for one in facts if one.reachable]
-    ran = [one for one in reached if one.stand in (Stand.SOAKING, Stand.COMMITTED)]
+    began = [one for one in facts if one.stand in (Stand.SOAKING, Stand.COMMITTED)]
+    ran = [one for one in began if one.reachable]
     checks = (
         _committed(gates, reached),
-        _rolled_back(gates, reached),
-        _kinds(reached),
+        _rolled_back(gates, facts),
+        _vanished(gates, began),
+        _kinds(facts),
         _soak(gates, soaking_since, now),
         _studies(gates, ran),
         _vendors(gates, ran),
@@ -102,9 +104,11 @@ def _committed(gates: Gates, reached: Sequence[Facts]) -> Check:
     return Check(name="committed", verdict=_held_unless(enough), numbers=numbers, names=waits)
 
 
-def _rolled_back(gates: Gates, reached: Sequence[Facts]) -> Check:
-    failed = tuple(one.slot for one in reached if one.stand is Stand.FAILED)
-    allowed = max(gates.rolled_back_max, int(gates.rolled_back_share_max * len(reached)))
+def _rolled_back(gates: Gates, facts: Sequence[Facts]) -> Check:
+    """Count devices on which it failed; one that went silent after it said so has said so."""
+    failed = tuple(one.slot for one in facts if one.stand is Stand.FAILED)
+    reached = sum(one.reachable for one in facts)
+    allowed = max(gates.rolled_back_max, int(gates.rolled_back_share_max * reached))
     verdict = Verdict.PASS if len(failed) <= allowed else Verdict.FAIL
     return Check(
         name="rolled_back",
@@ -114,15 +118,25 @@ def _rolled_back(gates: Gates, reached: Sequence[Facts]) -> Check:
     )
 
 
-def _kinds(reached: Sequence[Facts]) -> Check:
+def _vanished(gates: Gates, began: Sequence[Facts]) -> Check:
+    """Hold where devices went silent under the release: what they would have said is not known."""
+    gone = tuple(one.slot for one in began if not one.reachable)
+    allowed = max(gates.vanished_max, int(gates.vanished_share_max * len(began)))
+    numbers = {"vanished": len(gone), "began": len(began), "allowed": allowed}
+    return Check(name="vanished", verdict=_held_unless(len(gone) <= allowed), numbers=numbers, names=gone)
+
+
+def _kinds(facts: Sequence[Facts]) -> Check:
     """Hold where a kind of GPU has failed and none of it committed, though it be one device."""
     stands = defaultdict(set)
-    for one in reached:
+    for one in facts:
         stands[one.gpu].add(one.stand)
     bare = tuple(
         sorted(gpu for gpu, own in stands.items() if Stand.FAILED in own and Stand.COMMITTED not in own)
     )
-    return Check(name="every_gpu", verdict=_held_unless(not bare), numbers={"gpus": len(stands)}, names=bare)
+    return Check(
+        name="every_gpu", verdict=_held_unless(not bare), numbers={"failed_only": len(bare)}, names=bare
+    )
 
 
 def _soak(gates: Gates, since: float | None, now: float) -> Check:

@@ -48,6 +48,8 @@ class Gates:
         committed_share_min: of the ring's devices that can be reached.
         rolled_back_max, rolled_back_share_max: devices that rejected the release or went back; the greater of
             the number and of the share of those that can be reached is allowed.
+        vanished_max, vanished_share_max: devices that went silent after the release served there; the
+            greater of the number and of the share of those where it served is allowed.
         studies_min: analysed with the release in this ring.
         soak_seconds_min: since the share of committed devices was reached.
         working_seconds_min: of these, Mondays to Fridays, 07:00 to 19:00 UTC.
@@ -64,6 +66,8 @@ class Gates:
     committed_share_min: float = 0.8
     rolled_back_max: int = 1
     rolled_back_share_max: float = 0.02
+    vanished_max: int = 1
+    vanished_share_max: float = 0.2
     studies_min: int = 200
     soak_seconds_min: float = 24 * _HOUR
     working_seconds_min: float = 8 * _HOUR
@@ -83,7 +87,8 @@ class Gates:
             value = getattr(self, one.name)
             if not math.isfinite(value) or value < 0:
                 raise RegistryFault(f"the gate's {one.name} is {value}; it must be a number, 0 or more")
-        if not (self.committed_share_min <= 1 and self.rolled_back_share_max <= 1 and self.z > 0):
+        shares = (self.committed_share_min, self.rolled_back_share_max, self.vanished_share_max)
+        if max(shares) > 1 or self.z <= 0:
             raise RegistryFault("a share of devices is from 0 to 1, and z above 0")
 
 

@@ -136,6 +136,10 @@ _SAYS: Final[Mapping[str, Callable[[Mapping[str, float]], str]]] = {
     "rolled_back": lambda n: (
         f"the release failed on {n['rolled_back']:.0f} devices, {n['allowed']:.0f} are allowed"
     ),
+    "vanished": lambda n: (
+        f"{n['vanished']:.0f} of {n['began']:.0f} devices went silent after it served there,"
+        f" {n['allowed']:.0f} may"
+    ),
     "every_gpu": lambda _: "it failed on a kind of GPU of which no device has committed",
     "soak": lambda n: (
         f"{n['seconds'] / _HOUR:.1f} hours since enough had committed, {n['working_seconds'] / _HOUR:.1f} of"

@@ -63,6 +63,8 @@ def test_a_ring_with_all_its_evidence_passes():
         (changed(FOUR, now=Work(studies=49)), "studies"),
         ([*FOUR[:3], fact("e", now=Work(studies=29), vendor="ge")], "every_vendor"),
         ([*FOUR, fact("f", Stand.FAILED, gpu="t4")], "every_gpu"),
+        ([*FOUR, fact("f", Stand.FAILED, gpu="t4", reachable=False)], "every_gpu"),
+        ([*FOUR, fact("f", reachable=False), fact("g", Stand.SOAKING, reachable=False)], "vanished"),
         (changed(FOUR, before=None), "failures"),
         (changed(FOUR, before=Work()), "turnaround"),
         (changed(FOUR, now=replace(FOUR[0].now, positives=None)), "positives"),
@@ -79,6 +81,7 @@ def test_two_devices_that_went_back_fail_a_ring_and_one_does_not():
     one, two = fact("e", Stand.FAILED), fact("f", Stand.FAILED)
     assert says([*FOUR, one], "rolled_back") is Verdict.PASS
     assert judged([*FOUR, one, two]).verdict is Verdict.FAIL
+    assert judged([*FOUR, one, replace(two, reachable=False)]).verdict is Verdict.FAIL, "it said so before"
     many = [fact(f"box-{number}") for number in range(200)]
     assert says([*many, one, two], "rolled_back") is Verdict.PASS
 
@@ -134,7 +137,9 @@ def test_working_time_is_from_seven_to_seven_on_weekdays():
 
 @given(facts=st.lists(FACTS, max_size=6), offline=st.lists(FACTS, max_size=4))
 def test_offline_devices_change_nothing(facts: list[Facts], offline: list[Facts]):
-    away = [replace(one, reachable=False) for one in offline]
+    """Those that ran it and went silent do, and so does what they said before."""
+    told = (Stand.SOAKING, Stand.COMMITTED, Stand.FAILED)
+    away = [replace(one, reachable=False) for one in offline if one.stand not in told]
     assert judged([*facts, *away]) == judged(facts)
 
 
