@@ -17,7 +17,9 @@ _DAY_SECONDS = 86_400.0
 
 def faults(config: Config) -> list[str]:
     """Return one sentence for each file that is missing, unreadable, or does not go with the others."""
-    found = [f"{where}.{fault}" for where, files in _files(config).items() for fault in faults_of(files)]
+    found = [
+        f"{where}.{fault}" for where, files in files_by_table(config).items() for fault in faults_of(files)
+    ]
     for peer in config.peers:
         if peer.dicomweb_token is not None and not os.access(peer.dicomweb_token, os.R_OK):
             found.append(f"peers.{peer.name}.dicomweb_token: cannot be read")
@@ -31,7 +33,7 @@ def warnings(config: Config) -> list[str]:
         for peer in config.peers
         if peer.dicomweb_token is not None and (peer.dicomweb or "").startswith("http://")
     ]
-    for where, files in _files(config).items():
+    for where, files in files_by_table(config).items():
         if files.key.stat().st_mode & (stat.S_IRWXO | stat.S_IWGRP):
             found.append(f"{where}.key: other users can read or change it; chmod 600 or 640")
         for name, until in expiries(files):
@@ -41,7 +43,7 @@ def warnings(config: Config) -> list[str]:
     return found
 
 
-def _files(config: Config) -> dict[str, Files]:
+def files_by_table(config: Config) -> dict[str, Files]:
     """Return the files of each table that names some."""
     found = {}
     if config.dicom.tls is not None:

@@ -6,11 +6,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from appliance.cli.certificates import files_by_table
 from appliance.core.clock import SYSTEM
 from appliance.core.config import Config
 from appliance.core.credential import FOLDER
-from appliance.services.stow_door import stow_files
-from appliance.services.wire import files_of
 from dicom_node.tls import Files, expiries, faults_of
 from provisioning.doctor.check import Check
 from provisioning.doctor.finding import Fault, Finding, Who, sound, unknown, wrong
@@ -47,7 +46,7 @@ _DAY_SECONDS = 86_400.0
 
 
 def _look(site: Site, _subject: str) -> Iterator[Finding]:
-    tables = _tables(site.config)
+    tables = files_by_table(site.config)
     found = list(_of_tokens(site.config))
     for where, files in tables.items():
         if is_handed_over(files.key):
@@ -65,16 +64,6 @@ def _look(site: Site, _subject: str) -> Iterator[Finding]:
 def is_handed_over(path: Path) -> bool:
     """Say whether a secret is root's, and handed to services alone: this user is not meant to read it."""
     return path.is_relative_to(FOLDER) and os.geteuid() != 0 and not os.access(path, os.R_OK)
-
-
-def _tables(config: Config) -> dict[str, Files]:
-    """Return the files of each table that names some."""
-    found = {}
-    if config.dicom.tls is not None:
-        found["dicom.tls"] = files_of(config.dicom.tls)
-    if config.dicomweb.tls is not None:
-        found["dicomweb.tls"] = stow_files(config.dicomweb.tls)
-    return found
 
 
 def _dated(site: Site, where: str, files: Files) -> Iterator[Finding]:
