@@ -99,7 +99,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--modes", nargs="+", default=["heartbeat", "drain"], help="heartbeat, drain, rollout"
     )
-    parser.add_argument("--databases", nargs="+", default=["sqlite", "postgresql"])
+    parser.add_argument("--databases", nargs="*", default=["sqlite", "postgresql"])
     parser.add_argument("--devices", type=int, default=FLEET, help="simulated devices")
     parser.add_argument("--requests", type=int, default=20_000, help="in each measurement as fast as it goes")
     parser.add_argument("--connections", type=int, default=256, help="open at once")

@@ -115,6 +115,19 @@ def test_the_server_carries_roll_outs_out_and_stamps_the_lists_once_a_day(fleet_
     assert len(releases(book)) == 4
 
 
+def test_the_directors_old_lists_do_not_pile_up(fleet_of_two: Fleet, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(stamping, "DIRECTOR_LISTS_KEPT", 3)
+    book, folder = fleet_of_two.book, fleet_of_two.book.layout.metadata("director")
+    for _ in range(5):
+        book.stamp_all()
+    newest = book.lists("director").targets().version
+    fleet_of_two.clock.advance(DAY)
+    stamping.stamp(fleet_of_two.app.state.room)
+    kept = {int(path.name.partition(".")[0]) for path in folder.glob("*.targets.json")}
+    assert kept == {newest - 1, newest, newest + 1}
+    assert book.lists("director").targets().version == newest + 1
+
+
 def test_a_registry_without_the_servers_keys_is_not_stamped(fleet_of_two: Fleet):
     room = fleet_of_two.app.state.room
     for path in fleet_of_two.book.layout.online.iterdir():
