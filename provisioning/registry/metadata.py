@@ -107,10 +107,10 @@ class Lists:
         lists = [self._path(role, max(self._versions(role))) for role in (Targets.type, Snapshot.type)]
         return [*roots, *lists, self.folder / "timestamp.json"]
 
-    def forget_former(self) -> None:
-        """Remove the lists that the newest ones replaced; roots stay."""
+    def forget_former(self, *, keep: int = 1) -> None:
+        """Remove lists that newer ones replaced, but for the newest few of each; roots stay."""
         for role in (Targets.type, Snapshot.type):
-            for version in sorted(self._versions(role))[:-1]:
+            for version in sorted(self._versions(role))[:-keep]:
                 remove_file(self._path(role, version))
 
     def root(self) -> Root:

@@ -1,6 +1,7 @@
 """Stamps the signed lists anew, day by day, so that nobody has to.
 
-Promises: lists whose stamps are a day old are stamped; those of a registry without keys are left alone.
+Promises: lists whose stamps are a day old are stamped; those of a registry without keys are left. Of the
+director's former lists those stay that a device may be in the middle of reading.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from provisioning.registry.server.room import Room
 
 _log: structlog.typing.FilteringBoundLogger = log.get("registry")
 AGE_SECONDS_MAX: Final = 86_400.0
+# Each is as long as the fleet is large, and each assignment makes one.
+DIRECTOR_LISTS_KEPT: Final = 200
 
 
 def stamp(room: Room) -> None:
@@ -35,6 +38,7 @@ def stamp(room: Room) -> None:
         return
     with book.alone():
         book.stamp_all()
+        book.lists(DIRECTOR).forget_former(keep=DIRECTOR_LISTS_KEPT)
     _log.info("registry.stamped")
 
 
