@@ -67,9 +67,11 @@ def _intensity(volume: Volume) -> Mapping[str, float]:
 def _answer(findings: Findings) -> Mapping[str, float]:
     scores = [one.probability for one in findings.classifications]
     scores += [one.probability for one in findings.detections]
+    # What was found, where the model finds; else what it measured.
+    found = [one for lesion in findings.lesions for one in lesion.measurements]
     volumes = [
         one.value
-        for one in findings.measurements
+        for one in found or findings.measurements
         if one.name == codes.VOLUME and one.unit == codes.MILLILITRE and one.derivation is None
     ]
     present = sum(one.verdict is Verdict.PRESENT for one in findings.classifications)
