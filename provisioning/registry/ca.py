@@ -125,12 +125,7 @@ class Authority:
             )
             .sign(self.key, hashes.SHA256())
         )
-        return Made(
-            certificate=made,
-            serial=f"{made.serial_number:x}",
-            begins_at=begins.timestamp(),
-            ends_at=ends.timestamp(),
-        )
+        return _made(made)
 
 
 def authorities(folder: Path, *, now: float) -> list[Authority]:
@@ -178,6 +173,11 @@ def add(folder: Path, *, now: float, limits: AuthorityLimits = DEFAULT) -> Autho
     return Authority(certificate=made, key=key)
 
 
+def made_before(pem: str) -> Made:
+    """Return a certificate that was made here before."""
+    return _made(x509.load_pem_x509_certificate(pem.encode()))
+
+
 def request_of(der: bytes) -> Request:
     """Read a request (PKCS #10 in DER) and make sure that its key signed it.
 
@@ -203,6 +203,15 @@ def request_of(der: bytes) -> Request:
 def bag(certificates: Sequence[x509.Certificate]) -> bytes:
     """Return certificates as PKCS #7 without a signature ("certs-only"; RFC 7030 section 4.1.3), in DER."""
     return serialize_certificates(list(certificates), Encoding.DER)
+
+
+def _made(certificate: x509.Certificate) -> Made:
+    return Made(
+        certificate=certificate,
+        serial=f"{certificate.serial_number:x}",
+        begins_at=certificate.not_valid_before_utc.timestamp(),
+        ends_at=certificate.not_valid_after_utc.timestamp(),
+    )
 
 
 def _serial(request: x509.CertificateSigningRequest) -> str:

@@ -22,7 +22,7 @@ from provisioning.identity import code as codes
 from provisioning.identity.enrol import EnrolFault
 from provisioning.registry import ca, enrolment
 from provisioning.registry.ca import RequestFault
-from provisioning.registry.database import audit, claims, devices
+from provisioning.registry.database import audit, certificates, claims, devices
 from provisioning.registry.database.devices import Slot
 from provisioning.registry.database.words import DeviceState
 from provisioning.registry.faults import RegistryFault
@@ -98,7 +98,7 @@ def test_the_same_key_may_ask_again_and_no_other(town):
     box = town.machine("first")
     once = box.enrol(invitation)
     again = box.enrol(invitation)
-    assert once.device == again.device
+    assert (once.device, once.certificate.pem) == (again.device, again.certificate.pem)
     with pytest.raises(EnrolFault, match="does not take this slot and code"):
         town.machine("thief").enrol(invitation)
     town.clock.advance(8 * DAY)
@@ -260,6 +260,7 @@ def test_a_next_authority_overlaps_the_first(town):
     cacerts = httpx.get(f"{town.url}/.well-known/est/cacerts", timeout=30)
     assert len(load_der_pkcs7_certificates(base64.b64decode(cacerts.content))) == 2
     # Who came before renews with the new one and is given both.
+    town.clock.advance(120)
     desk = box.desk
     answer = desk.renew(SLOT, request_for(desk.key, SLOT))
     x509.load_pem_x509_certificate(answer.certificate.pem).verify_directly_issued_by(new.certificate)
@@ -275,6 +276,20 @@ def test_roots_that_are_not_the_invitations_are_not_believed(town):
     with pytest.raises(EnrolFault, match="somebody is in between"):
         box.enrol(invitation)
     assert {path.name for path in box.roots.iterdir()} == {"device.key"}
+
+
+def test_a_renewal_that_is_asked_twice_is_one(town):
+    box = town.machine("first")
+    box.enrol(town.invite())
+    town.clock.advance(120)
+    body = as_base64(request_for(box.key, SLOT))
+    headers = sign(box.key, method="POST", path=RENEW, body=body, at=town.clock.now())
+    headers["Content-Type"] = "application/pkcs10"
+    answers = [httpx.post(town.url + RENEW, content=body, headers=headers, timeout=30) for _ in range(5)]
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.content for answer in answers}) == 1
+    with town.office.database.read() as tx:
+        assert len(certificates.of_device(tx, box.key.id)) == 2
 
 
 def test_without_tls_and_anchor_nobody_is_believed(town):
