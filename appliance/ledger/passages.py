@@ -15,7 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from appliance.core.words import JobState
-from appliance.ledger import events
+from appliance.ledger import events, versions
 from appliance.ledger.engine import Tx
 from appliance.ledger.passage_tables import passages
 from appliance.ledger.tables import jobs
@@ -40,7 +40,10 @@ class Passage:
 
 
 def assigned(tx: Tx, *, name: str, version: str, digest: str, phase: int, at: float) -> Passage:
-    """Return the passage of a release that is assigned now; another one of the model ends with it."""
+    """Return the passage of a release that is assigned now; another one of the model ends with it.
+
+    One that was withdrawn begins anew, unless it serves still: then it goes on from where it was.
+    """
     known = of_digest(tx, digest)
     if known is not None and known.ended_at is None:
         return known
@@ -49,8 +52,11 @@ def assigned(tx: Tx, *, name: str, version: str, digest: str, phase: int, at: fl
     values: dict[str, Any] = {"name": name, "version": version, "phase": phase, "word": "", "sentence": ""}
     values |= {"assigned_at": at, "phase_at": at, "drain_upto": None, "drain_at": None}
     values |= {"activated_at": None, "ended_at": None}
+    active = versions.active(tx).get(name)
     if known is None:
         tx.execute(passages.insert().values(digest=digest, **values))
+    elif known.activated_at is not None and active is not None and active.digest == digest:
+        tx.execute(sa.update(passages).where(passages.c.digest == digest).values(ended_at=None))
     else:
         tx.execute(sa.update(passages).where(passages.c.digest == digest).values(**values))
     found = of_digest(tx, digest)

@@ -119,10 +119,12 @@ class Steps:
         """Keep what became of a release, and return it with how far it came."""
         if not outcome.digest or outcome.phase in (Phase.SOAK, Phase.COMMITTED):
             return outcome
+        named = {"name": outcome.model, "version": outcome.version, "digest": outcome.digest}
         with self.box.ledger.write() as tx:
-            before = passages.of_digest(tx, outcome.digest)
+            # What is refused at first sight has a row too: the registry is told of it.
+            before = passages.assigned(tx, **named, phase=Phase.ASSIGNED, at=self.box.now())
             phase = outcome.phase or phase_of(outcome.word)
-            if before is not None and outcome.word in PASSING:
+            if outcome.word in PASSING:
                 # A link or another command was in the way; the release is where it was.
                 phase = Phase(before.phase)
             outcome = replace(outcome, phase=phase)

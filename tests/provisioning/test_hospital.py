@@ -23,7 +23,7 @@ from provisioning.registry.promote import assignments
 from provisioning.registry.publish import publish, recall
 from tests.appliance import packages
 from tests.appliance.ledger import given
-from tests.provisioning.field import DAY, NAME, NEXT, NOW, SERVES, Field
+from tests.provisioning.field import DAY, NAME, NEXT, NOW, OLDER, SERVES, Field
 from tests.provisioning.test_line import with_registry
 
 LATER = "1.3.0"
@@ -359,6 +359,20 @@ def test_a_release_is_watched_while_the_next_one_waits(field: Field):
 
 
 @pytest.mark.long
+def test_a_release_that_was_paused_and_assigned_again_is_watched_on(field: Field):
+    field.offer()
+    assert field.word() is Word.ACTIVATED
+    field.promote(OLDER)
+    assert field.word() is Word.ROLLBACK
+    assert field.serving() == NEXT
+    field.promote(NEXT)
+    assert field.word() is Word.CURRENT
+    assert phase(field)[0] is Phase.SOAK
+    failed_jobs(field, NEXT)
+    assert watch(field).look()
+
+
+@pytest.mark.long
 def test_a_release_that_waits_is_gone_when_one_that_does_not_fit_takes_its_place(field: Field):
     field.box = with_registry(field.box, consent=True)
     field.offer()
@@ -366,5 +380,6 @@ def test_a_release_that_waits_is_gone_when_one_that_does_not_fit_takes_its_place
     field.publish(LATER, readside="99.0.0")
     field.promote(LATER)
     assert field.word() is Word.INCOMPATIBLE
+    assert phase(field, LATER) == (Phase.REFUSED, "incompatible"), "what is refused at first sight has a row"
     with pytest.raises(controls.NothingWaits), field.box.ledger.write() as tx:
         controls.consent(tx, NAME, NEXT, by="Dr. A", at=NOW)

@@ -1,4 +1,4 @@
-"""The thread beside the turns says when one is worth taking, once for each reason, and outlives its faults."""
+"""The thread beside the turns says when one is worth taking, once for each reason; its faults are seen."""
 
 from __future__ import annotations
 
