@@ -51,7 +51,8 @@ _BOX = "box"
 _PRIORITY = -1
 # Read and held against their digests between two looks at whether the box has work.
 _IMAGES_AT_ONCE = 16
-_NO_ROOM = frozenset({"inference.memory", "inference.busy"})
+# Another try may find room, or a worker that is not being stopped.
+_NO_ROOM = frozenset({"inference.memory", "inference.busy", "inference.closed"})
 
 
 class _GivesWay(Exception):
@@ -247,6 +248,7 @@ class ShadowThread(threading.Thread):
                 _log.warning("shadow.failed", job=one.job_id, reason=failure.word)
                 self._end(one, Word.FAILED)
         except LedgerFault:
+            # Nothing can be written now; it is taken back like what a dead worker held.
             raise
         # Whatever a model or an odd image brings about ends here, and is counted.
         except Exception as error:  # noqa: BLE001 - the thread's main loop

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from appliance.core.limits import Limits
-from appliance.ledger import agreements, comparisons, counts, decisions, results, shadows
+from appliance.core.words import Outcome
+from appliance.ledger import agreements, comparisons, counts, decisions, jobs, results, shadows
 from appliance.ledger.comparisons import Standing, Word
 from appliance.ledger.engine import open_ledger
 from models.beside import Pair
@@ -80,6 +81,34 @@ def test_an_attempt_that_is_stale_records_nothing(ledger):
         assert not comparisons.done(tx, second, PAIR, at=NOW)
         (found,) = agreements.everything(tx, limit=9)
         assert (found.tally.studies, found.passed_over) == (1, 0)
+
+
+def test_a_shadow_asks_for_jobs_of_its_model_since_it_began_and_for_no_second_run(ledger):
+    given.ended(ledger)
+    with ledger.write() as tx:
+        shadow = begin(tx)
+        given.kept(tx, 1, study="1.9", series="1.9.1")
+        (mine,) = given.decided(tx, "1.9")
+        given.kept(tx, 1, study="1.8", series="1.8.1")
+        complete = given.ready(tx, "1.8")
+        assert complete.content_digest is not None
+        asked = {"route": "own", "model_digest": shadow.digest}, {"route": "else", "model_name": "another"}
+        taken = [given.decision(complete.content_digest, uid="1.8", **one) for one in asked]
+        others = decisions.record(tx, complete, taken, at=NOW)
+        assert others is not None
+        assert comparisons.unopened(tx, shadow, ended_before=NOW + 99, limit=9) == [], "none has ended"
+        for job_id in (mine, *others):
+            assert results.end(tx, given.leased(tx, job_id), given.ending(job_id), at=NOW)
+        found = comparisons.unopened(tx, shadow, ended_before=NOW + 99, limit=9)
+        assert [(one.job_id, one.outcome) for one in found] == [(mine, Outcome.MEASURED)]
+        done = jobs.find(tx, mine)
+        assert done is not None
+        second = jobs.again(tx, done, at=NOW)
+        assert results.end(tx, given.leased(tx, second), given.ending(second), at=NOW)
+        assert comparisons.unopened(tx, shadow, ended_before=NOW, limit=9) == [], "it ended only just now"
+        assert comparisons.pass_over(tx, shadow, mine, Word.NOT_KEPT, at=NOW)
+        assert not comparisons.pass_over(tx, shadow, mine, Word.NOT_KEPT, at=NOW)
+        assert comparisons.unopened(tx, shadow, ended_before=NOW + 99, limit=9) == []
 
 
 class Beside(RuleBasedStateMachine):
