@@ -41,7 +41,7 @@ class DoctorLimits:
     sync_slow_seconds: float = 0.05
     # A flash disk with a protected cache needs some ten microseconds; less was never sent to a disk.
     sync_honest_seconds_min: float = 5e-6
-    write_mib_per_second_min: float = 4.0
+    write_mib_per_second_min: float = 1.0
     write_slow_mib_per_second: float = 50.0
 
     memory_gib_min: float = 2.0

@@ -8,7 +8,7 @@ from appliance.core.clock import SYSTEM, as_text
 from appliance.sync.identity import certificate_in, identity_of
 from appliance.sync.refusal import Refusal
 from provisioning.doctor.check import Check
-from provisioning.doctor.finding import Fault, Finding, Who, not_looked_at, sound, unknown, wrong
+from provisioning.doctor.finding import Fault, Finding, Who, sound, unknown, wrong
 from provisioning.doctor.site import Site
 
 UNUSABLE = Fault(
@@ -36,9 +36,6 @@ _RENEWED_SECONDS_MIN = 14 * 86_400.0
 
 
 def _look(site: Site, _subject: str) -> Iterator[Finding]:
-    if not site.config.registry.url:
-        yield not_looked_at("no registry is configured")
-        return
     try:
         certificate, key = certificate_in(site.config.registry.roots), identity_of(site.config)
     except Refusal as refusal:
@@ -55,10 +52,16 @@ def _look(site: Site, _subject: str) -> Iterator[Finding]:
         yield wrong(SOON, said) if left < _RENEWED_SECONDS_MIN else sound(said)
 
 
+def _each(site: Site) -> list[str]:
+    registry = site.config.registry
+    return [registry.device] if registry.url and registry.device is not None else []
+
+
 CHECK = Check(
     id="identity",
     about="what the box proves itself with",
     look=_look,
     faults=(UNUSABLE, EXPIRED, SOON),
     needs=("configuration", "clock", "storage"),
+    each=_each,
 )

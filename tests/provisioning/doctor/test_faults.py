@@ -11,13 +11,17 @@ from pathlib import Path
 
 import pytest
 
+from appliance.audit.checkpoint import folder_of, open_signer
 from appliance.demo.box import BOX_AE, free_ports
 from appliance.demo.pacs import StandInPacs
+from appliance.services.stage import living
 from provisioning.doctor.limits import WIRE
 from tests.appliance.inference.given import bands
 from tests.certificates import Authority
 from tests.provisioning.doctor.pacs import Pacs, pacs
 from tests.provisioning.doctor.rig import DAY, Rig, Web, dropped_port, lists, portal, rigged, time_server
+from tests.system.boxes import COMMAND
+from tests.system.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -261,12 +265,9 @@ class TestMachine:
         assert rig.faults(path, full=False) == {"permissions.owner"}
 
     def test_a_key_that_others_can_read(self, rig: Rig, root: Path):
-        (root / "audit").mkdir(mode=0o700)
-        (root / "audit" / "key.pem").touch(mode=0o644)
-        path = rig.elsewhere(root)
-        found = rig.faults(path, full=False)
-        assert "permissions.key" in found
-        assert found <= {"permissions.key", "audit.key"}, "the key that was planted is no key"
+        open_signer(folder_of(root))
+        (folder_of(root) / "key.pem").chmod(0o644)
+        assert rig.faults(rig.elsewhere(root), full=False) == {"permissions.key"}
 
     def test_a_port_that_another_program_has(self, rig: Rig, root: Path):
         path = rig.elsewhere(root)
@@ -280,9 +281,15 @@ class TestMachine:
         assert rig.faults(path, full=False) == {"engines.missing"}
 
     @pytest.mark.long
-    def test_a_service_that_died(self, rig: Rig, root: Path, monkeypatch: pytest.MonkeyPatch):
-        monkeypatch.setattr("provisioning.doctor.checks.services.NAMES", ("listener", "gone"))
-        assert rig.faults(full=False) == {"services.missing"}
+    def test_a_service_that_runs_alone(self, rig: Rig, root: Path):
+        path = rig.elsewhere(root)
+        process = subprocess.Popen([*COMMAND, "service", "audit", "--config", str(path)])
+        try:
+            until(lambda: living(root / "run", "audit"), seconds=60, what="one service is up")
+            assert rig.faults(path, full=False) == {"services.missing"}
+        finally:
+            process.terminate()
+            process.wait(60)
 
 
 class TestRegistry:
