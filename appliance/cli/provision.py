@@ -17,6 +17,7 @@ ROOMS: Final[tuple[str, ...]] = (
     "provisioning.identity.commands",
     "provisioning.host.commands",
     "provisioning.papers.commands",
+    "provisioning.acceptance.commands",
 )
 for _room in ROOMS:
     import_module(_room).add_to(app)

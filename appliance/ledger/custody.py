@@ -15,7 +15,7 @@ from appliance.ledger.tables import deliveries, instances, jobs, objects, result
 
 _CHUNK = 500
 _UNENDED_JOBS = (JobState.WAITING, JobState.LEASED)
-_ENDED_DELIVERIES = (DeliveryState.ACCEPTED, DeliveryState.COMMITTED, DeliveryState.SETTLED)
+ENDED_DELIVERIES = (DeliveryState.ACCEPTED, DeliveryState.COMMITTED, DeliveryState.SETTLED)
 
 
 def known_files(tx: Tx) -> set[str]:
@@ -83,7 +83,7 @@ def close_finished(tx: Tx) -> int:
         .join(objects, objects.c.id == deliveries.c.object_id)
         .join(results, results.c.id == objects.c.result_id)
         .where(results.c.study_uid == studies.c.study_uid)
-        .where(sa.or_(deliveries.c.state.not_in(_ENDED_DELIVERIES), unanswered))
+        .where(sa.or_(deliveries.c.state.not_in(ENDED_DELIVERIES), unanswered))
         .exists()
     )
     query = sa.update(studies).where(studies.c.state == StudyState.DECIDED, ~_open_job(), ~open_delivery)

@@ -26,7 +26,7 @@ host = "0.0.0.0"
 [registry]
 url = "https://models.example/readside"
 device = "ward"
-mirrors = ["http://10.0.0.9:8080/mirror"]
+mirrors = ["http://10.0.0.9:8080/copy"]
 
 [[peers]]
 name = "pacs"
