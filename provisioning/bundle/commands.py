@@ -29,6 +29,7 @@ from appliance.core.clock import as_text
 from appliance.disk.durable import DiskFault, NoSpace
 from appliance.sync.box import ModelBox, Refused
 from appliance.sync.identity import identity_of
+from appliance.sync.softkey import KeyFault
 from appliance.sync.refusal import Refusal
 from appliance.sync.standing import Standing
 from provisioning.bundle import office, stamps
@@ -173,7 +174,7 @@ def _saying() -> Iterator[None]:
     """Say a fault in one sentence."""
     try:
         yield
-    except (BundleFault, RegistryFault) as error:
+    except (BundleFault, RegistryFault, KeyFault) as error:
         fail(str(error))
     except (DiskFault, NoSpace) as error:
         fail(f"the disk failed or is full ({error})")
