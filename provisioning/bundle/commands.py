@@ -29,8 +29,8 @@ from appliance.core.clock import as_text
 from appliance.disk.durable import DiskFault, NoSpace
 from appliance.sync.box import ModelBox, Refused
 from appliance.sync.identity import identity_of
-from appliance.sync.softkey import KeyFault
 from appliance.sync.refusal import Refusal
+from appliance.sync.softkey import KeyFault
 from appliance.sync.standing import Standing
 from provisioning.bundle import office, stamps
 from provisioning.bundle import receipt as receipts
