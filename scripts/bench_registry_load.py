@@ -160,7 +160,10 @@ class _Line(asyncio.Protocol):
         if self._transport is None:
             return 0
         self._answer = asyncio.get_running_loop().create_future()
-        self._transport.write(wire)
+        # Head and body apart, as a box's HTTP client writes them.
+        head, separator, body = wire.partition(b"\r\n\r\n")
+        self._transport.write(head + separator)
+        self._transport.write(body)
         async with asyncio.timeout(ANSWER_SECONDS_MAX):
             return await self._answer
 

@@ -19,6 +19,7 @@ from appliance.core import log
 from provisioning.registry.server.app import application
 from provisioning.registry.server.limits import ServerLimits
 from provisioning.registry.server.setting import Setting
+from provisioning.registry.server.swift import SwiftProtocol
 
 _log = log.get("registry")
 _LOOK_SECONDS = 0.5
@@ -28,7 +29,7 @@ _STOP_SECONDS_MAX = 30.0
 def uvicorn_options(limits: ServerLimits) -> dict[str, Any]:
     """Return how uvicorn must serve the application: no access log, bounded, HTTP/1.1."""
     return {
-        "http": "h11",
+        "http": SwiftProtocol,
         "ws": "none",
         "access_log": False,
         "log_level": "warning",
