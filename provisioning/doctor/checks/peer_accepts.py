@@ -10,7 +10,7 @@ from appliance.services.wire import wire_peer
 from dicom_node.accepts import Pair, accepts
 from dicom_node.syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
 from provisioning.doctor.check import Check
-from provisioning.doctor.finding import Fault, Finding, Who, not_looked_at, sound, wrong
+from provisioning.doctor.finding import Fault, Finding, Who, sound, wrong
 from provisioning.doctor.limits import WIRE
 from provisioning.doctor.site import Site, destinations_of
 
@@ -39,7 +39,8 @@ def _look(site: Site, name: str) -> Iterator[Finding]:
     pairs = [(sop_class, syntax) for sop_class in classes for syntax in _SYNTAXES]
     said = accepts(wire_peer(peer, config), calling_ae=config.dicom.ae_title, pairs=pairs, limits=WIRE)
     if not said.answered:
-        yield not_looked_at(f"it does not associate for storage ({said.word})", because="peer.rejects")
+        # It associated for Verification a moment ago: it is storage that it does not want.
+        yield wrong(NOTHING, f"it does not associate for storage ({said.word})")
         return
     taken = {sop_class for sop_class, syntax in said.accepted if syntax == EXPLICIT_VR_LITTLE_ENDIAN}
     site.notes["takes", name] = taken

@@ -10,8 +10,9 @@ from appliance.services.wire import wire_peer
 from dicom_node.echo import answers
 from dicom_node.errors import NoAssociation
 from provisioning.doctor.check import Check
+from provisioning.doctor.checks.peer_tcp import SILENT
 from provisioning.doctor.checks.peer_tls import NO_TLS, REFUSES_US
-from provisioning.doctor.finding import Fault, Finding, Who, not_looked_at, sound, wrong
+from provisioning.doctor.finding import Fault, Finding, Who, sound, wrong
 from provisioning.doctor.limits import WIRE
 from provisioning.doctor.site import Site, peers
 
@@ -84,7 +85,7 @@ def _failed(failure: NoAssociation, titles: str, *, waited_seconds: float) -> Fi
     if failure.reason.startswith("tls_"):
         return wrong(NO_TLS, f"{titles}: {failure.reason}")
     if failure.reason == "unreachable":
-        return not_looked_at("the peer answered a moment ago and does not any more", because="peer.silent")
+        return wrong(SILENT, f"{titles}: it took a connection a moment ago, and does not any more")
     if waited_seconds > _NEARLY * WIRE.acse_seconds_max:
         return wrong(MUTE, f"{titles}: no answer within {waited_seconds:.0f} s")
     return wrong(ABORTS, f"{titles}: {failure.reason}")
@@ -94,7 +95,7 @@ CHECK = Check(
     id="peer-associate",
     about="an association with peer",
     look=_look,
-    faults=(CALLING, CALLED, REJECTS, BUSY, MUTE, ABORTS, REFUSES_US, NO_TLS),
+    faults=(CALLING, CALLED, REJECTS, BUSY, MUTE, ABORTS, SILENT, REFUSES_US, NO_TLS),
     needs=("peer-tcp", "peer-tls"),
     each=peers,
     seconds_max=45.0,

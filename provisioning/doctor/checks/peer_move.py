@@ -16,6 +16,7 @@ from appliance.services.wire import wire_peer
 from dicom_node.move import Moved, move
 from provisioning.doctor.arrival import Door, NoDoor
 from provisioning.doctor.check import Check
+from provisioning.doctor.checks.ports import TAKEN
 from provisioning.doctor.finding import Fault, Finding, Who, not_looked_at, sound, wrong
 from provisioning.doctor.limits import WIRE
 from provisioning.doctor.site import Site, destinations_of
@@ -76,7 +77,7 @@ def _look(site: Site, name: str) -> Iterator[Finding]:
             with Door(site, made.study_uid) as door:
                 yield _moved(site, peer, made, door)
         except NoDoor as error:
-            yield not_looked_at(str(error), because="ports.taken")
+            yield wrong(TAKEN, str(error))
 
 
 def _moved(site: Site, peer: Peer, made: Specimen, door: Door) -> Finding:
@@ -122,7 +123,7 @@ CHECK = Check(
     id="peer-move",
     about="C-MOVE to self by peer",
     look=_look,
-    faults=(NO_DESTINATION, ELSEWHERE, CANNOT, NOT_FOUND, NOT_OFFERED, SILENT),
+    faults=(NO_DESTINATION, ELSEWHERE, CANNOT, NOT_FOUND, NOT_OFFERED, SILENT, TAKEN),
     needs=("peer-store", "ports"),
     each=destinations_of,
     asked=True,

@@ -13,6 +13,7 @@ from appliance.core.config import DicomTls, Peer
 from appliance.services.wire import files_of
 from dicom_node.tls import Credentials, TlsFault
 from provisioning.doctor.check import Check
+from provisioning.doctor.checks import peer_tcp
 from provisioning.doctor.checks.tls_files import HANDED_OVER, is_handed_over
 from provisioning.doctor.finding import Fault, Finding, Who, not_looked_at, sound, wrong
 from provisioning.doctor.handshake import Unproven, authorities_in, said_of, shake
@@ -103,7 +104,7 @@ def _shaken(site: Site, peer: Peer, tls: DicomTls, context: ssl.SSLContext) -> F
             expected=authorities_in(tls.ca),
         )
     except Unreached as error:
-        return not_looked_at(error.sentence, because="peer.silent")
+        return wrong(peer_tcp.FAULT_OF[error.word], error.sentence)
     except Unproven as error:
         return wrong(FAULT_OF.get(error.reason, NO_TLS), error.sentence, reason=error.reason)
     shown = certificate.fingerprint(hashes.SHA256()).hex()
@@ -118,7 +119,7 @@ CHECK = Check(
     id="peer-tls",
     about="TLS with peer",
     look=_look,
-    faults=(EXPIRED, NAME, ISSUER, PINNED, NO_TLS, REFUSES_US, SOON),
+    faults=(EXPIRED, NAME, ISSUER, PINNED, NO_TLS, REFUSES_US, SOON, *peer_tcp.FAULT_OF.values()),
     needs=("peer-tcp", "clock"),
     after=("tls-files",),
     each=peers,

@@ -12,7 +12,8 @@ from urllib.request import url2pathname
 
 from appliance.sync.release import DIRECTOR, IMAGE, METADATA
 from provisioning.doctor.check import Check
-from provisioning.doctor.finding import Fault, Finding, Who, not_looked_at, sound, wrong
+from provisioning.doctor.checks.registry_reach import FAULT_OF
+from provisioning.doctor.finding import Fault, Finding, Who, sound, wrong
 from provisioning.doctor.road import Answer, Road, Unreached, ask, reach, road_to
 from provisioning.doctor.site import Site, registries
 
@@ -55,7 +56,7 @@ def _look(site: Site, url: str) -> Iterator[Finding]:
         try:
             answer = _asked(road, path, site)
         except Unreached as error:
-            yield not_looked_at(error.sentence, because="registry.silent")
+            yield wrong(FAULT_OF[error.word], error.sentence)
             return
         except (OSError, ValueError) as error:
             yield wrong(FAILS, f"{road.named}: {type(error).__name__}")
@@ -105,7 +106,7 @@ CHECK = Check(
     id="registry-answer",
     about="what answers as the registry",
     look=_look,
-    faults=(PORTAL, LOGIN, NOT_ONE, FAILS),
+    faults=(PORTAL, LOGIN, NOT_ONE, FAILS, *dict.fromkeys(FAULT_OF.values())),
     needs=("registry-reach", "registry-tls"),
     each=registries,
     seconds_max=40.0,

@@ -61,7 +61,7 @@ FOLDER = Fault(
     fix="put the stick in, mount the share, or correct `url` in `[registry]`",
     who=Who.TECHNICIAN,
 )
-_FAULTS: Final = {
+FAULT_OF: Final = {
     "unknown_host": UNKNOWN_HOST,
     "refused": PORT_CLOSED,
     "silent": SILENT,
@@ -84,7 +84,7 @@ def _look(site: Site, url: str) -> Iterator[Finding]:
     try:
         reach(road, seconds_max=site.limits.connect_seconds_max).close()
     except Unreached as error:
-        yield wrong(_FAULTS[error.word], error.sentence, host=road.host, port=road.port)
+        yield wrong(FAULT_OF[error.word], error.sentence, host=road.host, port=road.port)
         return
     yield sound(f"{road.named} takes the connection", host=road.host, port=road.port)
 

@@ -11,7 +11,8 @@ from typing import Final
 
 from appliance.core.clock import SYSTEM
 from provisioning.doctor.check import Check
-from provisioning.doctor.finding import Fault, Finding, Who, not_looked_at, sound, wrong
+from provisioning.doctor.checks.registry_reach import FAULT_OF
+from provisioning.doctor.finding import Fault, Finding, Who, sound, wrong
 from provisioning.doctor.handshake import Unproven, said_of, shake
 from provisioning.doctor.road import Unreached, reach, road_to
 from provisioning.doctor.site import Site, registries
@@ -71,7 +72,7 @@ def _look(site: Site, url: str) -> Iterator[Finding]:
             expected="an authority of this machine's store",
         )
     except Unreached as error:
-        yield not_looked_at(error.sentence, because="registry.silent")
+        yield wrong(FAULT_OF[error.word], error.sentence)
         return
     except Unproven as error:
         yield wrong(_FAULT_OF.get(error.reason, BROKEN), f"{road.named}: {error.sentence}")
@@ -84,7 +85,7 @@ CHECK = Check(
     id="registry-tls",
     about="TLS to the registry",
     look=_look,
-    faults=(EXPIRED, NAME, INSPECTED, BROKEN, SOON),
+    faults=(EXPIRED, NAME, INSPECTED, BROKEN, SOON, *dict.fromkeys(FAULT_OF.values())),
     needs=("registry-reach", "clock"),
     each=registries,
     seconds_max=30.0,
