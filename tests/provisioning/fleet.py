@@ -105,16 +105,24 @@ class Device(Reporter):
     def _values(self, version: str) -> dict[str, Any]:
         done = self.studies.get(version, 0)
         refused = version in self.rejected
-        return {
+        said = {
             "release": reference(self.digests[version]),
             "phase": int(Phase.REFUSED if refused else Phase.COMMITTED),
             "reason": code_of(Word.REJECTED if refused else Word.CURRENT),
             "serving": version == self.serves,
-            "studies": done // 5 * 5,
-            "failures": 0,
-            "positives": done // 25 * 5,
-            "turnaround": tuple(done * cell // 1_000 // 5 * 5 for cell in TIMES),
         }
+        # As a box does: what a version did is told while it serves.
+        return (
+            said
+            if version != self.serves
+            else said
+            | {
+                "studies": done // 5 * 5,
+                "failures": 0,
+                "positives": done // 25 * 5,
+                "turnaround": tuple(done * cell // 1_000 // 5 * 5 for cell in TIMES),
+            }
+        )
 
 
 @dataclass(kw_only=True)

@@ -28,10 +28,10 @@ from provisioning.registry.promote import promote, withdraw
 from provisioning.registry.publish import releases
 from provisioning.registry.rollout.decide import assigned, found, happened, subject_of
 from provisioning.registry.rollout.events import Judged, Recalled, Seen
-from provisioning.registry.rollout.facts import Sight
+from provisioning.registry.rollout.facts import Sight, Work
 from provisioning.registry.rollout.gate import Check, Judgement, Verdict, judge
 from provisioning.registry.rollout.reader import Reader
-from provisioning.registry.rollout.state import Slot, Stage, due
+from provisioning.registry.rollout.state import Slot, Stage, Want, due
 
 _log: structlog.typing.FilteringBoundLogger = log.get("registry")
 
@@ -184,8 +184,14 @@ def _differs(slot: Slot, sight: Sight) -> bool:
             sight.phase is not None and (sight.phase, sight.code) != (slot.phase, slot.code),
             sight.serving is not None and sight.serving != slot.serving,
             bool(sight.hardware) and sight.hardware != slot.hardware,
+            slot.want is Want.NOTHING and _is_more(sight.base, slot.base),
         )
     )
+
+
+def _is_more(base: Work | None, known: Work | None) -> bool:
+    """Say whether much more is known of the version before: twice as much, or each study would be a row."""
+    return base is not None and (known is None or base.studies >= 2 * known.studies + 5)
 
 
 def _listed(listed: Mapping[str, Release], version: str) -> Release:

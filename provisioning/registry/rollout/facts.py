@@ -61,6 +61,7 @@ class Sight:
         serving: whether the release serves there; None when the device says nothing of it.
         hardware: the beginning of the device's id; another one has done nothing yet.
         assigned: the version of the model that the director's list gives this slot now; None: none.
+        base: what that version did here; a device tells it only while it serves.
     """
 
     reachable: bool
@@ -69,6 +70,7 @@ class Sight:
     serving: bool | None = None
     hardware: str = ""
     assigned: str | None = None
+    base: Work | None = None
 
     @property
     def is_blamed(self) -> bool:

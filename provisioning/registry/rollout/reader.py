@@ -41,6 +41,10 @@ class Reader:
     def sights(self, assigned: Mapping[str, str | None]) -> dict[str, Sight]:
         """Return what there is to see of each slot; `assigned` is what the director's list gives it."""
         here, told = self._devices(), self._newest(Kind.STATE, self.plan.digest)
+        given = {version for name, version in assigned.items() if version and name in self.plan.members}
+        bases = {
+            version: self._newest(Kind.STATE, self.digests[version]) for version in given & set(self.digests)
+        }
         seen = {}
         for name in self.plan.members:
             # A slot that the director does not know cannot be assigned anything.
@@ -51,7 +55,11 @@ class Reader:
                 if device is None
                 else self._sight(device, told.get(device.id, _NOTHING))
             )
-            seen[name] = replace(sight, reachable=known and sight.reachable, assigned=assigned.get(name))
+            version = assigned.get(name)
+            base = bases.get(version or "", {}).get("" if device is None else device.id, _NOTHING)
+            seen[name] = replace(
+                sight, reachable=known and sight.reachable, assigned=version, base=work_of(base)
+            )
         return seen
 
     def facts(self, rollout: Rollout, names: Sequence[str]) -> list[Facts]:
@@ -62,12 +70,10 @@ class Reader:
             self._newest(Kind.INPUT, self.plan.digest),
         )
         failed = self._failed(rollout.made_at)
-        former = {version: self._newest(Kind.STATE, digest) for version, digest in self.digests.items()}
         found = []
         for name in names:
             device = here[name].id if name in here else ""
             now = work_of(states.get(device, _NOTHING)) or Work()
-            before = former.get(slots[name].before or "", {}).get(device, _NOTHING)
             at_the_least = failed[telemetry.number(device)] if device else 0
             found.append(
                 _fact(
@@ -75,7 +81,6 @@ class Reader:
                     name,
                     slots[name],
                     now=replace(now, failed=max(now.failed, at_the_least)),
-                    before=work_of(before),
                     drifts=_drifts(inputs.get(device)),
                 )
             )
@@ -132,7 +137,7 @@ def phase_of(number: Any) -> Phase | None:
         return None
 
 
-def _fact(plan: Plan, name: str, slot: Slot, *, now: Work, before: Work | None, drifts: bool | None) -> Facts:
+def _fact(plan: Plan, name: str, slot: Slot, *, now: Work, drifts: bool | None) -> Facts:
     member = plan.members[name]
     return Facts(
         slot=name,
@@ -142,7 +147,7 @@ def _fact(plan: Plan, name: str, slot: Slot, *, now: Work, before: Work | None, 
         stand=slot.stand,
         code=slot.code,
         now=now,
-        before=before,
+        before=slot.base,
         drifts=drifts,
     )
 

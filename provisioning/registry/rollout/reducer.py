@@ -199,7 +199,7 @@ def _looked(plan: Plan, slot: Slot, sight: Sight, at: float) -> Slot:
     if sight.hardware and slot.hardware and sight.hardware != slot.hardware:
         # What the device did that stood here before says nothing of this one.
         begun = Phase.ASSIGNED if slot.want is Want.RELEASE else Phase.UNKNOWN
-        slot = replace(slot, phase=begun, code=0, serving=None, failed=False, since=at)
+        slot = replace(slot, phase=begun, code=0, serving=None, failed=False, since=at, base=None)
     phase = sight.phase if sight.phase is not None else slot.phase
     entered = phase is not slot.phase or (sight.reachable and not slot.reachable)
     seen = replace(
@@ -210,6 +210,7 @@ def _looked(plan: Plan, slot: Slot, sight: Sight, at: float) -> Slot:
         serving=slot.serving if sight.serving is None else sight.serving,
         hardware=sight.hardware or slot.hardware,
         assigned=sight.assigned,
+        base=slot.base if sight.base is None or slot.want is not Want.NOTHING else sight.base,
         since=at if entered else slot.since,
     )
     seen = _held_against(plan, seen)

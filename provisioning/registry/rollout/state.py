@@ -16,7 +16,7 @@ from typing import Final
 from pydantic import TypeAdapter
 
 from appliance.sync.phase import Phase
-from provisioning.registry.rollout.facts import Stand
+from provisioning.registry.rollout.facts import Stand, Work
 from provisioning.registry.rollout.gate import Judgement, Verdict
 from provisioning.registry.rollout.plan import Plan
 
@@ -66,6 +66,7 @@ class Slot:
         before: what it gave before the release; the way back leads there.
         since: when the phase was entered, or the device came back; epoch seconds.
         hardware: the beginning of the device's id.
+        base: what the version before did here, as it was told while that one served.
         late: it stands in its phase for longer than one may.
         failed: the release failed on it; it is not tried again.
     """
@@ -80,6 +81,7 @@ class Slot:
     since: float = 0.0
     reachable: bool = False
     hardware: str = ""
+    base: Work | None = None
     late: bool = False
     failed: bool = False
 

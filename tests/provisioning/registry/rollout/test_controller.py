@@ -199,6 +199,20 @@ def test_a_gate_that_failed_or_asks_is_an_alert_until_it_is_over(bench: Bench):
     assert kinds() == []
 
 
+def test_what_the_version_before_did_is_kept_from_when_it_served(bench: Bench):
+    """A box tells totals of what serves alone: a moment later there would be nothing to compare with."""
+    number = bench.start()
+    bench.look()
+    for name in "ab":
+        bench.report(name, OLD, Phase.COMMITTED, serving=False)
+        bench.report(name, NEW, Phase.COMMITTED, studies=200, failures=0)
+    bench.look()
+    found = bench.rollout(number).judgement
+    assert found is not None
+    (check,) = [one for one in found.checks if one.name == "failures"]
+    assert check.verdict is Verdict.PASS
+
+
 def test_failures_are_counted_by_the_hour_where_a_total_in_fives_hides_them(bench: Bench):
     number = bench.start()
     bench.look()
