@@ -107,6 +107,9 @@ def import_(
     again: Annotated[
         bool, typer.Option("--again", help="Forget what was held against packages, and try them once more.")
     ] = False,
+    any_time: Annotated[
+        bool, typer.Option("--now", help="Do not wait for a window; consent and holds count all the same.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Take what a stick has for this box, checked as over a network, and write a receipt back to it."""
@@ -114,7 +117,7 @@ def import_(
     with opened_ledger(config) as (read, ledger):
         box, stick = ModelBox(config=read, ledger=ledger, by=getpass.getuser()), Stick(source)
         try:
-            standing = Taking(box=box, stick=stick).turn(again=again)
+            standing = Taking(box=box, stick=stick, any_time=any_time).turn(again=again)
         except Refused as refused:
             fail(str(refused))
         except (DiskFault, NoSpace) as error:

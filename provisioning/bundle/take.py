@@ -34,7 +34,7 @@ _FOLDER = "bundle"
 
 @dataclass(kw_only=True)
 class Taking:
-    """One box and one stick."""
+    """One box and one stick; with `any_time` a person at the box does not wait for a window."""
 
     box: ModelBox
     stick: Stick
@@ -42,6 +42,7 @@ class Taking:
     bounds: BundleLimits = DEFAULT
     progress: BuildProgress | None = None
     stopping: Callable[[], bool] = lambda: False
+    any_time: bool = False
 
     def turn(self, *, again: bool = False) -> Standing:
         """Take one turn with the stick; what is wrong with it is told as for any turn.
@@ -58,6 +59,7 @@ class Taking:
             bundle=self._roots,
             progress=self.progress,
             stopping=self.stopping,
+            any_time=self.any_time,
         ).turn(again=again)
 
     def _roots(self) -> Path:

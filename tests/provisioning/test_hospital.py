@@ -162,6 +162,7 @@ def test_studies_that_were_decided_before_are_finished_first(field: Field):
         assert jobs.of_study(tx, given.STUDY)[1].model_digest == digest, "it keeps its version"
 
 
+@pytest.mark.long
 def test_a_job_that_never_ends_keeps_a_release_waiting_for_so_long_and_no_longer(field: Field):
     with field.box.ledger.write() as tx:
         jobs.open_job(tx, given.work("a", model_digest=packages.shipped().digest), at=NOW)
@@ -283,6 +284,7 @@ def test_what_a_release_goes_back_to_is_the_last_that_stayed(field: Field):
     assert field.serving() == SERVES, "the one between was never found good"
 
 
+@pytest.mark.long
 def test_a_way_back_that_was_cut_off_is_gone_by_the_next_look(field: Field, monkeypatch):
     field.offer()
     assert field.word() is Word.ACTIVATED
