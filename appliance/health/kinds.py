@@ -52,6 +52,11 @@ class Schema:
     fields: Mapping[str, Field]
     with_drift: bool = False
 
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """Return the levels at which it may leave a site."""
+        return ("health+drift",) if self.with_drift else ("health", "health+drift")
+
 
 def _release(purpose: str = "which release: the first 12 hex digits of its package's digest") -> Field:
     return Field(type=_REFERENCE, purpose=purpose, needed=True)

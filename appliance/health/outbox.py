@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from appliance.core.clock import SYSTEM, Clock
-from appliance.disk.durable import make_folder
+from appliance.disk.durable import FILE_MODE, make_folder
 from appliance.health.codes import Kind
+from appliance.health.kinds import KINDS
 from appliance.health.limits import OUTBOX, OutboxLimits
 from appliance.health.schema import Record, checked, fit
 
@@ -241,10 +242,13 @@ class Outbox:
             _trim_departures(tx, limits, now)
         return lost
 
-    def forget_records(self) -> None:
-        """Drop all that waits: the site chose that nothing is told."""
+    def keep_to(self, level: str) -> None:
+        """Drop what waits and may not leave at the level that the site chose; it counts as nothing lost."""
+        kept = [kind for kind, schema in KINDS.items() if level in schema.levels]
         with self._open() as tx:
-            tx.execute("DELETE FROM records")
+            waiting = [row[0] for row in tx.execute("SELECT DISTINCT kind FROM records")]
+            for kind in set(waiting) - set(map(int, kept)):
+                tx.execute("DELETE FROM records WHERE kind = ?", (kind,))
 
     def _next(self, tx: sqlite3.Connection) -> int:
         """Return the next number. After the file was lost it goes on above all that it ever gave."""
@@ -258,8 +262,7 @@ class Outbox:
         make_folder(self.folder)
         path = self.folder / _FILE
         if not path.exists():
-            # The group may be given the folder; what others may do is never more than the folder says.
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o660))
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, FILE_MODE))
         connection = sqlite3.connect(path, timeout=self.limits.busy_seconds, isolation_level=None)
         try:
             if not self._ready:

@@ -7,6 +7,7 @@ Never: sends anything.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -85,8 +86,13 @@ class Reporter:
             if slow:
                 self._slow = self._learned(tx, now, seen, drifts)
         self._settle([*wrong(seen, self.limits), *self._slow], now)
-        if self.config.registry.told == "off":
-            self.outbox.forget_records()
+        level = self.config.registry.told
+        self.outbox.keep_to(level)
+        if slow:
+            drift = level == "health+drift"
+            with self.ledger.write() as tx:
+                figures.forget(tx, before=now - self.limits.figures_seconds_max if drift else math.inf)
+        if level == "off":
             return
         with self.ledger.read() as tx:
             self._put_machine(tx, seen)
@@ -95,9 +101,6 @@ class Reporter:
             if slow:
                 self._put_shadows(tx)
                 self._put_days(tx, now, drifts)
-        if slow:
-            with self.ledger.write() as tx:
-                figures.forget(tx, before=now - self.limits.figures_seconds_max)
 
     def _look(self, tx: Tx, now: float, outside: Outside) -> Look:
         machine = kernel_values(self.config.storage.root) | gpu_values(self.config.inference.devices[0])
@@ -106,10 +109,15 @@ class Reporter:
             now,
             limits=self.limits,
             machine=machine,
-            clock_offset=self.outbox.number("clock_offset"),
+            clock_offset=self.outbox.number("clock_offset") if self._heard(now) else None,
             certificates=outside.certificates,
             lists=outside.lists,
         )
+
+    def _heard(self, now: float) -> bool:
+        """Say whether the registry's clock was heard lately enough to be compared with."""
+        heard_at = self.outbox.number("heard_at")
+        return heard_at is not None and abs(now - heard_at) < DAY_SECONDS
 
     def _is_slow(self) -> bool:
         elapsed = self.ledger.clock.elapsed()

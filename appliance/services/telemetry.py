@@ -57,6 +57,8 @@ def run(config: Config) -> int:
 def _keep_sending(config: Config, outbox: Outbox, stop: threading.Event) -> None:
     sender = Sender(outbox=outbox, post=lambda body: post(config, body))
     parent = int(os.environ.get(SUPERVISOR, os.getppid()))
+    # The site may have chosen less since these were put in.
+    outbox.keep_to(config.registry.told)
     due_at = SYSTEM.elapsed()
     while not stop.is_set() and os.getppid() == parent:
         alive()

@@ -56,6 +56,17 @@ class TestRecords:
         clock.advance(60)
         assert machine(Outbox(folder=tmp_path / "fresh", clock=clock)) > first + 1
 
+    @pytest.mark.parametrize(
+        ("level", "kept"),
+        [("off", set()), ("health", {Kind.WORK}), ("health+drift", {Kind.WORK, Kind.INPUT})],
+    )
+    def test_what_may_not_leave_at_a_level_is_dropped_whenever_it_is_chosen(self, outbox, level, kept):
+        outbox.add(Kind.WORK, WORK)
+        outbox.add(Kind.INPUT, {"day": 19_675, "release": 7, "vendor": 1})
+        outbox.keep_to(level)
+        assert {one.kind for one in outbox.waiting(9)} == kept
+        assert outbox.number("lost") is None
+
 
 class TestBounds:
     def test_old_detail_becomes_one_look_an_hour(self, outbox, clock):
