@@ -85,6 +85,7 @@ class Facts:
     Attributes:
         now: what the release did here.
         before: what the version before it did on the same device; None when nothing is known of one.
+        planned: whether its silence is planned.
         drifts: whether the device's own test says that input or output moved; None: it does not tell.
     """
 
@@ -96,6 +97,7 @@ class Facts:
     code: int = 0
     now: Work = field(default_factory=Work)
     before: Work | None = None
+    planned: bool = False
     drifts: bool | None = None
 
 

@@ -120,7 +120,7 @@ def _rolled_back(gates: Gates, facts: Sequence[Facts]) -> Check:
 
 def _vanished(gates: Gates, began: Sequence[Facts]) -> Check:
     """Hold where devices went silent under the release: what they would have said is not known."""
-    gone = tuple(one.slot for one in began if not one.reachable)
+    gone = tuple(one.slot for one in began if not one.reachable and not one.planned)
     allowed = max(gates.vanished_max, int(gates.vanished_share_max * len(began)))
     numbers = {"vanished": len(gone), "began": len(began), "allowed": allowed}
     return Check(name="vanished", verdict=_held_unless(len(gone) <= allowed), numbers=numbers, names=gone)

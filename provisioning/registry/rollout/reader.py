@@ -70,6 +70,11 @@ class Reader:
             self._newest(Kind.INPUT, self.plan.digest),
         )
         failed = self._failed(rollout.made_at)
+        planned = {
+            one.name
+            for one in devices.every_slot(self.tx)
+            if one.offline_until is not None and one.offline_until > self.now
+        }
         found = []
         for name in names:
             device = here[name].id if name in here else ""
@@ -81,6 +86,7 @@ class Reader:
                     name,
                     slots[name],
                     now=replace(now, failed=max(now.failed, at_the_least)),
+                    planned=name in planned,
                     drifts=_drifts(inputs.get(device)),
                 )
             )
@@ -137,7 +143,7 @@ def phase_of(number: Any) -> Phase | None:
         return None
 
 
-def _fact(plan: Plan, name: str, slot: Slot, *, now: Work, drifts: bool | None) -> Facts:
+def _fact(plan: Plan, name: str, slot: Slot, *, now: Work, planned: bool, drifts: bool | None) -> Facts:
     member = plan.members[name]
     return Facts(
         slot=name,
@@ -148,6 +154,7 @@ def _fact(plan: Plan, name: str, slot: Slot, *, now: Work, drifts: bool | None) 
         code=slot.code,
         now=now,
         before=slot.base,
+        planned=planned,
         drifts=drifts,
     )
 

@@ -10,7 +10,7 @@ from appliance.disk.durable import NoSpace
 from appliance.health.codes import Kind
 from appliance.sync.phase import Phase, code_of
 from appliance.sync.refusal import Word
-from provisioning.registry.database import alerts, audit, rollouts
+from provisioning.registry.database import alerts, audit, devices, rollouts
 from provisioning.registry.faults import RegistryFault
 from provisioning.registry.promote import promote
 from provisioning.registry.publish import recall
@@ -197,6 +197,28 @@ def test_a_gate_that_failed_or_asks_is_an_alert_until_it_is_over(bench: Bench):
     bench.start(NEWER)
     bench.look()
     assert kinds() == []
+
+
+def test_devices_that_vanish_under_a_release_hold_it_unless_that_was_planned(bench: Bench):
+    bench.slot("c")
+    number = bench.start()
+    bench.look()
+    for name in "abc":
+        bench.report(name, NEW, Phase.SOAK)
+    bench.look()
+    bench.clock.advance(2 * HOUR)
+    bench.report("c", NEW, Phase.SOAK)
+
+    def verdict() -> Verdict:
+        bench.look()
+        found = bench.rollout(number).judgement
+        assert found is not None
+        return next(one.verdict for one in found.checks if one.name == "vanished")
+
+    assert verdict() is Verdict.NOT_ENOUGH
+    with bench.database.write() as tx:
+        devices.change_slot(tx, "a", offline_until=bench.clock.now() + HOUR)
+    assert verdict() is Verdict.PASS
 
 
 def test_what_the_version_before_did_is_kept_from_when_it_served(bench: Bench):
