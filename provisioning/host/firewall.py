@@ -14,12 +14,14 @@ import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from provisioning.host.flows import ANYBODY, EVERY, Flow, Way, is_local
+from provisioning.host.flows import ANYBODY, EVERY, TELEMETRY, Flow, Way, is_local
 
 TABLE, USER = "readside", "readside"
 # Those who speak with peers: listener and conductor ask them too, for what never arrived.
 _WITH_PEERS = ("listener", "courier", "conductor")
-SERVICES = ("conductor", "listener", "worker", "courier", "console", "audit", "sync")
+SERVICES = (
+    *("conductor", "listener", "worker", "courier", "console", "audit", "sync", "health", "telemetry"),
+)
 _STATE = "/var/lib/readside"
 _HEAD = "# Made by `readside provision firewall` from the configuration; make it anew when that changes."
 
@@ -76,7 +78,7 @@ def nameservers_of(resolv_conf: str) -> list[str]:
 
 def _moves(flow: Flow) -> bool:
     """Say whether a host's addresses may change from day to day, as those of a registry's do."""
-    return flow.service == "sync" and not _is_number(flow.address)
+    return flow.service in ("sync", TELEMETRY) and not _is_number(flow.address)
 
 
 def _numbers(address: str, resolve: Resolve) -> tuple[str, ...]:
@@ -161,7 +163,7 @@ def _units(
     return {
         service: "\n".join([_HEAD, "[Service]", *lines, ""])
         for service in SERVICES
-        if (lines := [*_addresses(service, flows, numbers, nameservers), *_storage(storage_root)])
+        if (lines := [*_addresses(service, flows, numbers, nameservers), *_storage(service, storage_root)])
     }
 
 
@@ -182,8 +184,15 @@ def _addresses(
         yield f"IPAddressAllow={address}"
 
 
-def _storage(root: str) -> Iterable[str]:
-    if root != _STATE:
+def _storage(service: str, root: str) -> Iterable[str]:
+    if root == _STATE:
+        return
+    if service == "telemetry":
+        # It sees nothing of the box's data but its own folder, wherever that lies.
+        yield f"TemporaryFileSystem={root}:mode=0755"
+        yield f"BindPaths={root}/telemetry"
+        yield f"ReadWritePaths={root}/telemetry"
+    else:
         yield f"ReadWritePaths={root}"
 
 

@@ -18,6 +18,7 @@ from appliance.core.config import Config
 ANYBODY = ""
 # What each service of the box does.
 EVERY = "every"
+TELEMETRY = "telemetry"
 _HTTP, _HTTPS = 80, 443
 _POSTGRESQL, _NTP, _DNS = 5432, 123, 53
 
@@ -169,9 +170,10 @@ def _to_others(config: Config) -> Iterator[Flow]:
             address=host,
             port=port,
             protocol="HTTP",
-            purpose="models come, health goes",
+            purpose="models come",
             tls=tls,
         )
+    yield from _told(config)
     for url in (server for server in config.inference.kserve if "kserve" in config.inference.engines):
         host, port, tls = _web(url)
         yield Flow(
@@ -183,6 +185,28 @@ def _to_others(config: Config) -> Iterator[Flow]:
             purpose="images without names are analysed on a server of the site",
             tls=tls,
             patient_data=True,
+        )
+
+
+def _told(config: Config) -> Iterator[Flow]:
+    """Yield what the telemetry service calls: the registry, and whom the site wants to be told of alarms."""
+    alerts = config.alerts
+    calls = [(config.registry.url, "numbers go")] if config.registry.told != "off" else []
+    calls += [(alerts.webhook, "alarms are told")] if alerts.webhook else []
+    for url, purpose in calls:
+        host, port, tls = _web(url)
+        yield Flow(
+            way=Way.OUT, service=TELEMETRY, address=host, port=port, protocol="HTTP", purpose=purpose, tls=tls
+        )
+    if alerts.mail_host:
+        yield Flow(
+            way=Way.OUT,
+            service=TELEMETRY,
+            address=alerts.mail_host,
+            port=alerts.mail_port,
+            protocol="SMTP",
+            purpose="alarms are told",
+            tls=alerts.mail_tls != "none",
         )
 
 

@@ -153,7 +153,8 @@ def test_a_service_may_do_little(booted: Machine, name: str) -> None:
     refused = booted.run(*sees, "touch", "/etc/readside/site.toml", check=False)
     assert "Read-only file system" in refused.stderr
     assert booted.run(*sees, "ls", "/root", check=False).stdout == ""
-    booted.run(*sees, "touch", "/var/lib/readside/run/.written")
+    if name != "telemetry":
+        booted.run(*sees, "touch", "/var/lib/readside/run/.written")
     core = booted.run("grep", "Max core file size", f"/proc/{main}/limits").stdout.split()
     assert core[4:6] == ["0", "0"]
 
@@ -170,6 +171,14 @@ def test_the_worker_has_no_network_and_the_listener_no_devices(booted: Machine) 
     devices = set(booted.run(*sees, "ls", "/dev").stdout.split())
     assert {"null", "urandom"} <= devices
     assert not {name for name in devices if name.startswith(("nvidia", "nvhost", "sd", "vd", "mem", "kmsg"))}
+
+
+def test_who_sends_numbers_sees_nothing_else(booted: Machine) -> None:
+    sees = ("nsenter", f"--target={pid(booted, 'telemetry')}", "--mount", "--")
+    assert booted.run(*sees, "ls", "-A", "/var/lib/readside").stdout.split() == ["telemetry"]
+    assert "ledger.sqlite3" in booted.run("ls", "/var/lib/readside").stdout
+    booted.run(*sees, "touch", "/var/lib/readside/telemetry/.written")
+    booted.run("test", "-e", "/var/lib/readside/telemetry/.written")
 
 
 def test_who_was_killed_comes_back(booted: Machine) -> None:

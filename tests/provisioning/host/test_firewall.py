@@ -78,8 +78,14 @@ def test_a_database_elsewhere_gives_the_worker_a_network() -> None:
 
 def test_another_folder_for_storage_may_be_written_by_every_service() -> None:
     units = firewall_of(flows_of(config()), storage_root="/srv/readside", resolve=resolve).units
+    telemetry = units.pop("telemetry").splitlines()
     assert all("ReadWritePaths=/srv/readside" in text for text in units.values())
     assert set(units) >= {"worker", "listener"}
+    assert telemetry[-3:] == [
+        "TemporaryFileSystem=/srv/readside:mode=0755",
+        "BindPaths=/srv/readside/telemetry",
+        "ReadWritePaths=/srv/readside/telemetry",
+    ]
 
 
 def test_name_servers_are_read_as_the_system_reads_them() -> None:

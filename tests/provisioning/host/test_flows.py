@@ -75,6 +75,19 @@ def test_a_registry_gets_no_patient_data_and_its_mirror_is_called_too() -> None:
     assert not any(flow.patient_data for flow in calls)
 
 
+def test_numbers_and_alarms_go_where_the_site_says() -> None:
+    mail = {"mail_host": "mail.example", "mail_from": "box@x.example", "mail_to": ["it@x.example"]}
+    alerts = {"webhook": "https://chat.example:8443/hook", **mail}
+    calls = found(flows_of(config(alerts=alerts)), service="telemetry")
+    assert {(flow.address, flow.port) for flow in calls} == {
+        ("models.example", 443),
+        ("chat.example", 8443),
+        ("mail.example", 587),
+    }
+    quiet = config(registry={"url": "https://models.example", "device": "ward", "telemetry": "off"})
+    assert not found(flows_of(quiet), service="telemetry")
+
+
 def test_names_are_looked_up_only_where_there_are_names() -> None:
     assert found(flows_of(config()), protocol="DNS")
     assert not found(flows_of(config(registry={})), protocol="DNS")
