@@ -35,7 +35,7 @@ def look(room: Room) -> None:
     with room.database.read() as tx:
         silent = alerts.silent(tx, at=now, seconds=limits.silent_seconds)
         certificates = alerts.ending_certificates(tx, before=now + limits.certificate_seconds)
-        boxes = _boxes(tx_newest=telemetry.newest(tx, Kind.MACHINE), silent=silent)
+        boxes = _boxes(telemetry.newest(tx, Kind.MACHINE), silent)
     found: dict[str, Mapping[str, Numbers]] = {
         Alarm.DEVICE_SILENT: silent,
         Alarm.CERTIFICATE_ENDS: certificates,
@@ -52,11 +52,11 @@ def look(room: Room) -> None:
 
 
 def _boxes(
-    *, tx_newest: Mapping[str, telemetry.Reported], silent: Mapping[str, Numbers]
+    newest: Mapping[str, telemetry.Reported], silent: Mapping[str, Numbers]
 ) -> dict[str, dict[str, Numbers]]:
     """Return what boxes say of themselves; a silent one says nothing any more, and that is its alert."""
     found: dict[str, dict[str, Numbers]] = {}
-    for device, said in tx_newest.items():
+    for device, said in newest.items():
         bits = said.numbers.get("alarms", 0)
         for alarm in AlarmKind if bits and device not in silent else ():
             if bits & bit_of(alarm):

@@ -18,7 +18,6 @@ import structlog
 from appliance.core import log
 from appliance.core.clock import Clock
 from appliance.health.schema import Record
-from appliance.ledger.reading import LedgerFault
 from provisioning.registry.database import telemetry
 from provisioning.registry.database.engine import Database
 from provisioning.registry.database.telemetry import Batch
@@ -105,8 +104,8 @@ class Intake:
         while group := self._next():
             try:
                 self._write(group)
-            except LedgerFault as fault:
-                _log.error("registry.database_failed", error=type(fault).__name__, batches=len(group))
+            except Exception as error:  # noqa: BLE001 - the thread's main loop: each group is answered
+                _log.error("registry.database_failed", error=type(error).__name__, batches=len(group))
                 _tell(group, None)
 
     def _next(self) -> list[_Waiting]:

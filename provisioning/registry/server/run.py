@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import multiprocessing
+import resource
 import signal
 import socket
 import threading
@@ -23,6 +24,7 @@ from provisioning.registry.server.swift import SwiftProtocol
 
 _log = log.get("registry")
 _LOOK_SECONDS = 0.5
+_FILES_BESIDE = 256
 _STOP_SECONDS_MAX = 30.0
 
 
@@ -50,6 +52,7 @@ def serve(setting: Setting, *, host: str, port: int, processes: int = 1) -> None
         RegistryFault: there is no registry, or its database cannot be opened.
         OSError: the address cannot be listened on.
     """
+    _make_room(setting.limits.connections_max)
     # Here and not in a child: what is wrong is said once, and the tables are there before several want them.
     application(setting).state.room.database.close()
     with _listening(host, port) as listening:
@@ -57,6 +60,16 @@ def serve(setting: Setting, *, host: str, port: int, processes: int = 1) -> None
             _server(setting).run(sockets=[listening])
         else:
             _Several(setting, listening, processes).run()
+
+
+def _make_room(connections: int) -> None:
+    """Let this process and its children have a file for each connection, as far as the system allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + _FILES_BESIDE
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _server(setting: Setting) -> uvicorn.Server:
