@@ -63,7 +63,7 @@ def status(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -
         for peer, s in uncommitted.items()
     }
     report["promises"] = promised
-    report["alarms"] = [
+    report["alerts"] = [
         {
             "alarm": AlarmKind(one.kind).word,
             "subject": one.subject,
@@ -108,7 +108,7 @@ def _hold(control: controls.Control) -> dict[str, Any]:
 def _telemetry(read: Config) -> dict[str, Any]:
     """Return what the site lets out, and how far it came; asking makes no file."""
     folder = folder_of(read.storage.root)
-    report: dict[str, Any] = {"level": read.registry.told, "alerts": list(read.alerts.ways)}
+    report: dict[str, Any] = {"level": read.registry.told, "told_by": list(read.alerts.ways)}
     if not folder.is_dir():
         return report | {"waiting": 0, "heard_at": None, "lost": 0}
     outbox = Outbox(folder=folder)
