@@ -145,6 +145,7 @@ def test_a_process_that_dies_is_started_anew_and_all_end_together(folder: Path):
     assert alive == []
 
 
+@pytest.mark.long
 def test_processes_end_when_the_first_was_killed(folder: Path):
     with several(folder, 2) as (first, url):
         until(lambda: answers(url))
