@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -70,6 +70,7 @@ class Reporter:
     outside: Callable[[], Outside]
     number_of: Callable[[str], int]
     limits: LookLimits = LOOK
+    _begun_at: float | None = field(default=None, init=False)
     _slow_at: float | None = field(default=None, init=False)
     _slow: list[Alarm] = field(default_factory=list, init=False)
     _standings: dict[str, Standing] = field(default_factory=dict, init=False)
@@ -82,6 +83,9 @@ class Reporter:
         slow = self._is_slow()
         with self.ledger.read() as tx:
             seen = self._look(tx, now, outside)
+            if self._is_new():
+                # After a night without power every service was last heard before it.
+                seen = replace(seen, silent=())
             drifts = self._drifts(tx, now) if slow else []
             if slow:
                 self._slow = self._learned(tx, now, seen, drifts)
@@ -118,6 +122,12 @@ class Reporter:
         """Say whether the registry's clock was heard lately enough to be compared with."""
         heard_at = self.outbox.number("heard_at")
         return heard_at is not None and abs(now - heard_at) < DAY_SECONDS
+
+    def _is_new(self) -> bool:
+        elapsed = self.ledger.clock.elapsed()
+        if self._begun_at is None:
+            self._begun_at = elapsed
+        return elapsed - self._begun_at < self.limits.silent_seconds
 
     def _is_slow(self) -> bool:
         elapsed = self.ledger.clock.elapsed()

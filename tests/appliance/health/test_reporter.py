@@ -125,6 +125,10 @@ def test_what_is_wrong_is_raised_told_and_ends(make, ledger, clock):
     with ledger.write() as tx:
         services.started(tx, "courier", pid=1, at=clock.now() - 600, detail={})
     reporter.turn()
+    # A box that was off: whoever was silent before it came up may be about to be heard.
+    assert raised(ledger) == {(AlarmKind.CERTIFICATE_ENDS, "the registry")}
+    clock.advance(121)
+    reporter.turn()
     assert raised(ledger) == {
         (AlarmKind.CERTIFICATE_ENDS, "the registry"),
         (AlarmKind.SERVICE_SILENT, "courier"),
