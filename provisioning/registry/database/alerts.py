@@ -58,6 +58,21 @@ def listed(tx: sa.Connection, *, only_open: bool, limit: int, before: int | None
     return [Alert(**row._mapping) for row in tx.execute(query)]
 
 
+def over(tx: sa.Connection, *, limit: int, before: int | None = None) -> list[Alert]:
+    """Return alerts that are over, newest first; those in front of a number if it is given."""
+    query = sa.select(alerts).where(alerts.c.closed_at.is_not(None))
+    if before is not None:
+        query = query.where(alerts.c.id < before)
+    return [Alert(**row._mapping) for row in tx.execute(query.order_by(alerts.c.id.desc()).limit(limit))]
+
+
+def about(tx: sa.Connection, subject: str, *, limit: int) -> list[Alert]:
+    """Return the alerts of one subject, those that are open first, then the newest first."""
+    query = sa.select(alerts).where(alerts.c.subject == subject)
+    order = (alerts.c.closed_at.is_not(None), alerts.c.id.desc())
+    return [Alert(**row._mapping) for row in tx.execute(query.order_by(*order).limit(limit))]
+
+
 def open_by_kind(tx: sa.Connection) -> dict[str, int]:
     """Return how many alerts of each kind are open."""
     query = sa.select(alerts.c.kind, sa.func.count()).where(sa.text(OPEN)).group_by(alerts.c.kind)

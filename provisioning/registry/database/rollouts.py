@@ -72,10 +72,17 @@ def find(tx: sa.Connection, number: int, *, to_change: bool = False) -> Rollout 
 
 
 def every(
-    tx: sa.Connection, *, model: str = "", only_open: bool = False, limit: int | None = None
+    tx: sa.Connection,
+    *,
+    model: str = "",
+    only_open: bool = False,
+    limit: int | None = None,
+    before: int | None = None,
 ) -> list[Rollout]:
     """Return roll-outs, newest first; `only_open`: those that the controller still looks at."""
     query = sa.select(rollouts)
+    if before is not None:
+        query = query.where(rollouts.c.id < before)
     if model:
         query = query.where(rollouts.c.model == model)
     if only_open:
@@ -113,9 +120,17 @@ def history(tx: sa.Connection, number: int, *, after: int = 0, limit: int | None
     """Return what happened to a roll-out, oldest first."""
     here = (rollout_events.c.rollout == number) & (rollout_events.c.seq > after)
     query = sa.select(rollout_events).where(here).order_by(rollout_events.c.seq).limit(limit)
-    return [
-        Entry(seq=row.seq, who=row.who, event=EVENT.validate_python(row.event)) for row in tx.execute(query)
-    ]
+    return [_entry(row) for row in tx.execute(query)]
+
+
+def newest(tx: sa.Connection, number: int, *, limit: int) -> list[Entry]:
+    """Return what happened last to a roll-out, newest first."""
+    query = sa.select(rollout_events).where(rollout_events.c.rollout == number)
+    return [_entry(row) for row in tx.execute(query.order_by(rollout_events.c.seq.desc()).limit(limit))]
+
+
+def _entry(row: Any) -> Entry:
+    return Entry(seq=row.seq, who=row.who, event=EVENT.validate_python(row.event))
 
 
 def _rollout(row: Any) -> Rollout:

@@ -115,6 +115,17 @@ def states_of(tx: sa.Connection, device_id: str) -> list[Reported]:
     return [Reported(**row._mapping) for row in tx.execute(query)]
 
 
+def standings(tx: sa.Connection, ids: Sequence[str]) -> dict[str, list[Reported]]:
+    """Return how releases stand on some devices, by the devices' ids, those that serve first."""
+    here = (states.c.kind == int(Kind.STATE)) & states.c.device.in_(list(ids))
+    found: dict[str, list[Reported]] = {device: [] for device in ids}
+    for row in tx.execute(sa.select(states).where(here).order_by(states.c.device, states.c.release)):
+        found[row.device].append(Reported(**row._mapping))
+    return {
+        device: sorted(own, key=lambda one: not one.numbers.get("serving")) for device, own in found.items()
+    }
+
+
 def newest(tx: sa.Connection, kind: Kind, *, release: int | None = None) -> dict[str, Reported]:
     """Return what enrolled devices last said of a kind, by their ids; of one release if it is given."""
     query = (

@@ -33,6 +33,7 @@ from provisioning.registry.server.device import Devices, Keys
 from provisioning.registry.server.duties import Duties, Duty
 from provisioning.registry.server.intake import Intake
 from provisioning.registry.server.limits import DEFAULT
+from provisioning.registry.server.pages import browse, door, frame, steer
 from provisioning.registry.server.room import Room
 from provisioning.registry.server.setting import Setting
 from provisioning.registry.server.versions import Versions
@@ -46,7 +47,7 @@ DUTIES = (
     Duty(name="stamp", every_seconds=0.0, work=stamping.stamp),
 )
 # A new part of the server is a module with a `router`, named here.
-PARTS = (probes, metrics, api, claims, est, rollouts)
+PARTS = (probes, metrics, api, claims, est, rollouts, door, browse, steer)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +60,7 @@ class _Parts:
 
 
 def application(setting: Setting) -> FastAPI:
-    """Make the server: the signed tree, the devices' API, the API for people, probes and metrics.
+    """Make the server: the signed tree, the devices' API, API and pages for people, probes and metrics.
 
     Raises:
         RegistryFault: there is no registry in the folder, or its database cannot be opened.
@@ -88,7 +89,7 @@ def application(setting: Setting) -> FastAPI:
     )
     for part in PARTS:
         app.include_router(part.router)
-    faults.install(app)
+    faults.install(app, frame.fault)
     app.add_middleware(
         Guard,
         limits=ConsoleLimits(body_bytes_max=limits.body_bytes_max, body_seconds_max=limits.body_seconds_max),

@@ -59,7 +59,7 @@ def reader(needed: Role) -> Any:
     """Return a dependency: who asks, by session or HTTP basic, with at least this role."""
 
     def _reader(request: Request, here: Here) -> Person:
-        return _held(here.doorkeeper.caller(request), needed)
+        return held(here.doorkeeper.caller(request), needed)
 
     return Depends(_reader)
 
@@ -68,7 +68,7 @@ def changer(needed: Role) -> Any:
     """Return a dependency for changes: JSON, which no foreign page can send, and a session's proof."""
 
     def _changer(request: Request, here: Here) -> Person:
-        person = _held(here.doorkeeper.caller(request), needed)
+        person = held(here.doorkeeper.caller(request), needed)
         if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
             raise Fault(403, "Another site's page asked for this; it is refused.")
         if not request.headers.get("content-type", "").startswith("application/json"):
@@ -80,7 +80,12 @@ def changer(needed: Role) -> Any:
     return Depends(_changer)
 
 
-def _held(person: Person, needed: Role) -> Person:
+def held(person: Person, needed: Role) -> Person:
+    """Return a person whose role is enough.
+
+    Raises:
+        Fault: it is not (403).
+    """
     if not person.role.covers(needed):
         raise Fault(403, f"This takes the role {needed.value}; yours is {person.role.value}.")
     return person
