@@ -68,7 +68,7 @@ def _empty_ledger() -> bytes:
 
 def quick_ledger(path: Path, clock: HeldClock) -> Ledger:
     """Open a ledger whose schema is the newest; what it commits is noted by the test and not synced."""
-    opened = engine._engine(f"sqlite:///{path}")
+    opened = engine._engine(f"sqlite:///{path}", engine.LEDGER)
     sa.event.listen(opened, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=OFF"))
     return Ledger(opened, clock)
 
