@@ -18,6 +18,7 @@ ROOMS: Final[tuple[str, ...]] = (
     "provisioning.host.commands",
     "provisioning.papers.commands",
     "provisioning.acceptance.commands",
+    "provisioning.firstboot.commands",
 )
 for _room in ROOMS:
     import_module(_room).add_to(app)

@@ -42,14 +42,14 @@ def init(
         fail(f"{file} cannot be written: {error.strerror}")
     with os.fdopen(handle, "w", encoding="utf-8") as stream:
         stream.write(text)
-    _let_services_read(file)
+    let_services_read(file)
     edit = "Edit [site], [[peers]] and [[routes]], then: readside check-config"
     out.print(f"{file} is written. {edit} {file}", markup=False)
     out.print(f"Console user: {user}", markup=False)
     out.print(f"Password, shown only now: {word}", markup=False)
 
 
-def _let_services_read(file: Path) -> None:
+def let_services_read(file: Path) -> None:
     """Let the services of an installed box read what root writes for them; they may not change it."""
     try:
         group = grp.getgrnam(_GROUP).gr_gid
