@@ -220,13 +220,11 @@ def identity_in(roots: Path) -> softkey.SoftwareKey:
     """Give a device its key and a certificate."""
     roots.mkdir(parents=True)
     key = softkey.make(roots / "device.key")
-    private = load_pem_private_key((roots / "device.key").read_bytes(), None)
+    private: Any = load_pem_private_key((roots / "device.key").read_bytes(), None)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "box-1")])
     now = datetime.now(tz=UTC)
     made = x509.CertificateBuilder(name, name, private.public_key(), 1, now, now + timedelta(days=9))
-    (roots / "device.crt").write_bytes(
-        made.sign(private, hashes.SHA256()).public_bytes(Encoding.PEM)  # type: ignore[arg-type]
-    )
+    (roots / "device.crt").write_bytes(made.sign(private, hashes.SHA256()).public_bytes(Encoding.PEM))
     return key
 
 

@@ -31,6 +31,7 @@ class TestSilence:
         mornings = {1: 4, 2: 4, 3: 4, 4: 4, 5: 2}
         counts = weeks(mornings, 4, today={5: 2})
         said = silence(counts, counted(5), now=NOW)
+        assert said is not None
         assert datetime.fromtimestamp(said.since, tz=UTC).hour == 6
         assert (said.weeks, said.least) == (4, 16)
 
@@ -74,7 +75,9 @@ class TestSilence:
         known = set(range(hour - 6 * WEEK_HOURS, hour))
         # Only the hour before now was quiet, and in each week it had nine by the clocks on the wall.
         counts |= {hour - 2: 1}
-        assert silence(counts, known, now=now.timestamp(), zone=zone).least == 9
+        said = silence(counts, known, now=now.timestamp(), zone=zone)
+        assert said is not None
+        assert said.least == 9
         assert silence(counts, known, now=now.timestamp(), zone=UTC) is None
 
     @given(st.dictionaries(st.integers(1, WEEK_HOURS - 1), st.integers(1, 50)), st.integers(0, 9))
@@ -98,6 +101,7 @@ class TestSilence:
 class TestBarren:
     def test_a_model_that_stopped_is_told(self):
         said = barren([False] * 100 + [True, False] * 200)
+        assert said is not None
         assert (said.answers, round(said.share, 2)) == (100, 0.5)
 
     @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import json
 import socketserver
 import threading
 from email import message_from_bytes
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
@@ -91,7 +91,7 @@ class Hook(http.server.BaseHTTPRequestHandler):
     ("status", "word"), [(204, "taken"), (200, "taken"), (302, "answered_302"), (500, "answered_500")]
 )
 def test_a_webhook_gets_exactly_the_bytes_and_no_redirect_is_followed(listening, status, word):
-    hook = type("One", (Hook,), {"status": status, "heard": []})
+    hook: Any = type("One", (Hook,), {"status": status, "heard": []})
     site = config(webhook=f"http://127.0.0.1:{listening(hook)}/x")
     assert notices.hand_over("webhook", b'{"a": 1}', site.alerts, seconds_max=5) == word
     assert hook.heard == [b'{"a": 1}']
@@ -137,7 +137,7 @@ class Post(socketserver.StreamRequestHandler):
 
 
 def test_a_mail_goes_to_everybody_who_was_named(listening):
-    post = type("One", (Post,), {"heard": []})
+    post: Any = type("One", (Post,), {"heard": []})
     site = config(mail_host="127.0.0.1", mail_port=listening(post), **MAIL)
     body = notices.bodies(site, ALARM, notices.RAISED, at=1_772_870_400.0)["mail"]
     assert notices.hand_over("mail", body, site.alerts, seconds_max=5) == "taken"
@@ -147,7 +147,7 @@ def test_a_mail_goes_to_everybody_who_was_named(listening):
 
 
 def test_a_server_without_tls_gets_nothing_where_tls_was_asked_for(listening):
-    post = type("One", (Post,), {"heard": []})
+    post: Any = type("One", (Post,), {"heard": []})
     site = config(mail_host="127.0.0.1", mail_port=listening(post), **{**MAIL, "mail_tls": "starttls"})
     word = notices.hand_over("mail", b"secret", site.alerts, seconds_max=5)
     assert word == "failed_smtpnotsupportederror"

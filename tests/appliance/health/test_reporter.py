@@ -10,7 +10,7 @@ from appliance.health.codes import Failure, Kind
 from appliance.health.limits import LookLimits
 from appliance.health.outbox import Outbox, folder_of
 from appliance.health.reporter import Outside, Reporter, Standing
-from appliance.ledger import alarms, hours, services
+from appliance.ledger import alarms, health_tables, hours, services
 from tests.appliance.ledger import given
 
 DIGEST = "sha256:11"
@@ -166,7 +166,7 @@ def test_ct_that_always_came_is_missed(make, ledger, clock):
         hours.count_arrivals(tx, last - 5 * 168, last)
         for week in range(5):
             row = {"hour": last - week * 168, "modality": "CT", "series": 8 if week else 0}
-            tx.execute(hours.arrival_hours.insert().values(**row))
+            tx.execute(health_tables.arrival_hours.insert().values(**row))
     reporter = make(limits=LookLimits(disk_percent=0.0))
     reporter.turn()
     assert raised(ledger) == {(AlarmKind.NO_ARRIVALS, "CT")}

@@ -38,7 +38,7 @@ class Registry(http.server.BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.heard.append((self.path, self.headers, body))
-        taken = (200, {}, json.dumps({"acknowledged": 2**53, "now": 1_700_000_000}).encode())
+        taken: Any = (200, {}, json.dumps({"acknowledged": 2**53, "now": 1_700_000_000}).encode())
         status, headers, answer = self.answers.pop(0) if self.answers else taken
         self.send_response(status)
         for name, value in headers.items():
@@ -53,7 +53,7 @@ class Registry(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def registry() -> Iterator[Any]:
-    handler = type("One", (Registry,), {"answers": [], "heard": []})
+    handler: Any = type("One", (Registry,), {"answers": [], "heard": []})
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     handler.url = f"http://127.0.0.1:{server.server_address[1]}"

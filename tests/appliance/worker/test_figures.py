@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,8 @@ def figures(findings, made, **header):
     source = made.sources[0]
     for keyword, value in header.items():
         setattr(source, keyword, value)
-    return figures_of(SimpleNamespace(findings=findings, volume=made.volume, sources=made.sources))
+    analysis: Any = SimpleNamespace(findings=findings, volume=made.volume, sources=made.sources)
+    return figures_of(analysis)
 
 
 def test_the_series_and_the_answer_are_numbers():
