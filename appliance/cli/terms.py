@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from appliance.core.config import DEFAULT_PATH, Config, ConfigError, load
+from appliance.disk.durable import DiskFault, NoSpace
 from appliance.ledger.engine import Ledger, LedgerRefused, open_ledger
 
 ConfigOption = Annotated[Path, typer.Option("--config", help="The site's configuration file.")]
@@ -30,6 +31,17 @@ def fail(message: str, *, code: int = FAILED) -> NoReturn:
     """Say what is wrong and end."""
     err.print(f"readside: {message}", markup=False)
     raise typer.Exit(code)
+
+
+@contextmanager
+def saying(*faults: type[Exception]) -> Iterator[None]:
+    """Say one of these faults, or of the disk, in one sentence and end."""
+    try:
+        yield
+    except faults as fault:
+        fail(str(fault))
+    except (DiskFault, NoSpace) as error:
+        fail(f"the disk failed or is full ({error})")
 
 
 def print_json(value: Mapping[str, Any]) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import getpass
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -23,6 +22,7 @@ from appliance.cli.terms import (
     opened_ledger,
     out,
     print_json,
+    saying,
 )
 from appliance.core import log
 from appliance.core.clock import as_text
@@ -45,7 +45,7 @@ from provisioning.registry.faults import RegistryFault
 from provisioning.registry.server.commands import DatabaseOption
 
 app = typer.Typer(help="Releases to a box without a network, and its answer back.", no_args_is_help=True)
-StickOption = Annotated[Path, typer.Option(help="Where the stick is mounted.")]
+_FAULTS = (BundleFault, RegistryFault, KeyFault)
 
 
 def add_to_registry(group: typer.Typer) -> None:
@@ -70,7 +70,7 @@ def init(
     ] = False,
 ) -> None:
     """Make the key that stamps bundles and its roots, or sign them for another year."""
-    with _saying():
+    with saying(*_FAULTS):
         stamps.begin(signing(registry, keys), keys, new_key=new_key)
     out.print(
         f"Bundles of this registry can be stamped with what lies in {registry / 'bundle'}.", markup=False
@@ -85,7 +85,7 @@ def export(
     as_json: JsonOption = False,
 ) -> None:
     """Write onto a stick what these boxes are assigned, good for ninety days; go on where it was pulled."""
-    with _saying(), Progress(disable=as_json, transient=True, console=err) as progress:
+    with saying(*_FAULTS), Progress(disable=as_json, transient=True, console=err) as progress:
         task = progress.add_task("copying", total=None)
         made = write(
             Book(folder=registry),
@@ -138,7 +138,7 @@ def receipt(
     as_json: JsonOption = False,
 ) -> None:
     """Take the receipts of a stick: verify each, and record what its box says."""
-    with _saying(), closing(open_database(url_of(registry, database))) as opened:
+    with saying(*_FAULTS), closing(open_database(url_of(registry, database))) as opened:
         found = office.take(opened, Stick(stick).folder, who=getpass.getuser())
     well = all(one.word in office.WELL for one in found)
     if as_json:
@@ -170,14 +170,3 @@ def _receipt(box: ModelBox, standing: Standing, stick: Stick) -> str:
     if signer is None:
         err.print("readside: this box has no key of its own: the receipt is NOT SIGNED", markup=False)
     return made.name
-
-
-@contextmanager
-def _saying() -> Iterator[None]:
-    """Say a fault in one sentence."""
-    try:
-        yield
-    except (BundleFault, RegistryFault, KeyFault) as error:
-        fail(str(error))
-    except (DiskFault, NoSpace) as error:
-        fail(f"the disk failed or is full ({error})")

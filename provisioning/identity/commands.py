@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -19,10 +17,11 @@ from appliance.cli.terms import (
     out,
     print_json,
     read_config,
+    saying,
 )
 from appliance.core import log
 from appliance.core.clock import SYSTEM, as_text
-from appliance.disk.durable import DiskFault, NoSpace, write_file
+from appliance.disk.durable import write_file
 from appliance.sync.refusal import Refusal
 from appliance.sync.renewal import Renewed, renew_if_due
 from provisioning.identity import backup as backups
@@ -34,6 +33,7 @@ from provisioning.identity.enrol import enrol as claim
 from provisioning.identity.erasure import ErasureFault
 
 PASSPHRASE = "READSIDE_RECOVERY_PASSPHRASE"
+_FAULTS = (EnrolFault, CodeFault, BackupFault, ErasureFault, Refusal)
 _NOTHING_DONE = {
     Renewed.NONE: "This box was never enrolled: `readside provision enrol`.",
     Renewed.HOLDS: "The certificate holds; nothing to do yet. --now renews it all the same.",
@@ -70,7 +70,7 @@ def enrol(
     if offline_request is not None and offline_answer is not None:
         fail("give --offline-request or --offline-answer, and not both", code=2)
     read_in = read_config(config).registry
-    with _saying():
+    with saying(*_FAULTS):
         if offline_answer is not None:
             _claimed(stick.take(read_in.roots, stick.read_small(offline_answer)), as_json=as_json)
             return
@@ -90,7 +90,7 @@ def renew(
 ) -> None:
     """Renew this box's certificate, if it is time; the sync service does the same by itself."""
     log.silence()
-    with _saying():
+    with saying(*_FAULTS):
         done = renew_if_due(read_config(config), force=now)
     ok = done in (Renewed.RENEWED, Renewed.HOLDS)
     if as_json:
@@ -105,7 +105,7 @@ def backup(
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
     """Back up configuration, roots and floors, never keys, under the site's recovery passphrase."""
-    with _saying():
+    with saying(*_FAULTS):
         sealed = backups.backup(config, read_config(config), _passphrase(new=True), now=SYSTEM.now())
         write_file(out_file, sealed)
     out.print(f"{out_file} opens with the recovery passphrase alone: keep both, apart.", markup=False)
@@ -117,7 +117,7 @@ def restore(
     over: Annotated[bool, typer.Option("--over", help="Write over a configuration that is there.")] = False,
 ) -> None:
     """Put a backup in place on new hardware; then enrol it with an invitation that says replace."""
-    with _saying():
+    with saying(*_FAULTS):
         data = backups.read_backup(backup_file)
         done = backups.restore(data, _passphrase(new=False), config, over=over)
     out.print(f"Restored {done.slot} as it was at {done.made_at}: {', '.join(done.files)}.", markup=False)
@@ -144,7 +144,7 @@ def decommission(
     if not yes:
         typer.confirm(f"Erase the keys of {read_in.registry.device} for ever?", abort=True)
     leave = erasure.Leave(luks=tuple(luks or ()), remove_data=remove_data, reason=reason, alone=alone)
-    with _saying():
+    with saying(*_FAULTS):
         statement = erasure.decommission(read_in, leave, out_file)
     if as_json:
         print_json({"ok": True, **statement})
@@ -160,7 +160,7 @@ def check_erasure(
     as_json: JsonOption = False,
 ) -> None:
     """Verify a certificate of erasure, and say what it says."""
-    with _saying():
+    with saying(*_FAULTS):
         known = erasure.split_pem(stick.read_small(authorities))
         statement = erasure.verify_paper(stick.read_small(paper), known)
     if as_json:
@@ -223,16 +223,3 @@ def _asked(text: str, path: Path, *, qr: bool, as_json: bool) -> None:
         typer.echo(qr_text(text))
     elif qr:
         out.print("The request is too long for a QR code: use the file.")
-
-
-@contextmanager
-def _saying() -> Iterator[None]:
-    """Say a fault in one sentence."""
-    try:
-        yield
-    except (EnrolFault, CodeFault, BackupFault, ErasureFault) as fault:
-        fail(str(fault))
-    except Refusal as refusal:
-        fail(f"{refusal.word}: {refusal.sentence}")
-    except (DiskFault, NoSpace) as error:
-        fail(f"the disk failed or is full ({error})")

@@ -12,10 +12,10 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from appliance.cli.terms import JsonOption, fail, out, print_json
+from appliance.cli.terms import JsonOption, out, print_json, saying
 from appliance.core import log
 from appliance.core.clock import as_text
-from appliance.disk.durable import DiskFault, NoSpace, write_file
+from appliance.disk.durable import write_file
 from provisioning.identity import code as codes
 from provisioning.identity.enrol import EnrolFault
 from provisioning.identity.stick import answer_text, read_request, read_small
@@ -26,16 +26,12 @@ from provisioning.registry.database.engine import open_database, url_of
 from provisioning.registry.database.words import DeviceState
 from provisioning.registry.enrolment import CODE_DAYS, DAY_SECONDS, NotLetIn, Office
 from provisioning.registry.faults import RegistryFault
+from provisioning.registry.server.commands import DatabaseOption
 
 FolderOption = Annotated[Path, typer.Option("--registry", help="The registry's folder.")]
-DatabaseOption = Annotated[
-    str,
-    typer.Option(
-        envvar="READSIDE_REGISTRY_DATABASE", help="Address of the database; a file in the folder if empty."
-    ),
-]
 DeviceArgument = Annotated[str, typer.Argument(help="The device's id, or its first 8 digits or more.")]
 _ID_CHARACTERS_MIN = 8
+_FAULTS = (RegistryFault, EnrolFault, NotLetIn, ca.RequestFault)
 
 
 def invite(
@@ -160,7 +156,7 @@ def authority(
     as_json: JsonOption = False,
 ) -> None:
     """Show the authorities that make the certificates of devices, or make the next one."""
-    with _saying():
+    with saying(*_FAULTS):
         book = Book(folder=registry)
         with book.alone():
             folder, now = book.layout.authority, book.clock.now()
@@ -185,23 +181,12 @@ def add_to(app: typer.Typer) -> None:
 @contextmanager
 def _office(folder: Path, url: str) -> Iterator[Office]:
     log.silence()
-    with _saying():
+    with saying(*_FAULTS):
         book = Book(folder=folder)
         if not book.layout.public.is_dir():
             raise RegistryFault(f"{folder}: is no registry; make one with `readside registry init`")
         with closing(open_database(url_of(folder, url))) as database:
             yield Office(book=book, database=database)
-
-
-@contextmanager
-def _saying() -> Iterator[None]:
-    """Say a fault in one sentence."""
-    try:
-        yield
-    except (RegistryFault, EnrolFault, NotLetIn, ca.RequestFault) as fault:
-        fail(str(fault))
-    except (DiskFault, NoSpace) as error:
-        fail(f"the disk failed or is full ({error})")
 
 
 def _whole(start: str, known: list[str]) -> str:

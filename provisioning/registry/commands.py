@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from appliance.cli.terms import JsonOption, err, fail, out, print_json
+from appliance.cli.terms import JsonOption, err, fail, out, print_json, saying
 from appliance.core.clock import as_text
-from appliance.disk.durable import DiskFault, NoSpace
 from appliance.sync.release import DIRECTOR, IMAGE, Release
 from provisioning.registry import claim_commands
 from provisioning.registry import promote as director
@@ -41,7 +38,7 @@ def init(
 ) -> None:
     """Make a registry: its keys, and the first signed lists of both repositories."""
     passphrase = None if plain else _passphrase(new=True)
-    with _saying() as _:
+    with saying(RegistryFault):
         Book(folder=folder, passphrase=passphrase).create(keys)
     if plain:
         err.print(f"readside: the keys in {keys} lie there PLAIN: who copies two of each can sign releases")
@@ -67,7 +64,7 @@ def publish(
     as_json: JsonOption = False,
 ) -> None:
     """Check a package whole, sign it on this machine and put it into the registry."""
-    with _saying():
+    with saying(RegistryFault):
         book = signing(registry, keys)
         release = publisher.publish(
             book, package, keys, readside=needs_readside, engines=engine or (), made_by=provenance
@@ -85,7 +82,7 @@ def recall(
     as_json: JsonOption = False,
 ) -> None:
     """Sign that a release must not be used any more: no device takes it, those that have it say so."""
-    with _saying():
+    with saying(RegistryFault):
         book = signing(registry, keys)
         release = publisher.recall(book, name, version, keys, reason=reason)
         visible = book.may_stamp(IMAGE)
@@ -104,7 +101,7 @@ def promote(
     as_json: JsonOption = False,
 ) -> None:
     """Assign a release to devices, signed with the server's own keys."""
-    with _saying():
+    with saying(RegistryFault):
         book = Book(folder=registry)
         devices = _devices(book, device, every=every)
         release = director.promote(book, name, version, devices, shadow=shadow)
@@ -123,7 +120,7 @@ def end_shadow(
     every: Annotated[bool, typer.Option("--all", help="Every device that was claimed.")] = False,
 ) -> None:
     """Take the shadow of a model off devices; what they compared stays with them."""
-    with _saying():
+    with saying(RegistryFault):
         book = Book(folder=registry)
         devices = _devices(book, device, every=every)
         director.end_shadow(book, name, devices)
@@ -136,14 +133,14 @@ def claim(
     out_folder: Annotated[Path, typer.Option("--out", help="Folder for what the device must be given.")],
 ) -> None:
     """Make a device known, and write what it is given: both roots, and the floors it begins with."""
-    with _saying():
+    with saying(RegistryFault):
         director.claim(Book(folder=registry), device, out_folder)
     out.print(f"Put the files of {out_folder} into registry.roots of {device}.", markup=False)
 
 
 def stamp(registry: FolderArgument) -> None:
     """Sign with the server's keys that the newest lists are the newest, for another seven days."""
-    with _saying():
+    with saying(RegistryFault):
         book = Book(folder=registry)
         with book.alone():
             book.stamp_all()
@@ -152,7 +149,7 @@ def stamp(registry: FolderArgument) -> None:
 
 def renew(registry: FolderArgument, keys: KeysOption) -> None:
     """Sign what the offline keys signed once more, for another year."""
-    with _saying():
+    with saying(RegistryFault):
         book = signing(registry, keys)
         with book.alone():
             book.renew(keys)
@@ -167,7 +164,7 @@ def rotate(
     """Give a repository other server keys; devices drop what the former ones signed."""
     if repository not in (IMAGE, DIRECTOR):
         fail(f"--repository is {IMAGE} or {DIRECTOR}", code=2)
-    with _saying():
+    with saying(RegistryFault):
         book = signing(registry, keys)
         with book.alone():
             book.rotate(repository, keys)
@@ -176,7 +173,7 @@ def rotate(
 
 def releases(registry: FolderArgument, as_json: JsonOption = False) -> None:
     """List every release and which devices are assigned what."""
-    with _saying():
+    with saying(RegistryFault):
         book = Book(folder=registry)
         listed, assigned = publisher.releases(book), director.assignments(book)
         makers = [publisher.made_by(book, one) for one in listed]
@@ -235,18 +232,3 @@ def _release(release: Release, what: str, *, visible: bool, as_json: bool) -> No
         out.print(
             "Copy the folder to the server and run `readside registry stamp` there; then devices see it."
         )
-
-
-@contextmanager
-def _saying() -> Iterator[Any]:
-    """Say a fault in one sentence."""
-    try:
-        yield None
-    except RegistryFault as error:
-        _failed(str(error))
-    except (DiskFault, NoSpace) as error:
-        _failed(f"the disk failed or is full ({error})")
-
-
-def _failed(sentence: str) -> NoReturn:
-    fail(sentence)
