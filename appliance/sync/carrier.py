@@ -127,7 +127,7 @@ class Server:
                 with self._client.stream(
                     "GET", f"{self._url}/{path}", headers=headers, extensions={"trace": self._line.follow}
                 ) as response:
-                    yield self._judged(response, path, start)
+                    yield self._judged(response, path)
                 if watch.ended:
                     raise _late()
             except httpx.HTTPError as error:
@@ -137,7 +137,7 @@ class Server:
         """Close the connection."""
         self._client.close()
 
-    def _judged(self, response: httpx.Response, path: str, start: int) -> Part:
+    def _judged(self, response: httpx.Response, path: str) -> Part:
         status = response.status_code
         if status in _MISSING:
             raise NotThere(path)

@@ -191,7 +191,7 @@ def _write(
     folder: Path, pieces: Sequence[Piece], small: Mapping[str, bytes], limits: BundleLimits, told: Told
 ) -> int:
     """Write everything, the stamps last; return how many bytes of files were copied."""
-    missing = [piece for piece in pieces if not _is_there(folder, piece, limits)]
+    missing = [piece for piece in pieces if not _is_there(folder, piece)]
     total, lacking = sum(one.length for one in pieces), sum(one.length for one in missing)
     short = lacking - shutil.disk_usage(folder).free
     if short > 0:
@@ -207,7 +207,7 @@ def _write(
     return lacking
 
 
-def _is_there(folder: Path, piece: Piece, limits: BundleLimits) -> bool:
+def _is_there(folder: Path, piece: Piece) -> bool:
     path = folder / piece.place
     if not path.is_file() or path.stat().st_size != piece.length:
         return False

@@ -42,7 +42,6 @@ PASSWORD = "correct horse battery"
 PEOPLE = {"otto": Role.OPERATOR, "ann": Role.APPROVER, "vera": Role.VIEWER}
 # Studies by turnaround; cells are those of the telemetry.
 TIMES = (100, 400, 300, 150, 50, 0, 0, 0, 0, 0, 0, 0)
-_HOUR = 3_600
 _LONG = 10_000
 
 
