@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from appliance.core.config import Config
 from appliance.core.outputs import OUTPUTS, SOP_CLASSES
+from appliance.services.promising import is_spoken as speaks_commitment
 from dicom_node.limits import Limits
 from dicom_node.status import Status
 from dicom_node.storage_classes import name_of
@@ -20,7 +21,6 @@ from provisioning.papers.services import (
     accepted,
     proposed,
     retrieves_by_get,
-    speaks_commitment,
 )
 
 # PS3.4 B.2.3, PS3.7 Annex C: what each status of a C-STORE means to its sender.

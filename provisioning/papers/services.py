@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from appliance.core.config import Config, Peer
 from appliance.core.outputs import SOP_CLASSES
+from appliance.services.promising import is_spoken as speaks_commitment
 from dicom_node.commitment import commitment_context
 from dicom_node.find import find_contexts
 from dicom_node.get import get_context
@@ -63,11 +64,6 @@ def proposed(config: Config) -> list[Offer]:
         joined = tuple(dict.fromkeys([*known, *syntaxes]))
         offers[sop_class] = Offer(role=Role.SCU, sop_class=sop_class, syntaxes=joined)
     return list(offers.values())
-
-
-def speaks_commitment(config: Config) -> bool:
-    """Say whether storage commitment is spoken at all: to promise, or to hear reports (PS3.4 J)."""
-    return config.dicom.commit or any(peer.commitment for peer in config.peers)
 
 
 def retrieves_by_get(config: Config) -> bool:
