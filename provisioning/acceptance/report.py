@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from appliance.core.clock import as_datetime, as_text
 from appliance.results.sheet import Sheet
-from appliance.sync.signing import Signer, device_id
+from appliance.sync.signing import SignatureFault, Signer, device_id
+from appliance.sync.unreadable import NO_CERTIFICATE, NO_JSON
 
 _WIDTHS = (0.06, 0.26, 0.12, 0.1, 0.46)
 _TIMES = {
@@ -114,7 +115,7 @@ def verified(data: bytes) -> tuple[dict[str, Any], str]:
         key.verify(base64.b64decode(signature["value"]), _covered(report), ec.ECDSA(hashes.SHA256()))
     except InvalidSignature as error:
         raise NotSigned("it was changed after it was signed") from error
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (*NO_CERTIFICATE, *NO_JSON, SignatureFault, KeyError, AttributeError) as error:
         raise NotSigned("this is no acceptance report") from error
     return report, signature["device"]
 

@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from appliance.sync.signing import device_id
 from provisioning.acceptance.report import NotSigned, Report, Step, Verdict, printed, signed, verified
+from tests.provisioning.registry.given import key
 from tests.system.programs import need
+
+OTHER_CURVE = ec.generate_private_key(ec.SECP384R1()).public_key()
+OTHER_PEM = OTHER_CURVE.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
 REPORT = Report(
     site="Ward",
@@ -29,26 +31,13 @@ REPORT = Report(
 )
 
 
-class Key:
-    """A device's key in memory."""
-
-    def __init__(self) -> None:
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        public = self._key.public_key()
-        self.public_pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-        self.id = device_id(self.public_pem)
-
-    def sign(self, data: bytes) -> bytes:
-        return self._key.sign(data, ec.ECDSA(hashes.SHA256()))
-
-
 def test_who_signed_is_known_and_spaces_do_not_matter() -> None:
-    key = Key()
-    data = signed(REPORT, key)
+    signer = key()
+    data = signed(REPORT, signer)
     said, device = verified(data)
-    assert device == key.id
+    assert device == signer.id
     assert said["passed"] is True
-    assert verified(json.dumps(json.loads(data)).encode())[1] == key.id
+    assert verified(json.dumps(json.loads(data)).encode())[1] == signer.id
 
 
 @pytest.mark.parametrize(
@@ -58,19 +47,26 @@ def test_who_signed_is_known_and_spaces_do_not_matter() -> None:
         (lambda held: held["report"]["steps"][0].update(verdict="failed"), "changed after it was signed"),
         (lambda held: held["signature"].update(device="0" * 64), "not that of the device"),
         (
-            lambda held: held["signature"].update(public_key=Key().public_pem.decode()),
+            lambda held: held["signature"].update(public_key=key().public_pem.decode()),
             "not that of the device",
         ),
+        (lambda held: held["signature"].update(public_key=OTHER_PEM), "no acceptance report"),
         (lambda held: held["signature"].update(value="AAAA"), "changed after it was signed"),
         (lambda held: held.update(signature=None), "nobody signed"),
         (lambda held: held.pop("report"), "no acceptance report"),
     ],
 )
 def test_a_report_that_was_changed_is_told(change: Any, fault: str) -> None:
-    held = json.loads(signed(REPORT, Key()))
+    held = json.loads(signed(REPORT, key()))
     change(held)
     with pytest.raises(NotSigned, match=fault):
         verified(json.dumps(held).encode())
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b"\xff", b"[" * 100_000, b'{"report": 1, "signature": 2}'])
+def test_what_is_no_report_is_told(data: bytes) -> None:
+    with pytest.raises(NotSigned, match="no acceptance report"):
+        verified(data)
 
 
 def test_a_box_without_identity_signs_nothing() -> None:
