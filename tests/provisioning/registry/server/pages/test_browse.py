@@ -187,17 +187,13 @@ def test_alerts_are_open_or_over(empty: Fleet, enter: Enter):
     assert "Nothing is wrong that this registry looks for." in text
 
 
-@pytest.mark.parametrize(
-    ("name", "people", "trail"),
-    [("vera", 403, 403), ("otto", 403, 403), ("ann", 403, 200), ("ada", 200, 200)],
-)
-def test_people_are_for_admins_and_the_trail_for_approvers(
-    empty: Fleet, enter: Enter, name: str, people: int, trail: int
-):
-    visit = enter(name)
-    assert (visit.get("/people").status_code, visit.get("/audit").status_code) == (people, trail)
-    page = visit.get("/devices").text
-    assert ('href="/people"' in page, 'href="/audit"' in page) == (people == 200, trail == 200)
+def test_people_are_for_admins_and_the_trail_for_approvers(empty: Fleet, enter: Enter):
+    may = {"vera": (403, 403), "otto": (403, 403), "ann": (403, 200), "ada": (200, 200)}
+    for name, (people, trail) in may.items():
+        visit = enter(name)
+        assert (visit.get("/people").status_code, visit.get("/audit").status_code) == (people, trail)
+        page = visit.get("/devices").text
+        assert ('href="/people"' in page, 'href="/audit"' in page) == (people == 200, trail == 200)
 
 
 def test_the_trail_of_one_subject(empty: Fleet, enter: Enter):

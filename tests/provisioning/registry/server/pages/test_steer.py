@@ -82,12 +82,12 @@ def test_nobody_approves_what_he_proposed(empty: Fleet, boxes: dict[str, Reporte
     assert stage(empty) == "proposed"
 
 
-@pytest.mark.parametrize("act", ["approve", "pause", "resume", "stop", "back"])
-def test_a_viewer_changes_nothing(empty: Fleet, boxes: dict[str, Reporter], enter: Enter, act: str):
+def test_a_viewer_changes_nothing(empty: Fleet, boxes: dict[str, Reporter], enter: Enter):
     enter("otto").press("/rollouts", release=RELEASE)
     vera = enter("vera")
     assert vera.press("/rollouts", release=RELEASE).status_code == 403
-    assert vera.press(f"/rollouts/1/{act}").status_code == 403
+    for act in ("approve", "pause", "resume", "stop", "back"):
+        assert vera.press(f"/rollouts/1/{act}").status_code == 403
     assert stage(empty) == "proposed"
     assert "Propose" not in vera.text("/rollouts").split("Proposed by")[0]
 
