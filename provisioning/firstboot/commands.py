@@ -51,10 +51,9 @@ def first_boot(
             web.answer_on(sitting, at, code_file=code_file, over=over, out=out)
             return
         if answers is not None:
-            secrets = file.answer_from(sitting, answers)
-            _show(finish(sitting, over=over))
-            if secrets:
+            if secrets := file.answer_from(sitting, answers):
                 out.print(f"{answers} holds secrets ({', '.join(secrets)}): delete it.", markup=False)
+            _show(finish(sitting, over=over))
         elif terminal.answer_at(sitting, out):
             _show(finish(sitting, over=over))
         else:

@@ -70,10 +70,12 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _secrets(tree: dict[str, Any]) -> list[str]:
-    """Return the labels of secrets that lie in the file."""
-    return [
+    """Return the labels of secrets that lie in the file; an invitation holds its claim code."""
+    found = [
         question.label.lower()
         for step in STEPS
         for question in step.questions
         if question.kind in (Kind.SECRET, Kind.CODE) and tree.get(step.key, {}).get(question.key)
     ]
+    invited = "#" in tree.get("registry", {}).get("url", "")
+    return [*found, "invitation"] if invited else found

@@ -40,7 +40,7 @@ def answer_on(sitting: Sitting, at: str, *, code_file: Path | None, over: bool, 
     host, port = _address(at)
     code = codes.make() if code_file is None else _code_in(code_file)
     desk = Desk(sitting, Door(code, SYSTEM), over=over)
-    context, fingerprint = (None, "") if _is_loopback(host) else certificate.made(_names(host))
+    context, fingerprint = (None, "") if is_loopback(host) else certificate.made(_names(host))
     served = Served(application(desk), host=host, port=port, tls=context)
     try:
         bound = served.start()
@@ -114,7 +114,8 @@ def _code_in(path: Path) -> str:
         raise AnswerFault([f"{path}: cannot be read as a claim code"]) from error
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Say whether only this machine can reach an address; there the page may be plain."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
