@@ -16,7 +16,7 @@ from provisioning.registry.database.fleet import Line
 from provisioning.registry.database.telemetry import Reported
 from provisioning.registry.database.words import Role
 from provisioning.registry.server.access import Person
-from provisioning.registry.server.pages import numbers
+from provisioning.registry.server.pages import numbers, words
 from provisioning.registry.server.pages.catalogue import Catalogue, maker_of
 from provisioning.registry.server.pages.frame import Visitor, shown, visitor
 from provisioning.registry.server.room import Here
@@ -112,9 +112,11 @@ def every_model(here: Here, who: Visitor) -> Response:
         serving = {number: fleet.serving(tx, number, limit=_SLOTS_NAMED) for number in catalogue.by_reference}
     standing: dict[int, list[tuple[int, int]]] = {}
     for (release, phase), count in sorted(phases.items()):
-        standing.setdefault(release, []).append((phase, count))
+        # Where it serves is told by name; this phase is also that of releases which served before.
+        if phase not in words.SERVES:
+            standing.setdefault(release, []).append((phase, count))
     makers = {number: maker_of(here, one) for number, one in catalogue.by_reference.items()}
-    unknown = sorted(release for release in standing if release not in catalogue.by_reference)
+    unknown = sorted({release for release, _ in phases} - catalogue.by_reference.keys())
     return shown(
         here,
         who,

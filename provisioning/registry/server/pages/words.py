@@ -36,6 +36,7 @@ PHASES: Final[Mapping[Phase, Label]] = {
     Phase.HELD: ("held at the site", Tone.WARN),
     Phase.REFUSED: ("refused", Tone.BAD),
 }
+SERVES: Final = frozenset({Phase.SOAK, Phase.COMMITTED})
 # What the word means; a word whose phase says it all has none.
 REASONS: Final[Mapping[Word, str]] = {
     Word.CURRENT: "",
@@ -146,6 +147,8 @@ _PASSED: Final[Mapping[str, str]] = {
 def phase(numbers: Mapping[str, Any]) -> Label:
     """Say the phase of a release as a device reported it."""
     found = phase_of(numbers.get("phase"))
+    if found in SERVES and numbers.get("serving") is False:
+        return "served before", Tone.PLAIN
     return ("unknown to this version", Tone.WARN) if found is None else PHASES[found]
 
 

@@ -149,11 +149,14 @@ def test_a_device_that_was_replaced_has_its_page(empty: Fleet, enter: Enter):
 def test_models_say_where_they_serve_and_what_was_recalled(empty: Fleet, enter: Enter, published: Any):
     for slot in ("a", "b"):
         says(empty, box(empty, slot), OLD, Phase.COMMITTED, Word.CURRENT, serving=True)
+    says(empty, box(empty, "d"), NEW, Phase.VERIFIED, Word.CURRENT, serving=False)
+    says(empty, box(empty, "e"), "1.3.0", Phase.COMMITTED, Word.CURRENT, serving=False)
     stray = box(empty, "c")
     stray.report(empty.served, [{"release": 0xABCDEF, "phase": 11, "serving": True}], at=empty.clock.now())
     recall(empty.book, packages.NAME, "1.0.5", [published / "keys"], reason="wrong threshold")
     text = enter("vera").text("/models")
-    assert "2 devices: a, b 2 serves" in text
+    assert "2 devices: a, b –" in text
+    assert "nowhere 1 fetched and verified" in text
     assert "1.0.5 recalled wrong threshold" in text
     assert text.index("1.3.0") < text.index(NEW) < text.index(OLD) < text.index("1.0.5")
     assert "no signature of its maker" in text

@@ -26,6 +26,7 @@ def test_nothing_fixed_is_without_words():
 
 
 def test_what_a_newer_device_says_is_not_hidden():
+    assert words.phase({"phase": 11, "serving": False}) == ("served before", "plain")
     assert words.phase({"phase": 63}) == ("unknown to this version", "warn")
     assert words.reason(998) == "reason 998, which this version does not know"
     assert words.reason(code_of(Word.CURRENT)) == ""
