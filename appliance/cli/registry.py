@@ -14,6 +14,8 @@ from appliance.cli import registry_controls
 from appliance.cli.terms import (
     DEFAULT_CONFIG,
     FAILED,
+    AgainOption,
+    AnyTimeOption,
     ConfigOption,
     JsonOption,
     fail,
@@ -43,12 +45,8 @@ def sync(
         Path | None,
         typer.Option("--from", help="A folder with the public tree of the registry, as on a stick."),
     ] = None,
-    again: Annotated[
-        bool, typer.Option("--again", help="Forget what was held against packages, and try them once more.")
-    ] = False,
-    any_time: Annotated[
-        bool, typer.Option("--now", help="Do not wait for a window; consent and holds count all the same.")
-    ] = False,
+    again: AgainOption = False,
+    any_time: AnyTimeOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Look at the registry once: fetch, prove and let serve what is assigned, or say why not."""

@@ -18,6 +18,12 @@ from appliance.ledger.engine import Ledger, LedgerRefused, open_ledger
 
 ConfigOption = Annotated[Path, typer.Option("--config", help="The site's configuration file.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+AgainOption = Annotated[
+    bool, typer.Option("--again", help="Forget what was held against packages, and try them once more.")
+]
+AnyTimeOption = Annotated[
+    bool, typer.Option("--now", help="Do not wait for a window; consent and holds count all the same.")
+]
 DEFAULT_CONFIG = DEFAULT_PATH
 
 _PIPE_COLUMNS = 400  # what another program reads is not cut to the width of a screen

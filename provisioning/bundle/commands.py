@@ -15,6 +15,8 @@ from rich.progress import Progress
 from appliance.cli.terms import (
     DEFAULT_CONFIG,
     FAILED,
+    AgainOption,
+    AnyTimeOption,
     ConfigOption,
     JsonOption,
     err,
@@ -42,6 +44,7 @@ from provisioning.registry.book import Book
 from provisioning.registry.commands import signing
 from provisioning.registry.database.engine import open_database, url_of
 from provisioning.registry.faults import RegistryFault
+from provisioning.registry.rollout.reducer import COMMAND_LINE
 from provisioning.registry.server.commands import DatabaseOption
 
 app = typer.Typer(help="Releases to a box without a network, and its answer back.", no_args_is_help=True)
@@ -104,12 +107,8 @@ def export(
 def import_(
     source: Annotated[Path, typer.Option("--from", help="Where the stick is mounted.")],
     config: ConfigOption = DEFAULT_CONFIG,
-    again: Annotated[
-        bool, typer.Option("--again", help="Forget what was held against packages, and try them once more.")
-    ] = False,
-    any_time: Annotated[
-        bool, typer.Option("--now", help="Do not wait for a window; consent and holds count all the same.")
-    ] = False,
+    again: AgainOption = False,
+    any_time: AnyTimeOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Take what a stick has for this box, checked as over a network, and write a receipt back to it."""
@@ -139,7 +138,7 @@ def receipt(
 ) -> None:
     """Take the receipts of a stick: verify each, and record what its box says."""
     with saying(*_FAULTS), closing(open_database(url_of(registry, database))) as opened:
-        found = office.take(opened, Stick(stick).folder, who=getpass.getuser())
+        found = office.take(opened, Stick(stick).folder, who=f"{COMMAND_LINE}{getpass.getuser()}")
     well = all(one.word in office.WELL for one in found)
     if as_json:
         print_json({"ok": well, "receipts": [asdict(one) for one in found]})

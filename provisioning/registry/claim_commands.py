@@ -26,6 +26,7 @@ from provisioning.registry.database.engine import open_database, url_of
 from provisioning.registry.database.words import DeviceState
 from provisioning.registry.enrolment import CODE_DAYS, DAY_SECONDS, NotLetIn, Office
 from provisioning.registry.faults import RegistryFault
+from provisioning.registry.rollout.reducer import COMMAND_LINE
 from provisioning.registry.server.commands import DatabaseOption
 
 FolderOption = Annotated[Path, typer.Option("--registry", help="The registry's folder.")]
@@ -198,4 +199,4 @@ def _whole(start: str, known: list[str]) -> str:
 
 
 def _who() -> str:
-    return f"command line: {getpass.getuser()}"
+    return f"{COMMAND_LINE}{getpass.getuser()}"
