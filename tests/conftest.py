@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from appliance.core.clock import HeldClock
 from appliance.ledger.engine import Ledger, open_ledger
@@ -27,6 +28,13 @@ def shared_studies() -> Path:
 def clock() -> HeldClock:
     """A clock that only the test moves."""
     return HeldClock()
+
+
+@pytest.fixture
+def loud_again() -> Iterator[None]:
+    """The log of this process as it is, after commands that keep theirs quiet."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 from typer.testing import CliRunner, Result
 
 from appliance.cli.app import app
 from appliance.ledger.engine import open_ledger
 from tests.appliance import packages
 
+pytestmark = pytest.mark.usefixtures("loud_again")
 NAME, SHIPPED = packages.NAME, packages.shipped().manifest.version
-
-
-@pytest.fixture(autouse=True)
-def _loud_again() -> Iterator[None]:
-    """The commands keep the log of their process quiet."""
-    yield
-    structlog.reset_defaults()
 
 
 @pytest.fixture

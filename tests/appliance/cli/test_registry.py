@@ -7,13 +7,11 @@ import re
 import shlex
 import shutil
 import tomllib
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 from typer.testing import CliRunner, Result
 
 from appliance.cli.app import app
@@ -22,6 +20,7 @@ from appliance.ledger.engine import open_ledger
 from appliance.sync.refusal import Word
 from tests.appliance import packages
 
+pytestmark = pytest.mark.usefixtures("loud_again")
 NAME = packages.NAME
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "registry.md"
 SAID = [
@@ -48,13 +47,6 @@ ENDLESS = ("readside registry serve",)
 ELSEWHERE = tuple(
     f"readside registry {word} " for word in ("rollout", "invite", "end-shadow", "account", "audit")
 )
-
-
-@pytest.fixture(autouse=True)
-def _loud_again() -> Iterator[None]:
-    """The commands keep the log of their process quiet."""
-    yield
-    structlog.reset_defaults()
 
 
 @dataclass

@@ -6,12 +6,10 @@ import json
 import re
 import shlex
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 from typer.testing import CliRunner, Result
 
 from appliance.cli.app import app
@@ -21,16 +19,10 @@ from provisioning.bundle import office
 from provisioning.registry.book import Book
 from provisioning.registry.promote import claim
 
+pytestmark = pytest.mark.usefixtures("loud_again")
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "sticks.md"
 TEXT = PAGE.read_text(encoding="utf-8")
 SAID = [line.strip() for line in TEXT.splitlines() if line.startswith("    readside ")]
-
-
-@pytest.fixture(autouse=True)
-def _loud_again() -> Iterator[None]:
-    """The commands keep the log of their process quiet."""
-    yield
-    structlog.reset_defaults()
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.appliance.ledger.conftest import Cluster, cluster, dialect
-from tests.provisioning.identity.town import Town, drawn, founded
+from tests.provisioning.identity.town import Machine, Town, drawn, founded
 
 __all__ = ["cluster", "dialect"]
 
@@ -40,3 +40,11 @@ def town(tmp_path: Path, plan: Path) -> Iterator[Town]:
     """A registry on loopback."""
     with founded(tmp_path, plan) as made:
         yield made
+
+
+@pytest.fixture
+def box(town: Town) -> Machine:
+    """A machine that was enrolled there."""
+    made = town.machine("first")
+    made.enrol(town.invite())
+    return made

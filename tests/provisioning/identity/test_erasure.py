@@ -23,13 +23,6 @@ from tests.provisioning.identity.town import SLOT
 TOOL = shutil.which("cryptsetup", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
 
 
-@pytest.fixture
-def box(town):
-    made = town.machine("first")
-    made.enrol(town.invite())
-    return made
-
-
 def test_a_paper_says_what_was_done_and_can_be_verified(town, box):
     key = box.key
     known = split_pem((box.roots / "authorities.pem").read_bytes())

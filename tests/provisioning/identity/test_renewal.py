@@ -19,13 +19,6 @@ from provisioning.registry.database import certificates
 from tests.provisioning.identity.town import DAY, SLOT
 
 
-@pytest.fixture
-def box(town):
-    made = town.machine("first")
-    made.enrol(town.invite())
-    return made
-
-
 def made_for(town, box):
     with town.office.database.read() as tx:
         return len(certificates.of_device(tx, box.key.id))
