@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
@@ -21,6 +20,7 @@ from appliance.cli.terms import (
     print_json,
 )
 from appliance.core import log
+from appliance.core.clock import as_datetime
 from appliance.core.config import Config, Peer
 from appliance.disk.durable import DiskFault, NoSpace, make_folder, write_file
 from appliance.sync.identity import identity_of
@@ -88,7 +88,7 @@ def _signer(site: Config) -> Signer | None:
 
 
 def _write(report: Report, signer: Signer | None, folder: Path) -> list[Path]:
-    stem = f"acceptance-{datetime.fromtimestamp(report.at, tz=UTC):%Y%m%dT%H%M%SZ}"
+    stem = f"acceptance-{as_datetime(report.at):%Y%m%dT%H%M%SZ}"
     device = "" if signer is None else signer.id
     contents = {f"{stem}.json": signed(report, signer), f"{stem}.pdf": printed(report, device)}
     try:
