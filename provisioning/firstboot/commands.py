@@ -89,7 +89,7 @@ def _saying() -> Iterator[None]:
         raise typer.Exit(BAD_USE) from fault
     except (StateFault, FinishFault, CodeFault) as fault:
         fail(str(fault))
-    except (DiskFault, NoSpace, PermissionError) as fault:
+    except (DiskFault, NoSpace, OSError) as fault:
         fail(f"the answers cannot be kept ({type(fault).__name__}): {fault}")
 
 

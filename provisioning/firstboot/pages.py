@@ -36,6 +36,7 @@ from provisioning.firstboot.values import AnswerFault
 
 SESSION_COOKIE = "readside_first_boot"
 _STATIC = Path(appliance.console.__file__).with_name("static")
+_STYLE = Path(__file__).with_name("static")
 _TOO_OLD = "This page was too old. Please try once more."
 _log = get("first-boot")
 
@@ -111,7 +112,7 @@ class Pages:
                     self._desk.sitting.answer(step, _raw(step, form))
         except AnswerFault as fault:
             return self._step(request, step, status=422, faults=fault.faults, typed=_raw(step, form))
-        except (NoSpace, DiskFault) as fault:
+        except (NoSpace, DiskFault, OSError) as fault:
             return self._step(request, step, status=507, faults=[f"The answers cannot be kept: {fault}"])
         return _to(self._next(after=key))
 
@@ -130,7 +131,7 @@ class Pages:
                 done = self._desk.finish()
         except AnswerFault as fault:
             return self._last(request, status=422, faults=fault.faults)
-        except (FinishFault, NoSpace, DiskFault) as fault:
+        except (FinishFault, NoSpace, DiskFault, OSError) as fault:
             return self._last(request, status=409, faults=[str(fault)])
         return self._page(request, "done.html", done=done)
 
@@ -176,6 +177,9 @@ class Pages:
         for question in step.questions:
             if typed is not None and not question.secret:
                 shown[question.key] = typed.get(question.key, "")
+        # An invitation holds the claim code.
+        if "#" in str(shown.get("url", "")):
+            shown["url"] = ""
         return self._page(
             request,
             "step.html",
@@ -228,6 +232,7 @@ def application(desk: Desk) -> FastAPI:
     ):
         app.add_api_route(path, handler, methods=[method], response_model=None)
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
+    app.mount("/style", StaticFiles(directory=_STYLE), name="style")
     app.add_exception_handler(Out, lambda _request, _error: _to("/"))
     app.add_middleware(Guard, limits=CONSOLE)
     return app

@@ -116,20 +116,25 @@ def test_a_terminal_gives_the_same_bytes(tmp_path, said):
 def test_a_browser_gives_the_same_bytes(tmp_path, said, sitting):
     with page(sitting) as (address, code, desk), Browser(tmp_path / "browser") as browser:
         browser.open(address)
-        browser.until("document.querySelector('#code') !== null")
+        wait(browser, "document.querySelector('#code') !== null")
         fill(browser, {"code": codes.shown(code).lower()}, "button")
         for key in KEYS:
-            browser.until(f"location.pathname === '/step/{key}' && document.readyState === 'complete'")
+            wait(browser, f"location.pathname === '/step/{key}'")
             answer = said.form(key)
             fill(browser, answer, f"button[value={answer['do']}]")
-        browser.until("document.querySelector('#finish') !== null")
+        wait(browser, "document.querySelector('#finish') !== null")
         shown = browser.run("document.querySelector('pre').textContent")
         fill(browser, {}, "#finish")
-        browser.until("document.querySelector('#commands') !== null")
+        wait(browser, "document.querySelector('#commands') !== null")
         assert browser.said == [], "the page's policy refused something"
     assert written(tmp_path) == expected(tmp_path)
     assert shown.strip() == expected(tmp_path).decode().strip()
     assert desk.done is not None
+
+
+def wait(browser, what):
+    """Wait for a page until it stands still: what moves cannot be clicked."""
+    browser.until(f"{what} && document.readyState === 'complete'")
 
 
 def fill(browser, answers, button):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import http.client
 import re
+from contextlib import closing
 from html.parser import HTMLParser
 
 import httpx
@@ -88,6 +90,11 @@ def test_a_form_from_elsewhere_does_not_count(outside, desk):
     assert not desk.is_over()
 
 
+def test_the_style_is_there_for_everybody(outside):
+    for address in re.findall(r'href="(/[^"]+)"', outside.get("/").text):
+        assert outside.get(address).status_code == 200
+
+
 def test_every_answer_has_the_guards_headers_and_a_session_no_script_can_read(outside):
     page = outside.get("/")
     assert "default-src 'none'" in page.headers["content-security-policy"]
@@ -99,7 +106,12 @@ def test_every_answer_has_the_guards_headers_and_a_session_no_script_can_read(ou
 
 
 def test_what_is_too_large_is_refused(inside):
-    assert inside.post("/step/site", data={"name": "x" * 70_000}).status_code == 413
+    # Announced and never sent: a body that nobody reads would cut the answer off.
+    with closing(http.client.HTTPConnection("127.0.0.1", inside.base_url.port, timeout=20)) as line:
+        line.putrequest("POST", "/step/site")
+        line.putheader("Content-Length", "70000")
+        line.endheaders()
+        assert line.getresponse().status == 413
     assert inside.get("/step/nothing").headers["location"] == "/"
 
 
@@ -117,7 +129,11 @@ def test_secrets_are_on_no_page(inside, said):
     for key in KEYS:
         post(inside, key, said.form(key))
     post(inside, "registry", {"do": "answer", "url": "https://r.example.org", "slot": "box-1", "code": CODE})
-    pages = [inside.get("/last"), inside.get("/step/account"), inside.get("/step/registry")]
+    again = post(
+        inside, "registry", {"do": "answer", "url": f"https://r.example.org#slot=box-1&code={CODE}X"}
+    )
+    assert again.status_code == 422
+    pages = [again, inside.get("/last"), inside.get("/step/account"), inside.get("/step/registry")]
     text = "".join(page.text for page in pages)
     assert CODE not in text
     assert "argon2id" not in text
