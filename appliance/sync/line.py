@@ -89,8 +89,6 @@ def post(
     body: bytes,
     *,
     content_type: str = JSON,
-    headers: dict[str, str] | None = None,
-    clock: Clock = SYSTEM,
     limits: LineLimits = LINE,
 ) -> bytes:
     """Send a request below `registry.url`, signed where there is an identity, and return the answer's body.
@@ -102,16 +100,8 @@ def post(
         Refusal: it did not get there or back, and another time it may.
         Declined: the registry does not take it.
     """
-    return post_to(
-        config.registry.url,
-        identity,
-        path,
-        body,
-        content_type=content_type,
-        headers=headers,
-        clock=clock,
-        limits=limits,
-    )
+    url = config.registry.url
+    return post_to(url, identity, path, body, content_type=content_type, limits=limits)
 
 
 def post_to(

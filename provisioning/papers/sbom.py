@@ -8,7 +8,6 @@ Never: lists what the operating system brings; its own tools do that.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from importlib.metadata import Distribution, distributions
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
@@ -17,9 +16,9 @@ _EXPRESSION = re.compile(r"[A-Za-z0-9.+-]+(?: (?:AND|OR|WITH) [A-Za-z0-9.+-]+)*"
 _NAME_CHARACTERS_MAX = 100
 
 
-def bill_of_materials(name: str, version: str, found: Iterable[Distribution] | None = None) -> dict[str, Any]:
-    """Return the bill of the installed packages, or of those that are given."""
-    listed = {_normal(one.metadata["Name"]): one for one in (distributions() if found is None else found)}
+def bill_of_materials(name: str, version: str) -> dict[str, Any]:
+    """Return the bill of the installed packages."""
+    listed = {_normal(one.metadata["Name"]): one for one in distributions()}
     parts = [_component(key, one) for key, one in sorted(listed.items()) if key != name]
     own = {"type": "application", "bom-ref": f"pkg:pypi/{name}@{version}", "name": name, "version": version}
     depends = [

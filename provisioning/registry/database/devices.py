@@ -7,7 +7,6 @@ Never: deletes a row; a device that is gone keeps its key's id, so that it is kn
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,11 +75,10 @@ def slot(tx: sa.Connection, name: str) -> Slot | None:
     return None if row is None else Slot(**row._mapping)
 
 
-def every_slot(tx: sa.Connection, *, retired: bool = False) -> list[Slot]:
-    """Return slots by name; retired ones only if asked."""
-    query = sa.select(slots).order_by(slots.c.name)
-    rows = tx.execute(query if retired else query.where(slots.c.retired_at.is_(None)))
-    return [Slot(**row._mapping) for row in rows]
+def every_slot(tx: sa.Connection) -> list[Slot]:
+    """Return the slots in use, by name."""
+    query = sa.select(slots).where(slots.c.retired_at.is_(None)).order_by(slots.c.name)
+    return [Slot(**row._mapping) for row in tx.execute(query)]
 
 
 def enrol(
@@ -120,10 +118,10 @@ def device_of(tx: sa.Connection, slot: str) -> Device | None:
     return None if row is None else _device(row)
 
 
-def every(tx: sa.Connection, states: Iterable[DeviceState] = (DeviceState.ENROLLED,)) -> list[Device]:
-    """Return devices of some states, by slot."""
-    wanted = [state.value for state in states]
-    query = sa.select(devices).where(devices.c.state.in_(wanted)).order_by(devices.c.slot, devices.c.id)
+def every(tx: sa.Connection) -> list[Device]:
+    """Return the enrolled devices, by slot."""
+    enrolled = devices.c.state == DeviceState.ENROLLED.value
+    query = sa.select(devices).where(enrolled).order_by(devices.c.slot, devices.c.id)
     return [_device(row) for row in tx.execute(query)]
 
 
