@@ -65,7 +65,6 @@ def test_a_part_of_a_release_is_given(field: Field, client: httpx.Client):
         "/image/../../online/director-targets.pem",
         "/online/director-targets.pem",
         "/registry.lock",
-        "/",
         "/image/metadata/",
     ],
 )
