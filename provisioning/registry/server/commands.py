@@ -54,7 +54,6 @@ def serve(
     from provisioning.registry.server.run import serve as run
     from provisioning.registry.server.setting import Setting, Ways
 
-    log.configure("registry")
     if mail_relay and not (mail_from and mail_to and mail_relay.rpartition(":")[2].isdigit()):
         fail("--mail-relay is HOST:PORT, and takes --mail-from and --mail-to", code=2)
     if webhook and not webhook.startswith(("http://", "https://")):
@@ -63,6 +62,7 @@ def serve(
         webhook=webhook, mail_relay=mail_relay, mail_from=mail_from, mail_to=mail_to, mail_tls=mail_tls
     )
     setting = Setting(folder=registry, database=database, secure=secure, ways=ways)
+    log.configure("registry")
     try:
         run(setting, host=host, port=port, processes=processes)
     except RegistryFault as fault:

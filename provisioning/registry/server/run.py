@@ -18,9 +18,9 @@ import uvicorn
 
 from appliance.core import log
 from provisioning.registry.server.app import application
+from provisioning.registry.server.hasty import PROTOCOL
 from provisioning.registry.server.limits import ServerLimits
 from provisioning.registry.server.setting import Setting
-from provisioning.registry.server.swift import SwiftProtocol
 
 _log = log.get("registry")
 _LOOK_SECONDS = 0.5
@@ -31,7 +31,7 @@ _STOP_SECONDS_MAX = 30.0
 def uvicorn_options(limits: ServerLimits) -> dict[str, Any]:
     """Return how uvicorn must serve the application: no access log, bounded, HTTP/1.1."""
     return {
-        "http": SwiftProtocol,
+        "http": PROTOCOL,
         "ws": "none",
         "access_log": False,
         "log_level": "warning",
