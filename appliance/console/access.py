@@ -117,7 +117,7 @@ class Doorkeeper:
         scheme, _, encoded = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "basic":
             return self.visitor(request)
-        name, password = _basic(encoded)
+        name, password = basic(encoded)
         if not self._passwords.proven(name, password):
             self._prove(name, password, address_of(request))
         return Visitor(name=name, session="")
@@ -161,7 +161,12 @@ def address_of(request: Request) -> str:
     return request.client.host if request.client else "unknown"
 
 
-def _basic(encoded: str) -> tuple[str, str]:
+def basic(encoded: str) -> tuple[str, str]:
+    """Return name and password of a Basic authorization (RFC 7617).
+
+    Raises:
+        LogInNeeded: it is none.
+    """
     try:
         text = base64.b64decode(encoded, validate=True).decode("utf-8")
     except (binascii.Error, UnicodeDecodeError):

@@ -44,7 +44,7 @@ from provisioning.registry.book import Book
 from provisioning.registry.commands import signing
 from provisioning.registry.database.engine import open_database, url_of
 from provisioning.registry.faults import RegistryFault
-from provisioning.registry.rollout.reducer import COMMAND_LINE
+from provisioning.registry.operator import operator
 from provisioning.registry.server.commands import DatabaseOption
 
 app = typer.Typer(help="Releases to a box without a network, and its answer back.", no_args_is_help=True)
@@ -138,7 +138,7 @@ def receipt(
 ) -> None:
     """Take the receipts of a stick: verify each, and record what its box says."""
     with saying(*_FAULTS), closing(open_database(url_of(registry, database))) as opened:
-        found = office.take(opened, Stick(stick).folder, who=f"{COMMAND_LINE}{getpass.getuser()}")
+        found = office.take(opened, Stick(stick).folder, who=operator())
     well = all(one.word in office.WELL for one in found)
     if as_json:
         print_json({"ok": well, "receipts": [asdict(one) for one in found]})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict
@@ -26,7 +25,7 @@ from provisioning.registry.database.engine import open_database, url_of
 from provisioning.registry.database.words import DeviceState
 from provisioning.registry.enrolment import CODE_DAYS, DAY_SECONDS, NotLetIn, Office
 from provisioning.registry.faults import RegistryFault
-from provisioning.registry.rollout.reducer import COMMAND_LINE
+from provisioning.registry.operator import operator
 from provisioning.registry.server.commands import DatabaseOption
 
 FolderOption = Annotated[Path, typer.Option("--registry", help="The registry's folder.")]
@@ -53,7 +52,7 @@ def invite(
     """Invite a device into a slot: print a claim code that works once. It is shown now and never again."""
     with _office(registry, database) as office:
         place = Slot(name=slot, site=site, gpu=gpu, vendor=vendor)
-        made = enrolment.invite(office, place, url=url, who=_who(), replaces=replace, days=days)
+        made = enrolment.invite(office, place, url=url, who=operator(), replaces=replace, days=days)
         ends_at = office.now() + days * DAY_SECONDS
     text = codes.invitation_text(made)
     if as_json:
@@ -132,7 +131,7 @@ def approve(
     """Let a device come back whose certificate ended; it gets another when it asks next."""
     with _office(registry, database) as office:
         whole = _whole(device, [one.device for one, _ in enrolment.asking(office)])
-        enrolment.approve(office, whole, who=_who(), why=reason)
+        enrolment.approve(office, whole, who=operator(), why=reason)
     out.print(f"Device {whole[:16]} may come back.", markup=False)
 
 
@@ -145,7 +144,7 @@ def revoke(
     """End a device for good: its key is let in nowhere; its slot and assignment wait for another."""
     with _office(registry, database) as office:
         whole = _whole(device, enrolment.enrolled(office))
-        ended = enrolment.end(office, whole, DeviceState.REVOKED, who=_who(), why=reason)
+        ended = enrolment.end(office, whole, DeviceState.REVOKED, who=operator(), why=reason)
     out.print(f"Device {whole[:16]} is revoked; the slot {ended.slot} is free.", markup=False)
 
 
@@ -196,7 +195,3 @@ def _whole(start: str, known: list[str]) -> str:
     if len(found) != 1:
         raise RegistryFault(f"{len(found)} devices have an id that begins with {start!r}; give more of it")
     return found[0]
-
-
-def _who() -> str:
-    return f"{COMMAND_LINE}{getpass.getuser()}"

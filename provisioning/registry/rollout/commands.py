@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -20,10 +19,10 @@ from provisioning.registry.database.engine import Database, open_database, url_o
 from provisioning.registry.database.rollouts import Rollout
 from provisioning.registry.faults import RegistryFault
 from provisioning.registry.layout import Layout
+from provisioning.registry.operator import operator
 from provisioning.registry.rollout.decide import Proposal, decide, found, propose
 from provisioning.registry.rollout.events import Approved, Decision, Paused, Resumed, Returned, Stopped
 from provisioning.registry.rollout.plan import SHARES, gates_of
-from provisioning.registry.rollout.reducer import COMMAND_LINE
 from provisioning.registry.rollout.view import detail, entry_view, summary
 from provisioning.registry.server.commands import DatabaseOption
 
@@ -57,7 +56,7 @@ def start(
         proposal = Proposal(
             model=model,
             version=version,
-            by=_operator(),
+            by=operator(),
             slots=slot or (),
             shares=share or SHARES,
             gates=gates_of(_read(gates)),
@@ -188,7 +187,7 @@ def _decided(
     as_json: bool,
 ) -> None:
     with _opened(registry, database) as opened:
-        after = decide(opened, number, event(SYSTEM.now(), _operator()))
+        after = decide(opened, number, event(SYSTEM.now(), operator()))
     _say(after, f"is {after.state.stage}", as_json=as_json)
 
 
@@ -231,7 +230,3 @@ def _opened(folder: Path, url: str) -> Iterator[Database]:
             yield opened
     except RegistryFault as fault:
         fail(str(fault))
-
-
-def _operator() -> str:
-    return f"{COMMAND_LINE}{getpass.getuser()}"

@@ -15,11 +15,12 @@ from provisioning.registry.database import audit, devices, rollouts
 from provisioning.registry.database.engine import Database
 from provisioning.registry.database.rollouts import Rollout
 from provisioning.registry.faults import RegistryFault
+from provisioning.registry.operator import person
 from provisioning.registry.promote import assignments
 from provisioning.registry.publish import releases
 from provisioning.registry.rollout.events import Approved, Decision, Event, Superseded
 from provisioning.registry.rollout.plan import SHARES, Gates, Member, Plan, rings_of
-from provisioning.registry.rollout.reducer import person, reduce
+from provisioning.registry.rollout.reducer import reduce
 from provisioning.registry.rollout.state import Stage, State
 
 

@@ -149,10 +149,6 @@ class Plan:
         if self.at_once_max < 1:
             raise RegistryFault("at least one device at once")
 
-    def ring_of(self, slot: str) -> int:
-        """Return the ring that a slot stands in."""
-        return next(number for number, ring in enumerate(self.rings) if slot in ring)
-
 
 def rings_of(members: Iterable[Member], shares: Sequence[float] = SHARES) -> tuple[tuple[str, ...], ...]:
     """Put slots into rings: those that have a ring of their own first, the rest by cumulative shares.

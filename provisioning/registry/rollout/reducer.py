@@ -13,6 +13,7 @@ from functools import singledispatch
 
 from appliance.sync.phase import Phase
 from provisioning.registry.faults import RegistryFault
+from provisioning.registry.operator import person
 from provisioning.registry.rollout.events import (
     Approved,
     Event,
@@ -39,8 +40,6 @@ from provisioning.registry.rollout.state import (
     Want,
     due,
 )
-
-COMMAND_LINE = "command line: "
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,11 +160,6 @@ def _judged(event: Judged, plan: Plan, state: State) -> State:
         return replace(_back(state, why), verdict=Verdict.FAIL, holds=holds)
     asked = state.asked or event.at - state.ring_since > plan.ask_seconds
     return replace(state, verdict=Verdict.NOT_ENOUGH, holds=holds, asked=asked)
-
-
-def person(name: str) -> str:
-    """Return whom a name in the audit trail means: the same at the command line and logged in."""
-    return name.removeprefix(COMMAND_LINE)
 
 
 def _onward(plan: Plan, state: State, at: float, why: str) -> State:

@@ -7,13 +7,11 @@ Never: counts failures for several processes together: each has its own throttle
 
 from __future__ import annotations
 
-import base64
-import binascii
 from dataclasses import dataclass
 
 from starlette.requests import Request
 
-from appliance.console.access import LogInNeeded, Turned, Visitor, address_of
+from appliance.console.access import LogInNeeded, Turned, Visitor, address_of, basic
 from appliance.console.limits import DEFAULT as CONSOLE
 from appliance.console.passwords import Passwords, TooBusy
 from appliance.console.throttle import Throttle
@@ -85,7 +83,7 @@ class Doorkeeper:
         scheme, _, encoded = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "basic":
             return self.person(request)
-        account = self._proven(*_basic(encoded), address_of(request))
+        account = self._proven(*basic(encoded), address_of(request))
         return Person(name=account.name, session="", role=account.role)
 
     def _proven(self, name: str, password: str, address: str) -> Account:
@@ -117,12 +115,3 @@ class Doorkeeper:
         who = _UNKNOWN if account is None else account.name
         with self._database.write() as tx:
             audit.note(tx, at=self._clock.now(), who=who, act="account.login_failed", subject=who)
-
-
-def _basic(encoded: str) -> tuple[str, str]:
-    try:
-        text = base64.b64decode(encoded, validate=True).decode("utf-8")
-    except (binascii.Error, UnicodeDecodeError):
-        raise LogInNeeded from None
-    name, _, password = text.partition(":")
-    return name, password

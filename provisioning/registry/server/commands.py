@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -20,6 +19,7 @@ from provisioning.registry.database.engine import Database, open_database, url_o
 from provisioning.registry.database.words import Role
 from provisioning.registry.faults import RegistryFault
 from provisioning.registry.layout import Layout
+from provisioning.registry.operator import operator
 
 DATABASE = "READSIDE_REGISTRY_DATABASE"
 PASSWORD_CHARACTERS_MIN, PASSWORD_CHARACTERS_MAX = 12, 1_024
@@ -96,7 +96,7 @@ def add_account(
         audit.note(
             tx,
             at=now,
-            who=_operator(),
+            who=operator(),
             act="account.add",
             subject=name,
             before=former.role.value if former is not None else "",
@@ -130,7 +130,7 @@ def disable_account(name: NameArgument, registry: FolderArgument, database: Data
         now = SYSTEM.now()
         if not accounts.disable(tx, name, at=now):
             fail(f"{name} is no account here, or is disabled already")
-        audit.note(tx, at=now, who=_operator(), act="account.disable", subject=name)
+        audit.note(tx, at=now, who=operator(), act="account.disable", subject=name)
     out.print(f"{name} is let in no more.", markup=False)
 
 
@@ -189,7 +189,3 @@ def _hashed() -> str:
     if len(given) < PASSWORD_CHARACTERS_MIN:
         fail(f"a password has at least {PASSWORD_CHARACTERS_MIN} characters", code=2)
     return PasswordHasher().hash(given)
-
-
-def _operator() -> str:
-    return f"command line: {getpass.getuser()}"

@@ -20,10 +20,10 @@ from provisioning.registry.database import rollouts
 from provisioning.registry.database.rollouts import Rollout
 from provisioning.registry.database.words import Role
 from provisioning.registry.faults import RegistryFault
+from provisioning.registry.operator import person
 from provisioning.registry.rollout.decide import Proposal, decide, propose
 from provisioning.registry.rollout.events import Approved, Decision, Paused, Resumed, Returned, Stopped
 from provisioning.registry.rollout.gate import Verdict
-from provisioning.registry.rollout.reducer import person
 from provisioning.registry.rollout.state import FINAL, Stage
 from provisioning.registry.rollout.view import entry_sentence
 from provisioning.registry.server.access import Person
