@@ -115,6 +115,8 @@ class Lab:
             )
             if made.returncode:
                 pytest.skip(f"this machine has no network namespaces for us: {made.stderr.strip()}")
+        if subprocess.run([need("ip"), "netns", "exec", self.box, need("nft"), "list", "ruleset"]).returncode:
+            pytest.skip("this machine's kernel has no nftables for us")
         wire = ("type", "veth", "peer", "name", "veth0", "netns", self.world)
         self.run(need("ip"), "-n", self.box, "link", "add", "veth0", *wire)
         for name, numbers in ((self.box, (1,)), (self.world, (2, 3))):
