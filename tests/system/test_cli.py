@@ -187,7 +187,8 @@ def look_at(config: Path, study_uid: str, bad_uid: str) -> None:
     assert report["balance"] == 0
     assert report["kept"] == report["in_studies"] == 7
     assert report["jobs"] == {"DONE": 1, "FAILED": 1}
-    assert set(report["services"]) == {"listener", "conductor", "worker", "courier", "console", "audit"}
+    wanted = {"listener", "conductor", "worker", "courier", "console", "audit", "health"}
+    assert set(report["services"]) == wanted
     assert "deliveries" in readside("status", "--config", config).stdout
     listed = ask(config, "studies")["studies"]
     assert {row["study_uid"]: row["outcomes"] for row in listed} == {
