@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from appliance.core.addresses import is_loopback
 from appliance.core.credential import SecretFile
 from appliance.core.sections import AeTitleText, Fingerprints, Name, Section
 
@@ -69,7 +69,7 @@ class Dicomweb(Section):
         return self
 
     def _faults(self) -> list[str]:
-        local, faults = _is_loopback(self.host), []
+        local, faults = is_loopback(self.host), []
         if self.port is None:
             stated = self.tls is not None or self.open or self.plain or bool(self.clients)
             return ["dicomweb.port: must be given with what else stands in [dicomweb]"] if stated else []
@@ -98,11 +98,3 @@ class Dicomweb(Section):
         if len(shown) != len(set(shown)):
             faults.append("dicomweb.clients: two of them have one token or certificate")
         return faults
-
-
-def _is_loopback(host: str) -> bool:
-    """Say whether a host is this machine alone."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

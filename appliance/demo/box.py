@@ -22,8 +22,8 @@ from typing import ClassVar
 from argon2 import PasswordHasher
 
 from appliance.core.config import Config, load
-from appliance.core.words import DeliveryState
 from appliance.ledger import counts, deliveries, results, services
+from appliance.ledger.custody import ENDED_DELIVERIES
 from appliance.ledger.engine import Ledger, open_ledger
 from appliance.ledger.tokens import TokenKind, issue
 from dicom_node.echo import echo
@@ -36,7 +36,6 @@ _STOP_SECONDS_MAX = 60.0
 _LINK_SECONDS = 24 * 3600.0
 _PORTS = range(15_000, 32_000)
 _given: set[int] = set()
-_SETTLED = {DeliveryState.ACCEPTED, DeliveryState.COMMITTED, DeliveryState.SETTLED}
 
 _CONFIG = """\
 [site]
@@ -117,7 +116,7 @@ class Account:
 
     def settled(self, results_expected: int) -> bool:
         """Say whether the study has its results and each of their deliveries has ended."""
-        ended = all(delivery.state in _SETTLED for delivery in self.deliveries)
+        ended = all(delivery.state in ENDED_DELIVERIES for delivery in self.deliveries)
         return len(self.outcomes) >= results_expected and bool(self.deliveries) and ended
 
 

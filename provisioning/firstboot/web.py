@@ -6,7 +6,6 @@ Promises: on the network it speaks TLS alone, with a certificate whose fingerpri
 from __future__ import annotations
 
 import functools
-import ipaddress
 import socket
 import ssl
 import threading
@@ -18,6 +17,7 @@ from fastapi import FastAPI
 from rich.console import Console
 
 from appliance.console.serve import SERVE
+from appliance.core.addresses import is_loopback
 from appliance.core.clock import SYSTEM
 from provisioning.firstboot import certificate
 from provisioning.firstboot.desk import Desk
@@ -112,14 +112,6 @@ def _code_in(path: Path) -> str:
         return codes.read(path.read_text(encoding="ascii")[:1_000].strip())
     except (OSError, UnicodeDecodeError) as error:
         raise AnswerFault([f"{path}: cannot be read as a claim code"]) from error
-
-
-def is_loopback(host: str) -> bool:
-    """Say whether only this machine can reach an address; there the page may be plain."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _is_any(host: str) -> bool:

@@ -9,19 +9,18 @@ Never: touches another table of the machine, or a port that is not the box's.
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from provisioning.host.flows import ANYBODY, EVERY, TELEMETRY, Flow, Way, is_local
+from appliance.core.addresses import is_loopback, is_number
+from appliance.services.run import NAMES, SYNC, TELEMETRY
+from provisioning.host.flows import ANYBODY, EVERY, Flow, Way
 
 TABLE, USER = "readside", "readside"
 # Those who speak with peers: listener and conductor ask them too, for what never arrived.
 _WITH_PEERS = ("listener", "courier", "conductor")
-SERVICES = (
-    *("conductor", "listener", "worker", "courier", "console", "audit", "sync", "health", "telemetry"),
-)
+SERVICES = (*NAMES, SYNC, TELEMETRY)
 _STATE = "/var/lib/readside"
 _HEAD = "# Made by `readside provision firewall` from the configuration; make it anew when that changes."
 
@@ -72,25 +71,17 @@ def nameservers_of(resolv_conf: str) -> list[str]:
     """Return whom a machine asks for names, by the text of its resolv.conf(5)."""
     lines = (line.split() for line in resolv_conf.splitlines())
     return [
-        words[1] for words in lines if len(words) > 1 and words[0] == "nameserver" and _is_number(words[1])
+        words[1] for words in lines if len(words) > 1 and words[0] == "nameserver" and is_number(words[1])
     ]
 
 
 def _moves(flow: Flow) -> bool:
     """Say whether a host's addresses may change from day to day, as those of a registry's do."""
-    return flow.service in ("sync", TELEMETRY) and not _is_number(flow.address)
+    return flow.service in (SYNC, TELEMETRY) and not is_number(flow.address)
 
 
 def _numbers(address: str, resolve: Resolve) -> tuple[str, ...]:
-    return (address,) if _is_number(address) else tuple(resolve(address))
-
-
-def _is_number(address: str) -> bool:
-    try:
-        ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    return True
+    return (address,) if is_number(address) else tuple(resolve(address))
 
 
 def _table(flows: Sequence[Flow], numbers: Numbers) -> str:
@@ -134,7 +125,7 @@ def _inwards(flows: Sequence[Flow], numbers: Numbers) -> Iterable[str]:
 def _outwards(flows: Sequence[Flow], numbers: Numbers) -> Iterable[str]:
     for flow in flows:
         # The clock is kept by the machine's own user, and names are looked up by whoever needs them.
-        if flow.way is Way.OUT and not is_local(flow.address) and flow.protocol != "NTP":
+        if flow.way is Way.OUT and not is_loopback(flow.address) and flow.protocol != "NTP":
             yield from _allowed("daddr", flow, numbers)
 
 
@@ -154,7 +145,7 @@ def _ports(flows: Sequence[Flow], way: Way) -> list[int]:
 
 def _is_local(flow: Flow) -> bool:
     """Say whether a port is bound to loopback, where nobody else can come."""
-    return is_local(flow.address) and not flow.peer
+    return is_loopback(flow.address) and not flow.peer
 
 
 def _units(
@@ -187,7 +178,7 @@ def _addresses(
 def _storage(service: str, root: str) -> Iterable[str]:
     if root == _STATE:
         return
-    if service == "telemetry":
+    if service == TELEMETRY:
         # It sees nothing of the box's data but its own folder, wherever that lies.
         yield f"TemporaryFileSystem={root}:mode=0755"
         yield f"BindPaths={root}/telemetry"

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import urlsplit
 
+from appliance.core.addresses import is_loopback, is_number
 from appliance.core.config import Config
+from appliance.services.run import SYNC, TELEMETRY
 
 ANYBODY = ""
 # What each service of the box does.
 EVERY = "every"
-TELEMETRY = "telemetry"
 _HTTP, _HTTPS = 80, 443
 _POSTGRESQL, _NTP, _DNS = 5432, 123, 53
 
@@ -63,11 +64,6 @@ def flows_of(config: Config) -> list[Flow]:
     return [*_inwards(config), *_to_peers(config), *_to_others(config), *_of_the_system(config)]
 
 
-def is_local(address: str) -> bool:
-    """Say whether an address is the machine's own loopback."""
-    return address == "localhost" or address.startswith("127.") or address == "::1"
-
-
 def _inwards(config: Config) -> Iterator[Flow]:
     dicom, web, console = config.dicom, config.dicomweb, config.console
     ports = [] if dicom.tls is not None and not dicom.tls.plain else [(dicom.port, False)]
@@ -91,7 +87,7 @@ def _inwards(config: Config) -> Iterator[Flow]:
         yield Flow(
             way=Way.IN,
             service="listener",
-            address="127.0.0.1" if is_local(web.host) else ANYBODY,
+            address="127.0.0.1" if is_loopback(web.host) else ANYBODY,
             port=web.port,
             protocol="DICOMweb (STOW-RS)",
             purpose="images are stored",
@@ -101,7 +97,7 @@ def _inwards(config: Config) -> Iterator[Flow]:
     yield Flow(
         way=Way.IN,
         service="console",
-        address="127.0.0.1" if is_local(console.host) else ANYBODY,
+        address="127.0.0.1" if is_loopback(console.host) else ANYBODY,
         port=console.port,
         protocol="HTTP",
         purpose="the pages for people, health and metrics",
@@ -112,15 +108,11 @@ def _inwards(config: Config) -> Iterator[Flow]:
 def _to_peers(config: Config) -> Iterator[Flow]:
     for peer in config.peers:
         if peer.dicomweb is not None:
-            host, port, tls = _web(peer.dicomweb)
-            yield Flow(
-                way=Way.OUT,
-                service="courier",
-                address=host,
-                port=port,
-                protocol="DICOMweb (STOW-RS)",
-                purpose=f"results go to {peer.name}",
-                tls=tls,
+            yield _call(
+                "courier",
+                peer.dicomweb,
+                "DICOMweb (STOW-RS)",
+                f"results go to {peer.name}",
                 patient_data=True,
                 peer=peer.name,
             )
@@ -163,27 +155,14 @@ def _to_others(config: Config) -> Iterator[Flow]:
         )
     named = {url for url in (config.registry.url, *config.registry.mirrors) if url.startswith("http")}
     for url in sorted(named):
-        host, port, tls = _web(url)
-        yield Flow(
-            way=Way.OUT,
-            service="sync",
-            address=host,
-            port=port,
-            protocol="HTTP",
-            purpose="models come",
-            tls=tls,
-        )
+        yield _call(SYNC, url, "HTTP", "models come")
     yield from _told(config)
     for url in (server for server in config.inference.kserve if "kserve" in config.inference.engines):
-        host, port, tls = _web(url)
-        yield Flow(
-            way=Way.OUT,
-            service="worker",
-            address=host,
-            port=port,
-            protocol="KServe v2",
-            purpose="images without names are analysed on a server of the site",
-            tls=tls,
+        yield _call(
+            "worker",
+            url,
+            "KServe v2",
+            "images without names are analysed on a server of the site",
             patient_data=True,
         )
 
@@ -194,10 +173,7 @@ def _told(config: Config) -> Iterator[Flow]:
     calls = [(config.registry.url, "numbers go")] if config.registry.told != "off" else []
     calls += [(alerts.webhook, "alarms are told")] if alerts.webhook else []
     for url, purpose in calls:
-        host, port, tls = _web(url)
-        yield Flow(
-            way=Way.OUT, service=TELEMETRY, address=host, port=port, protocol="HTTP", purpose=purpose, tls=tls
-        )
+        yield _call(TELEMETRY, url, "HTTP", purpose)
     if alerts.mail_host:
         yield Flow(
             way=Way.OUT,
@@ -212,7 +188,7 @@ def _told(config: Config) -> Iterator[Flow]:
 
 def _of_the_system(config: Config) -> Iterator[Flow]:
     named = [flow.address for flow in (*_to_peers(config), *_to_others(config))]
-    if any(not _is_number(address) for address in named):
+    if any(address and not is_number(address) for address in named):
         for transport in ("udp", "tcp"):
             yield Flow(
                 way=Way.OUT,
@@ -234,11 +210,20 @@ def _of_the_system(config: Config) -> Iterator[Flow]:
     )
 
 
-def _web(url: str) -> tuple[str, int, bool]:
+def _call(
+    service: str, url: str, protocol: str, purpose: str, *, patient_data: bool = False, peer: str = ""
+) -> Flow:
+    """Return the flow of a call to a URL, whose port may be the usual one."""
     parts = urlsplit(url)
     tls = parts.scheme == "https"
-    return parts.hostname or "", parts.port or (_HTTPS if tls else _HTTP), tls
-
-
-def _is_number(address: str) -> bool:
-    return not address or ":" in address or address.replace(".", "").isdigit()
+    return Flow(
+        way=Way.OUT,
+        service=service,
+        address=parts.hostname or "",
+        port=parts.port or (_HTTPS if tls else _HTTP),
+        protocol=protocol,
+        purpose=purpose,
+        tls=tls,
+        patient_data=patient_data,
+        peer=peer,
+    )

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from provisioning.host.flows import ANYBODY, Flow, Way, is_local
+from appliance.core.addresses import is_loopback
+from provisioning.host.flows import ANYBODY, Flow, Way
 from provisioning.papers.page import page
 
 
@@ -32,7 +33,7 @@ def port_list(name: str, flows: Sequence[Flow], version: str) -> str:
 
 def firewall_request(name: str, flows: Sequence[Flow], version: str) -> str:
     """Return what to ask of the network team: only what crosses the network."""
-    asked = [flow for flow in flows if not is_local(flow.address)]
+    asked = [flow for flow in flows if not is_loopback(flow.address)]
     rows = [
         (
             _end(flow) if flow.way is Way.IN else name,

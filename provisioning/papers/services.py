@@ -72,10 +72,10 @@ def retrieves_by_get(config: Config) -> bool:
 
 
 def _proposals(config: Config) -> Iterator[tuple[str, Sequence[str]]]:
-    if any(peer.host and peer.port for peer in config.peers):
+    if any(peer.reachable for peer in config.peers):
         yield VERIFICATION, NATIVE
     for peer in config.peers:
-        for output in peer.outputs if peer.host and peer.port else ():
+        for output in peer.outputs if peer.reachable else ():
             yield SOP_CLASSES[output], [EXPLICIT_VR_LITTLE_ENDIAN]
     contexts = [*find_contexts()] if _asked(config) else []
     for peer in _asked(config):
@@ -88,4 +88,4 @@ def _proposals(config: Config) -> Iterator[tuple[str, Sequence[str]]]:
 
 def _asked(config: Config) -> list[Peer]:
     """Return the peers that the box may query and retrieve from."""
-    return [peer for peer in config.peers if "query" in peer.may and peer.host and peer.port]
+    return [peer for peer in config.peers if "query" in peer.may and peer.reachable]

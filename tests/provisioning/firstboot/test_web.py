@@ -14,6 +14,7 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
+from appliance.core.addresses import is_loopback
 from appliance.core.clock import SYSTEM
 from appliance.core.config import load
 from provisioning.firstboot import certificate
@@ -22,7 +23,7 @@ from provisioning.firstboot.door import Door
 from provisioning.firstboot.pages import application
 from provisioning.firstboot.steps import KEYS
 from provisioning.firstboot.values import AnswerFault
-from provisioning.firstboot.web import Served, answer_on, is_loopback
+from provisioning.firstboot.web import Served, answer_on
 from provisioning.identity import code as codes
 from tests.provisioning.firstboot.said import without_salt
 from tests.provisioning.firstboot.test_drivers import expected

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from appliance.core.addresses import is_loopback
 from appliance.core.config import Config
-from provisioning.host.flows import ANYBODY, EVERY, Flow, Way, flows_of, is_local
+from provisioning.host.flows import ANYBODY, EVERY, Flow, Way, flows_of
 
 SITE = """
 [site]
@@ -63,7 +64,7 @@ def test_pages_that_are_open_to_the_network_are_open_to_anybody() -> None:
     (pages,) = found(flows_of(config()), service="console")
     assert pages.address == ANYBODY
     (pages,) = found(flows_of(config(console={"port": 8042})), service="console")
-    assert is_local(pages.address)
+    assert is_loopback(pages.address)
 
 
 def test_a_registry_gets_no_patient_data_and_its_mirror_is_called_too() -> None:
