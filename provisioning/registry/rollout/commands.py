@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from rich.table import Table
@@ -15,16 +14,13 @@ from appliance.cli.terms import JsonOption, fail, out, print_json
 from appliance.core.clock import SYSTEM
 from provisioning.registry.book import Book
 from provisioning.registry.database import rollouts
-from provisioning.registry.database.engine import Database, open_database, url_of
 from provisioning.registry.database.rollouts import Rollout
-from provisioning.registry.faults import RegistryFault
-from provisioning.registry.layout import Layout
 from provisioning.registry.operator import operator
 from provisioning.registry.rollout.decide import Proposal, decide, found, propose
 from provisioning.registry.rollout.events import Approved, Decision, Paused, Resumed, Returned, Stopped
 from provisioning.registry.rollout.plan import SHARES, gates_of
 from provisioning.registry.rollout.view import detail, entry_view, summary
-from provisioning.registry.server.commands import DatabaseOption
+from provisioning.registry.server.commands import DatabaseOption, opened_database
 
 FolderOption = Annotated[Path, typer.Option("--registry", help="The registry's folder.")]
 NumberArgument = Annotated[int, typer.Argument(help="The roll-out's number.")]
@@ -52,7 +48,7 @@ def start(
     as_json: JsonOption = False,
 ) -> None:
     """Propose a roll-out; it begins when somebody else approves it."""
-    with _opened(registry, database) as opened:
+    with opened_database(registry, database) as opened:
         proposal = Proposal(
             model=model,
             version=version,
@@ -86,52 +82,29 @@ def approve(
     _decided(number, registry, database, event, as_json=as_json)
 
 
-@app.command("pause")
-def pause(
-    number: NumberArgument,
-    registry: FolderOption,
-    database: DatabaseOption = "",
-    why: WhyOption = "",
-    as_json: JsonOption = False,
-) -> None:
-    """Assign nothing more, and take back what does not serve yet."""
-    _decided(number, registry, database, lambda at, by: Paused(at=at, by=by, why=why), as_json=as_json)
+# What a person decides without a ring: the command, what it comes to, and its help.
+_DECISIONS: Final[tuple[tuple[str, type[Paused | Resumed | Stopped | Returned], str], ...]] = (
+    ("pause", Paused, "Assign nothing more, and take back what does not serve yet."),
+    ("resume", Resumed, "Go on where it was paused."),
+    ("stop", Stopped, "End it for good; devices that run the release keep it."),
+    ("back", Returned, "End it for good, and assign every device what it had before."),
+)
 
 
-@app.command("resume")
-def resume(
-    number: NumberArgument,
-    registry: FolderOption,
-    database: DatabaseOption = "",
-    why: WhyOption = "",
-    as_json: JsonOption = False,
-) -> None:
-    """Go on where it was paused."""
-    _decided(number, registry, database, lambda at, by: Resumed(at=at, by=by, why=why), as_json=as_json)
+def _add(name: str, kind: type[Paused | Resumed | Stopped | Returned], says: str) -> None:
+    @app.command(name, help=says)
+    def decided(
+        number: NumberArgument,
+        registry: FolderOption,
+        database: DatabaseOption = "",
+        why: WhyOption = "",
+        as_json: JsonOption = False,
+    ) -> None:
+        _decided(number, registry, database, lambda at, by: kind(at=at, by=by, why=why), as_json=as_json)
 
 
-@app.command("stop")
-def stop(
-    number: NumberArgument,
-    registry: FolderOption,
-    database: DatabaseOption = "",
-    why: WhyOption = "",
-    as_json: JsonOption = False,
-) -> None:
-    """End it for good; devices that run the release keep it."""
-    _decided(number, registry, database, lambda at, by: Stopped(at=at, by=by, why=why), as_json=as_json)
-
-
-@app.command("back")
-def back(
-    number: NumberArgument,
-    registry: FolderOption,
-    database: DatabaseOption = "",
-    why: WhyOption = "",
-    as_json: JsonOption = False,
-) -> None:
-    """End it for good, and assign every device what it had before."""
-    _decided(number, registry, database, lambda at, by: Returned(at=at, by=by, why=why), as_json=as_json)
+for _name, _kind, _says in _DECISIONS:
+    _add(_name, _kind, _says)
 
 
 @app.command("show")
@@ -139,7 +112,7 @@ def show(
     number: NumberArgument, registry: FolderOption, database: DatabaseOption = "", as_json: JsonOption = False
 ) -> None:
     """Show where a roll-out stands, why, and every slot of it."""
-    with _opened(registry, database) as opened, opened.read() as tx:
+    with opened_database(registry, database) as opened, opened.read() as tx:
         one, entries = found(tx, number), rollouts.history(tx, number)
     said = detail(one)
     if as_json:
@@ -160,7 +133,7 @@ def show(
 @app.command("list")
 def list_rollouts(registry: FolderOption, database: DatabaseOption = "", as_json: JsonOption = False) -> None:
     """List roll-outs, the newest first."""
-    with _opened(registry, database) as opened, opened.read() as tx:
+    with opened_database(registry, database) as opened, opened.read() as tx:
         found_ones = [summary(one) for one in rollouts.every(tx)]
     if as_json:
         print_json({"rollouts": found_ones})
@@ -186,7 +159,7 @@ def _decided(
     *,
     as_json: bool,
 ) -> None:
-    with _opened(registry, database) as opened:
+    with opened_database(registry, database) as opened:
         after = decide(opened, number, event(SYSTEM.now(), operator()))
     _say(after, f"is {after.state.stage}", as_json=as_json)
 
@@ -218,15 +191,3 @@ def _read(path: Path | None) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         fail(f"{path.name}: cannot be read as TOML ({type(error).__name__})", code=2)
-
-
-@contextmanager
-def _opened(folder: Path, url: str) -> Iterator[Database]:
-    """Open the database of a registry, and say a fault in one sentence."""
-    if not Layout(folder=folder).public.is_dir():
-        fail(f"{folder}: is no registry; make one with `readside registry init`")
-    try:
-        with closing(open_database(url_of(folder, url))) as opened:
-            yield opened
-    except RegistryFault as fault:
-        fail(str(fault))

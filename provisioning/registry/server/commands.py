@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from appliance.cli.terms import JsonOption, fail, out, print_json
+from appliance.cli.terms import JsonOption, fail, out, print_json, saying
 from appliance.core.clock import SYSTEM, as_text
 from provisioning.registry.database import accounts, audit
 from provisioning.registry.database.engine import Database, open_database, url_of
@@ -85,7 +85,7 @@ def add_account(
     if not 1 <= len(name) <= 64 or not name.isascii() or not name.isprintable() or ":" in name:
         fail("a name is 1 to 64 printable ASCII characters without a colon", code=2)
     hashed = _hashed()
-    with _opened(registry, database) as opened, opened.write() as tx:
+    with opened_database(registry, database) as opened, opened.write() as tx:
         now, former = SYSTEM.now(), accounts.find(tx, name)
         if former is not None and not again:
             fail(f"there is an account {name} already; --again gives it a new password and role")
@@ -110,7 +110,7 @@ def list_accounts(
     registry: FolderArgument, database: DatabaseOption = "", as_json: JsonOption = False
 ) -> None:
     """List every account, its role, and since when it is disabled."""
-    with _opened(registry, database) as opened, opened.read() as tx:
+    with opened_database(registry, database) as opened, opened.read() as tx:
         found = accounts.every(tx)
     if as_json:
         keys = ("name", "role", "created_at", "disabled_at")
@@ -126,7 +126,7 @@ def list_accounts(
 @account_app.command("disable")
 def disable_account(name: NameArgument, registry: FolderArgument, database: DatabaseOption = "") -> None:
     """Let a person in no more, from now on; the name stays taken."""
-    with _opened(registry, database) as opened, opened.write() as tx:
+    with opened_database(registry, database) as opened, opened.write() as tx:
         now = SYSTEM.now()
         if not accounts.disable(tx, name, at=now):
             fail(f"{name} is no account here, or is disabled already")
@@ -144,7 +144,7 @@ def verify_audit(
     as_json: JsonOption = False,
 ) -> None:
     """Verify that no row of the audit trail was changed, put in or taken out."""
-    with _opened(registry, database) as opened:
+    with opened_database(registry, database) as opened:
         verdict = audit.verify(opened)
         number, _, hashed = known.partition(":")
         kept = not known or (number.isdigit() and audit.hash_of(opened, int(number)) == hashed)
@@ -168,14 +168,11 @@ def add_to(app: typer.Typer) -> None:
 
 
 @contextmanager
-def _opened(folder: Path, url: str) -> Iterator[Database]:
+def opened_database(folder: Path, url: str) -> Iterator[Database]:
+    """Open the database of a registry, and say a fault in one sentence."""
     if not Layout(folder=folder).public.is_dir():
         fail(f"{folder}: is no registry; make one with `readside registry init`")
-    try:
-        opened = open_database(url_of(folder, url))
-    except RegistryFault as fault:
-        fail(str(fault))
-    with closing(opened):
+    with saying(RegistryFault), closing(open_database(url_of(folder, url))) as opened:
         yield opened
 
 
