@@ -7,7 +7,7 @@ from functools import cache
 
 from appliance.core.config import Config, DicomTls, Peer
 from dicom_node import values
-from dicom_node.dicomweb.send import WebPeer
+from dicom_node.dicomweb.outward import WebPeer
 from dicom_node.tls import Credentials, Files
 
 

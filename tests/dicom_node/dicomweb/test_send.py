@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 
 from dicom_node.dicomweb.clients import Clients
 from dicom_node.dicomweb.limits import WebLimits
+from dicom_node.dicomweb.outward import WebPeer
 from dicom_node.dicomweb.report import JSON_TYPE, XML_TYPE, Stored, json_of, xml_of
-from dicom_node.dicomweb.send import WebPeer, _outcome, _Reply, stow
+from dicom_node.dicomweb.send import _outcome, _Reply, stow
 from dicom_node.errors import Refusal
 from dicom_node.send import Outgoing, Sent
 from dicom_node.status import Status
