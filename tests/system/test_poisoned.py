@@ -384,6 +384,7 @@ def test_not_one_planted_word_left_the_box(told: Told) -> None:
         gzip.compress(f'{{"name": "{WORD}"}}'.encode()),
         WORD.encode("utf-16-le"),
     ],
+    ids=["a word", "in capitals", "in a UID", "a date", "packed", "in UTF-16"],
 )
 def test_it_can_fail(told: Told, planted: bytes) -> None:
     for place, data in told.places.items():

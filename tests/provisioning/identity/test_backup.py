@@ -65,7 +65,11 @@ def test_floors_of_another_registry_are_not_carried_over(town):
     assert floors["targets_keys"] != ["another"]
 
 
-@pytest.mark.parametrize("data", [b"", b"READSIDE-BACKUP-1\n", SEALED[:-1], b"PK\3\4"])
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"READSIDE-BACKUP-1\n", SEALED[:-1], b"PK\3\4"],
+    ids=["nothing", "the first line", "a byte short", "a zip"],
+)
 def test_what_is_no_backup_says_so(tmp_path, data):
     with pytest.raises(BackupFault):
         backups.restore(data, PASSPHRASE, tmp_path / "site.toml")

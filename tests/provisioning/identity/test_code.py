@@ -80,6 +80,16 @@ def test_an_invitation_is_one_line_and_survives_a_qr_code():
         "https://models.example.org/#slot=box-1&code=AAAA",
         "https://[#slot=box-1",
     ],
+    ids=[
+        "nothing",
+        "no address",
+        "a file",
+        "no code",
+        "no anchor",
+        "in the query",
+        "a short code",
+        "no host",
+    ],
 )
 def test_what_is_no_invitation_says_so(text):
     with pytest.raises(CodeFault):
