@@ -42,5 +42,9 @@ class WebLimits:
     # An answer to a STOW-RS request of ours: some hundred bytes an object from an honest peer.
     reply_bytes_max: int = 4 * MIB
 
+    # A question of ours to a worklist and its answer, and how many workitems one answer is to hold.
+    ups_seconds_max: float = 30.0
+    ups_page_max: int = 50
+
 
 DEFAULT = WebLimits()
