@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.alone import alone_in
+
 _FOLDER = Path(__file__).resolve().parents[1] / ".cache" / "wheels"
 _LIST = Path(__file__).with_name("wheels.txt")
 _SECONDS_MAX = 300
@@ -39,9 +41,13 @@ def unpacked(requirement: str) -> Path:
 
 def _unpacked(requirement: str) -> Path:
     folder = _FOLDER / requirement.replace("==", "-")
-    if folder.is_dir():
-        return folder
-    _FOLDER.mkdir(parents=True, exist_ok=True)
+    with alone_in(_FOLDER):
+        if not folder.is_dir():
+            _unpack(requirement, folder)
+    return folder
+
+
+def _unpack(requirement: str, folder: Path) -> None:
     with tempfile.TemporaryDirectory(dir=_FOLDER) as name:
         whole = Path(name) / "whole"
         with zipfile.ZipFile(_wheel(requirement, Path(name))) as opened:
@@ -50,7 +56,6 @@ def _unpacked(requirement: str) -> Path:
                 if mode := (member.external_attr >> 16) & 0o777:
                     path.chmod(mode)
         whole.rename(folder)
-    return folder
 
 
 def _wheel(requirement: str, folder: Path) -> Path:

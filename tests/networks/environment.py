@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.alone import alone_in
+
 _FOLDER = Path(__file__).resolve().parents[2] / ".cache" / "networks"
 _LIST = Path(__file__).with_name("requirements.txt")
 _INSTALL_SECONDS, _CHILD_SECONDS = 900, 300
@@ -26,9 +28,13 @@ def python() -> Path:
     """The environment's interpreter; the test is skipped, with the reason, where it cannot be made."""
     folder = _FOLDER / hashlib.sha256(_LIST.read_bytes() + sys.version.encode()).hexdigest()[:12]
     interpreter = folder / "bin" / "python"
-    ready = folder / "ready"
-    if ready.is_file():
-        return interpreter
+    with alone_in(_FOLDER):
+        if not (folder / "ready").is_file():
+            _make(folder, interpreter)
+    return interpreter
+
+
+def _make(folder: Path, interpreter: Path) -> None:
     venv.create(folder, with_pip=True, clear=True)
     command = [str(interpreter), "-m", "pip", "--disable-pip-version-check", "install", *_OPTIONS]
     try:
@@ -44,8 +50,7 @@ def python() -> Path:
     if done.returncode != 0:
         said = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["pip said nothing"]
         pytest.skip(f"PyTorch and MONAI are not to be had: {said[-1][:300]}")
-    ready.touch()
-    return interpreter
+    (folder / "ready").touch()
 
 
 def child(script: Path, *arguments: str) -> str:
