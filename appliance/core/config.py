@@ -35,6 +35,7 @@ from appliance.core.sections import (
     Storage,
     User,
 )
+from appliance.core.worklist_section import Worklist, WorklistItem, worklist_faults
 
 __all__ = [
     "DEFAULT_PATH",
@@ -60,6 +61,8 @@ __all__ = [
     "Storage",
     "User",
     "WebClient",
+    "Worklist",
+    "WorklistItem",
     "load",
     "parse",
 ]
@@ -96,6 +99,7 @@ class Config(Section):
     registry: Registry = Registry()
     alerts: Alerts = Alerts()
     dicomweb: Dicomweb = Dicomweb()
+    worklist: Worklist = Worklist()
 
     @model_validator(mode="after")
     def _names_fit(self) -> Self:
@@ -109,6 +113,12 @@ class Config(Section):
     @model_validator(mode="after")
     def _archives_can_be_asked(self) -> Self:
         if faults := reconcile_faults(self.reconcile, self.peers):
+            raise ValueError("\n".join(faults))
+        return self
+
+    @model_validator(mode="after")
+    def _workitems_can_be_performed(self) -> Self:
+        if faults := worklist_faults(self.worklist, self.peers, self.routes):
             raise ValueError("\n".join(faults))
         return self
 
