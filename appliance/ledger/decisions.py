@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from appliance.core.words import StudyState, Verdict
-from appliance.ledger import events, jobs, studies
+from appliance.ledger import events, jobs, priors, studies
 from appliance.ledger.engine import Tx
 from appliance.ledger.tables import decisions, rounds
 
@@ -34,6 +34,8 @@ class Decision:
     reason: str
     series: Sequence[SeriesSentence] = field(default=())
     work: jobs.Work | None = None
+    # How long its job waits for earlier studies; none where its route asks for none.
+    wait_seconds: float | None = None
     job_id: int | None = None
     decided_at: float = 0.0
     content_digest: str = ""
@@ -58,6 +60,9 @@ def record(tx: Tx, study: studies.Study, taken: Sequence[Decision], *, at: float
 
 def _record_one(tx: Tx, study: studies.Study, decision: Decision, at: float) -> int | None:
     job_id = None if decision.work is None else jobs.open_job(tx, decision.work, at=at)
+    if job_id is not None and decision.wait_seconds is not None:
+        named = {"study_uid": study.study_uid, "route": decision.route}
+        priors.open_ask(tx, job_id, **named, wait_seconds=decision.wait_seconds, at=at)
     tx.execute(
         decisions.insert().values(
             study_uid=study.study_uid,

@@ -108,6 +108,12 @@ def of_peer(tx: Tx, peer: str) -> list[Missed]:
     return [_missed(row) for row in tx.execute(query)]
 
 
+def of_study(tx: Tx, study_uid: str) -> list[Missed]:
+    """Return every row of a study, ended or not, by peer."""
+    query = sa.select(missed).where(missed.c.study_uid == study_uid).order_by(missed.c.peer)
+    return [_missed(row) for row in tx.execute(query)]
+
+
 def put_off(tx: Tx, row: Missed, *, due_at: float) -> None:
     """Look into it later."""
     _change(tx, row, due_at=due_at)

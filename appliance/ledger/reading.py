@@ -18,7 +18,16 @@ from appliance.ledger import studies as study_verbs
 from appliance.ledger.engine import Tx
 from appliance.ledger.events import Event
 from appliance.ledger.jobs import Job
-from appliance.ledger.tables import deliveries, events, instances, jobs, objects, results, studies
+from appliance.ledger.tables import (
+    deliveries,
+    events,
+    instances,
+    jobs,
+    objects,
+    prior_asks,
+    results,
+    studies,
+)
 
 # What any verb raises when the database fails: full, locked for too long, gone.
 LedgerFault = sa.exc.SQLAlchemyError
@@ -273,7 +282,9 @@ def waiting_deliveries(tx: Tx, *, before: float) -> list[Waiting]:
 
 def oldest_waiting_job_at(tx: Tx) -> float | None:
     """Return when the oldest job that still waits for a worker was opened, in epoch seconds."""
-    query = sa.select(sa.func.min(jobs.c.created_at)).where(jobs.c.state == JobState.WAITING)
+    # One that waits for earlier studies does not wait for a worker.
+    elsewhere = sa.exists().where(prior_asks.c.job_id == jobs.c.id, prior_asks.c.ended_at.is_(None))
+    query = sa.select(sa.func.min(jobs.c.created_at)).where(jobs.c.state == JobState.WAITING, ~elsewhere)
     oldest: float | None = tx.execute(query).scalar_one()
     return oldest
 

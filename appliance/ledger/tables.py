@@ -14,6 +14,7 @@ from appliance.ledger import (
     fetch_tables,
     health_tables,
     passage_tables,
+    prior_tables,
     shadow_tables,
 )
 from appliance.ledger.columns import refer, row_id, sequence, text, time, unique_where
@@ -34,6 +35,8 @@ alarms = health_tables.alarms
 shadows = shadow_tables.shadows
 comparisons = shadow_tables.comparisons
 agreements = shadow_tables.agreements
+prior_asks = prior_tables.prior_asks
+priors = prior_tables.priors
 
 # The condition of a partial index, which queries repeat word for word.
 UNSETTLED = "state IN ('PENDING', 'SENDING', 'LATER')"
