@@ -9,72 +9,20 @@ from __future__ import annotations
 
 import socket
 import ssl
-import threading
-import time
-from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from typing import Any
 
-import structlog
 from pynetdicom import evt
 from pynetdicom.transport import AssociationSocket, RequestHandler
 
 from dicom_node.association import Ground, GuardedAssociation
-from dicom_node.limits import Limits
 from dicom_node.roster import OnSuspect, Suspect
 from dicom_node.server import Server
 from dicom_node.sockets import TlsConnection
 from dicom_node.tls import Credentials, finish_handshake, reason_of
-
-log = structlog.get_logger(__name__)
-
-
-class Turnstile:
-    """Counts connections by address; safe to ask from any thread."""
-
-    def __init__(self, limits: Limits) -> None:
-        """Count nothing yet."""
-        self._limits = limits
-        self._counts: Counter[str] = Counter()
-        self._said: dict[tuple[str, str], tuple[float, int]] = {}
-        self._lock = threading.Lock()
-
-    def enter(self, address: str) -> bool:
-        """Count one connection in, or say why it is turned away."""
-        limits = self._limits
-        with self._lock:
-            total = self._counts.total()
-            if total < limits.connections_max and self._counts[address] < limits.connections_per_address_max:
-                self._counts[address] += 1
-                return True
-        self.warn("gate.total_cap" if total >= limits.connections_max else "gate.address_cap", address)
-        return False
-
-    def leave(self, address: str) -> None:
-        """Count one connection out."""
-        with self._lock:
-            self._counts[address] -= 1
-            if not self._counts[address]:
-                del self._counts[address]
-
-    def warn(self, word: str, address: str, **values: object) -> None:
-        """Log a word once in a while for each address, with how often it was kept back."""
-        self.warned(word, address, **values)
-
-    def warned(self, word: str, address: str, **values: object) -> bool:
-        """Do the same, and tell whether it was logged now."""
-        now, key = time.monotonic(), (word, address)
-        with self._lock:
-            at, kept_back = self._said.get(key, (-self._limits.gate_log_seconds, 0))
-            quiet = now - at < self._limits.gate_log_seconds
-            if not quiet and len(self._said) >= self._limits.connections_max:
-                self._said.clear()
-            self._said[key] = (at, kept_back + 1) if quiet else (now, 0)
-        if not quiet:
-            log.warning(word, address=address, kept_back=kept_back, **values)
-        return not quiet
+from dicom_node.turnstile import Turnstile
 
 
 class GuardedHandler(RequestHandler):
@@ -84,29 +32,30 @@ class GuardedHandler(RequestHandler):
 
     def handle(self) -> None:
         """Shake hands where TLS is spoken, then start the association."""
-        address = str(self.client_address[0])
-        leave = _once(lambda: self.server.turnstile.leave(address))
-        try:
-            secured = self.server.secure(self.request, address)
-            if secured is None:
-                self.server.shutdown_request(self.request)
-                leave()
-                return
-            self.request = secured
-            self._associate(address, leave)
-        except BaseException:
-            leave()
-            raise
+        address, entered = str(self.client_address[0]), self.request
+        secured = self.server.secure(entered, address)
+        if secured is None:
+            self.server.shutdown_request(entered)
+            return
+        self.request = secured
+        self._associate(address, entered)
 
-    def _associate(self, address: str, leave: Callable[[], None]) -> None:
-        warn = partial(self.server.turnstile.warn, address=address)
-        association = GuardedAssociation(self.ae, self.server.ground, warn=warn, on_end=leave)
+    def _associate(self, address: str, entered: socket.socket) -> None:
+        turnstile = self.server.turnstile
+        association = GuardedAssociation(
+            self.ae,
+            self.server.ground,
+            warn=partial(turnstile.warn, address=address),
+            on_end=partial(turnstile.leave, entered),
+        )
         association._server = self.server
         # The library finds a server's associations by this name.
         association.name = f"AcceptorThread@{datetime.now():%Y%m%d%H%M%S}"
         association.dul.name = association.name.replace("AcceptorThread", "UpperLayer")
         association.set_socket(AssociationSocket(association, client_socket=self.request))
         self._introduce(association)
+        # Before whoever judges the request.
+        association.bind(evt.EVT_REQUESTED, lambda _event: turnstile.asked(entered))
         self._bind(association)
         evt.trigger(association, evt.EVT_CONN_OPEN, {"address": self.client_address})
         association.start()
@@ -162,9 +111,14 @@ class GuardedServer(Server):
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         super().server_bind()
 
-    def verify_request(self, _request: Any, client_address: Any) -> bool:
+    def verify_request(self, request: Any, client_address: Any) -> bool:
         """Let a connection in or not; on the accept thread, so nothing here waits."""
-        return self.turnstile.enter(str(client_address[0]))
+        return self.turnstile.enter(request, str(client_address[0]))
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close a connection that comes to no association, and count it out."""
+        super().shutdown_request(request)
+        self.turnstile.leave(request)
 
     def secure(self, plain: socket.socket, address: str) -> socket.socket | None:
         """Return the connection to speak DICOM on, or nothing if the peer did not finish its handshake."""
@@ -172,10 +126,17 @@ class GuardedServer(Server):
             return plain
         seconds = self.ground.reception.limits.tls_handshake_seconds_max
         try:
-            return shake_hands(plain, self._tls.server(), seconds_max=seconds)
+            return shake_hands(
+                plain,
+                self._tls.server(),
+                seconds_max=seconds,
+                on_wrapped=partial(self.turnstile.moved, plain),
+            )
         except TimeoutError:
             self.turnstile.warn("gate.handshake_timeout", address)
         except OSError as error:
+            if self.turnstile.gave_way(plain):
+                return None
             reason = reason_of(error)
             # What is kept from the log is kept from the audit trail too: a flood of them tells nothing more.
             if self.turnstile.warned("tls.refused", address, reason=reason):
@@ -183,8 +144,16 @@ class GuardedServer(Server):
         return None
 
 
-def shake_hands(plain: socket.socket, tls: ssl.SSLContext, *, seconds_max: float) -> socket.socket:
+def shake_hands(
+    plain: socket.socket,
+    tls: ssl.SSLContext,
+    *,
+    seconds_max: float,
+    on_wrapped: Callable[[socket.socket], None],
+) -> socket.socket:
     """Take the server's part of a TLS handshake within `seconds_max`.
+
+    `on_wrapped` is told what `plain`, which is empty then, has become.
 
     Raises:
         TimeoutError: the peer was silent or slow.
@@ -195,20 +164,10 @@ def shake_hands(plain: socket.socket, tls: ssl.SSLContext, *, seconds_max: float
     secured = tls.wrap_socket(plain, server_side=True, do_handshake_on_connect=False)
     assert isinstance(secured, TlsConnection)
     secured.send_seconds_max = patience or 0.0
+    on_wrapped(secured)
     try:
         finish_handshake(secured, seconds_max=seconds_max)
     except BaseException:
         secured.close()
         raise
     return secured
-
-
-def _once(action: Callable[[], None]) -> Callable[[], None]:
-    """Return an action that happens the first time only."""
-    left = [action]
-
-    def act() -> None:
-        if left:
-            left.pop()()
-
-    return act

@@ -26,6 +26,8 @@ from dicom_node.gate import GuardedServer
 from dicom_node.intake import Intake
 from dicom_node.library import tame
 from dicom_node.limits import Limits
+from dicom_node.notice_desk import NOTICE_MESSAGES, Clerk, NoticeDesk
+from dicom_node.notices import notice_contexts
 from dicom_node.proof import proof_of
 from dicom_node.receive import NO_UID, OnRefused, Reception, Refused, handle_store
 from dicom_node.roster import DRAINING, FULL, IDENTITY_MISMATCH, OnSuspect, Roster, Suspect
@@ -76,6 +78,7 @@ class Listener:
         tls: Credentials | None = None,
         reuse_port: bool = False,
         steward: Steward | None = None,
+        clerk: Clerk | None = None,
     ) -> None:
         """Hold what is needed; nothing is bound before `start`.
 
@@ -85,7 +88,8 @@ class Listener:
         `on_quiet` is called on an association's thread when it ended;
         `on_refused` there too, for each instance that was not kept;
         `on_suspect` for a handshake or an association of somebody who is not who they should be.
-        With a `steward` peers may ask for storage commitment, and report theirs.
+        With a `steward` peers may ask for storage commitment, and report theirs; with a `clerk` those that
+        may notify say what belongs to a study.
         """
         tame()
         self._ae_title = AeTitle.parse(ae_title)
@@ -99,6 +103,7 @@ class Listener:
         self._tls = tls
         self._reuse_port = reuse_port
         self._desk = Desk(steward, limits) if steward is not None else None
+        self._notices = NoticeDesk(clerk, limits) if clerk is not None else None
         self._seats = threading.Lock()
         self._server: GuardedServer | None = None
         self._thread: threading.Thread | None = None
@@ -117,7 +122,7 @@ class Listener:
             self._entity(),
             self._address,
             self._ae_title,
-            supported_contexts(commitment=self._desk is not None),
+            supported_contexts(commitment=self._desk is not None, notices=self._notices is not None),
             evt_handlers=self._handlers(),
             socket_seconds_max=self._limits.network_seconds_max,
             ground=Ground(reception=self._reception, peer=self._roster.peer),
@@ -162,8 +167,9 @@ class Listener:
         entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
         entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
         entity.maximum_pdu_size = limits.pdu_bytes_max
-        # The library counts connections that have not associated too, so it is not the one to count.
-        entity.maximum_associations = limits.connections_max
+        # The library counts connections that have not associated too, and those that gave way and are on their
+        # way out, so it is not the one to count.
+        entity.maximum_associations = 2 * limits.connections_max
         entity.acse_timeout = limits.acse_seconds_max
         entity.dimse_timeout = limits.dimse_seconds_max
         entity.network_timeout = limits.network_seconds_max
@@ -171,15 +177,18 @@ class Listener:
 
     def _handlers(self) -> list[evt.EventHandlerType]:
         """Return what is called when; those that are answered come first."""
-        desk = self._desk
-        answered: list[evt.EventHandlerType] = (
-            [
+        desk, notices = self._desk, self._notices
+        answered: list[evt.EventHandlerType] = []
+        if desk is not None:
+            answered += [
                 (evt.EVT_N_ACTION, lambda event: desk.action(event, self._peer(event))),
                 (evt.EVT_N_EVENT_REPORT, lambda event: desk.report(event, self._peer(event))),
             ]
-            if desk is not None
-            else []
-        )
+        if notices is not None:
+            answered += [
+                (evt.EVT_N_CREATE, lambda event: notices.create(event, self._peer(event))),
+                (evt.EVT_N_SET, lambda event: notices.set(event, self._peer(event))),
+            ]
         return [
             *answered,
             (evt.EVT_C_STORE, self._store),
@@ -293,12 +302,15 @@ class Listener:
             acknowledge_at_once(connection)
         association.partial_bytes += len(event.data)
         total = association.partial_bytes
-        is_instance = not isinstance(association.dimse.message, MESSAGES)
-        limits = self._limits
-        bytes_max = limits.instance_bytes_max if is_instance else limits.commitment_bytes_max
+        limits, message = self._limits, association.dimse.message
+        word, bytes_max = "receive.instance_too_large", limits.instance_bytes_max
+        if isinstance(message, MESSAGES):
+            word, bytes_max = "commit.too_large", limits.commitment_bytes_max
+        elif isinstance(message, NOTICE_MESSAGES):
+            word, bytes_max = "notice.too_large", limits.notice_bytes_max
         # The slack covers the framing of the command and of the fragments.
         if total > bytes_max + bytes_max // 8 + (1 << 16):
-            log.warning("receive.instance_too_large" if is_instance else "commit.too_large", bytes=total)
+            log.warning(word, bytes=total)
             association.partial_bytes = 0
             association.abort(block=False)
 
@@ -359,13 +371,15 @@ def _association(event: evt.Event) -> GuardedAssociation:
     return cast("GuardedAssociation", event.assoc)
 
 
-def supported_contexts(*, commitment: bool = False) -> list[PresentationContext]:
+def supported_contexts(*, commitment: bool = False, notices: bool = False) -> list[PresentationContext]:
     """Return every context a sender may propose: verification, and each storage class in each syntax.
 
-    With `commitment` that of storage commitment too, in both roles.
+    With `commitment` that of storage commitment too, in both roles; with `notices` those of availability and
+    of performed steps.
     """
     return [
         *([commitment_context(both_roles=True)] if commitment else []),
+        *(notice_contexts() if notices else []),
         build_context(VERIFICATION, list(NATIVE)),
         *(build_context(uid, list(OFFERED)) for uid in sorted(STORAGE_CLASSES)),
     ]

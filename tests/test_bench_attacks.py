@@ -31,14 +31,18 @@ def attacked(folder: Path, *options: str) -> Any:
     return json.loads(done.stdout)
 
 
-def test_our_listener_serves_on_while_a_giant_is_announced(folder: Path) -> None:
-    (figure,) = attacked(folder, "--receivers", "readside", "--attacks", "W2", "--seconds", "1")
-    # Slow is a matter of this machine; locked out or dead would be a matter of ours.
-    assert figure["verdict"] in ("served", "slow")
-    assert figure["served"] == figure["asked"] > 0
-    assert figure["cut_seconds"] is not None
-    assert figure["attacker"].startswith("cut after")
-    assert figure["lived"]
+def test_our_listener_serves_on_beside_a_giant_and_beside_a_flood(folder: Path) -> None:
+    figures = attacked(folder, "--receivers", "readside", "--attacks", "W2", "W4-beside", "--seconds", "1")
+    assert [figure["attack"] for figure in figures] == ["W2", "W4-beside"]
+    for figure in figures:
+        # Slow is a matter of this machine; locked out or dead would be a matter of ours.
+        assert figure["verdict"] in ("served", "slow")
+        assert figure["served"] > 0
+        assert figure["lived"]
+    giant = figures[0]
+    assert giant["served"] == giant["asked"]
+    assert giant["cut_seconds"] is not None
+    assert giant["attacker"].startswith("cut after")
     assert list(folder.iterdir()) == []
 
 

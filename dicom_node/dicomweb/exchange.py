@@ -65,10 +65,19 @@ class Service:
 class Exchange:
     """One connection."""
 
-    def __init__(self, service: Service, line: HttpLine, *, address: str, proof: Proof | None) -> None:
-        """Serve `line`, whose other side showed `proof`."""
+    def __init__(
+        self,
+        service: Service,
+        line: HttpLine,
+        *,
+        address: str,
+        proof: Proof | None,
+        on_known: Callable[[], None],
+    ) -> None:
+        """Serve `line`, whose other side showed `proof`; `on_known` is called once it is a known client's."""
         self._service, self._line = service, line
         self._address, self._proof = address, proof
+        self._on_known = on_known
         self._limits = service.limits
 
     def serve(self) -> None:
@@ -106,6 +115,7 @@ class Exchange:
         fields = _fields(request)
         study_uid = _study_of(request)
         client = self._client(fields)
+        self._on_known()
         parts_boundary = _boundary(fields)
         if int(fields.get("content-length", "0")) > self._limits.request_bytes_max:
             raise Declined(413, "dicomweb.too_large", "The request is larger than is taken at once.")

@@ -10,7 +10,9 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 import structlog
 
@@ -18,12 +20,13 @@ from dicom_node.dicomweb.clients import Clients
 from dicom_node.dicomweb.exchange import Declined, Exchange, Service
 from dicom_node.dicomweb.limits import DEFAULT, WebLimits
 from dicom_node.dicomweb.line import Gone, HttpLine
-from dicom_node.gate import Turnstile, shake_hands
+from dicom_node.gate import shake_hands
 from dicom_node.proof import proof_of
 from dicom_node.receive import Reception
 from dicom_node.roster import OnSuspect, Suspect
 from dicom_node.sockets import adopt, prepare
 from dicom_node.tls import Credentials, reason_of
+from dicom_node.turnstile import Turnstile
 
 log = structlog.get_logger(__name__)
 
@@ -163,11 +166,11 @@ class StowServer:
                 # Out of file descriptors, say: some will come back.
                 time.sleep(_LOOK_SECONDS)
                 continue
-            host = str(address[0])
-            if not self._turnstile.enter(host):
-                accepted.close()
+            connection, host = adopt(accepted), str(address[0])
+            if not self._turnstile.enter(connection, host):
+                connection.close()
                 continue
-            self._spawn(adopt(accepted), host)
+            self._spawn(connection, host)
 
     def _spawn(self, connection: socket.socket, host: str) -> None:
         thread = threading.Thread(target=self._serve, args=(connection, host), name="stow", daemon=True)
@@ -175,14 +178,16 @@ class StowServer:
             thread.start()
         except RuntimeError:
             # No thread to be had: this one is turned away, and the next is another matter.
-            self._turnstile.leave(host)
+            self._turnstile.leave(connection)
             connection.close()
 
     def _serve(self, connection: socket.socket, host: str) -> None:
         """Serve one connection to its end."""
         try:
             prepare(connection, seconds_max=self._wire.network_seconds_max)
-            self._with(self._secured(connection, host), host)
+            secured = self._secured(connection, host)
+            if secured is not None:
+                self._with(secured, host, on_known=partial(self._turnstile.asked, connection))
         except Gone as gone:
             self._turnstile.warn("dicomweb.gone", host, reason=gone.word)
         except OSError:
@@ -192,11 +197,9 @@ class StowServer:
             log.error("dicomweb.our_fault", error=type(fault).__name__, where=_where(fault))
         finally:
             connection.close()
-            self._turnstile.leave(host)
+            self._turnstile.leave(connection)
 
-    def _with(self, secured: socket.socket | None, host: str) -> None:
-        if secured is None:
-            return
+    def _with(self, secured: socket.socket, host: str, *, on_known: Callable[[], None]) -> None:
         line = HttpLine(
             secured,
             server=True,
@@ -206,7 +209,7 @@ class StowServer:
         with self._lock:
             self._lines.add(line)
         try:
-            Exchange(self._service, line, address=host, proof=proof_of(secured)).serve()
+            Exchange(self._service, line, address=host, proof=proof_of(secured), on_known=on_known).serve()
         finally:
             with self._lock:
                 self._lines.discard(line)
@@ -218,11 +221,16 @@ class StowServer:
             return connection
         try:
             return shake_hands(
-                connection, self._tls.server(), seconds_max=self._wire.tls_handshake_seconds_max
+                connection,
+                self._tls.server(),
+                seconds_max=self._wire.tls_handshake_seconds_max,
+                on_wrapped=partial(self._turnstile.moved, connection),
             )
         except TimeoutError:
             self._turnstile.warn("gate.handshake_timeout", host)
         except OSError as error:
+            if self._turnstile.gave_way(connection):
+                return None
             reason = reason_of(error)
             if self._turnstile.warned("tls.refused", host, reason=reason):
                 self._on_suspect(Suspect(word="tls.refused", reason=reason, address=host))

@@ -85,14 +85,6 @@ def echoes(port: int, *, wrap: ssl.SSLContext | None = None) -> bool:
         return (accepted, status, peer.rest()) == (2, 0, [(6, bytes(4))])
 
 
-def let_in(port: int) -> bool:
-    """Whether a good peer is served, or turned away."""
-    try:
-        return echoes(port)
-    except (OSError, AssertionError):
-        return False
-
-
 def large(bytes_more: int) -> Sample:
     """A sound instance with so many bytes behind its pixels, each unlike its neighbours."""
     known = sample()
@@ -103,6 +95,12 @@ def large(bytes_more: int) -> Sample:
 def idle_again(listener: Listener, threads: int) -> bool:
     """Whether nothing is left of what was connected."""
     return wait_for(lambda: not listener._associations() and threading.active_count() <= threads)
+
+
+def connected(listener: Listener) -> int:
+    """How many connections the door counts."""
+    assert listener._server is not None
+    return len(listener._server.turnstile)
 
 
 @contextmanager
@@ -293,16 +291,83 @@ def test_f07_half_open_flood(listen: Listen, logs: Logs) -> None:
     listener = listen(connections_per_address_max=8)
     port = listener.start()
     with silent(port, 8) as first, silent(port, 30) as more:
-        assert all(closed(connection) for connection in more)
+        assert all(closed(connection) for connection in first + more[:-8])
         with socket.create_connection(("127.0.0.1", port), 10, source_address=("127.0.0.2", 0)) as other:
             peer = RawPeer(other)
             peer.send(raw.associate_rq())
             assert peer.read()[0] == 2, "another address is served"
-        first[0].sendall(raw.associate_rq())
-        assert RawPeer(first[0]).read()[0] == 2, "those that were first are served"
-    assert len(said(logs, "gate.address_cap")) == 1, "a burst is one line"
-    assert wait_for(lambda: not listener._associations())
-    assert echoes(port)
+        assert echoes(port), "and so is this one"
+        more[-1].sendall(raw.associate_rq())
+        assert RawPeer(more[-1]).read()[0] == 2, "those that came last stand"
+    assert len(said(logs, "gate.gave_way")) == 1, "a burst is one line"
+    assert wait_for(lambda: not listener._associations() and not connected(listener))
+
+
+@pytest.mark.parametrize("speaks_tls", [False, True])
+@pytest.mark.parametrize("first", [b"", b"\1\0\0"], ids=["silent", "three bytes"])
+def test_f07_a_flood_beside_a_good_peer(
+    listen: Listen,
+    logs: Logs,
+    server_tls: Credentials,
+    client_tls: ssl.SSLContext,
+    first: bytes,
+    speaks_tls: bool,
+) -> None:
+    """At one address: what was associated before stands, and the good peer is let in again and again."""
+    tls, wrap = (server_tls, client_tls) if speaks_tls else (None, None)
+    listener = listen(tls=tls, connections_per_address_max=4, acse_seconds_max=60.0, network_seconds_max=60.0)
+    port = listener.start()
+    own = socket.create_connection(("127.0.0.1", port), timeout=10)
+    with RawPeer(wrap.wrap_socket(own) if wrap else own) as standing:
+        standing.send(raw.associate_rq())
+        assert standing.read()[0] == 2
+        for number in range(3):
+            with silent(port, 20, first):
+                assert echoes(port, wrap=wrap)
+                assert number or not said(logs, "tls.refused"), "who is cut for another is no suspect"
+        standing.send(raw.stored(sample()))
+        assert standing.status() == Status.KEPT
+    assert said(logs, "gate.gave_way")
+    assert wait_for(lambda: not connected(listener))
+
+
+def test_f07_who_never_spoke_gives_way_before_who_did(listen: Listen) -> None:
+    port = listen(connections_per_address_max=3, acse_seconds_max=60.0, pdu_seconds_max=60.0).start()
+    asked = raw.associate_rq()
+    with silent(port, 1, asked[:50]) as spoke, silent(port, 2) as mute:
+        assert echoes(port)
+        assert closed(mute[0])
+        spoke[0].sendall(asked[50:])
+        assert RawPeer(spoke[0]).read()[0] == 2
+
+
+def test_f07_an_association_never_gives_way(listen: Listen, logs: Logs) -> None:
+    port = listen(connections_per_address_max=2, network_seconds_max=60.0).start()
+    with RawPeer.associated(port) as one, RawPeer.associated(port) as other:
+        with silent(port, 3) as more:
+            assert all(closed(connection) for connection in more)
+        for peer in (one, other):
+            peer.send(raw.stored(sample()))
+            assert peer.status() == Status.KEPT
+    assert said(logs, "gate.address_cap")
+    assert not said(logs, "gate.gave_way")
+
+
+def test_f07_the_busiest_address_gives_way_where_the_door_is_full(listen: Listen, logs: Logs) -> None:
+    port = listen(connections_max=6, acse_seconds_max=60.0).start()
+
+    def calls(address: str) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", port), 10, source_address=(address, 0))
+
+    with ExitStack() as stack:
+        lone = stack.enter_context(calls("127.0.0.2"))
+        stack.enter_context(silent(port, 5))
+        newcomer = stack.enter_context(RawPeer(calls("127.0.0.3")))
+        newcomer.send(raw.associate_rq())
+        assert newcomer.read()[0] == 2
+        lone.sendall(raw.associate_rq())
+        assert RawPeer(lone).read()[0] == 2, "it was the oldest, but alone"
+    assert [line["address"] for line in said(logs, "gate.gave_way")] == ["127.0.0.1"]
 
 
 @pytest.mark.parametrize(
@@ -311,23 +376,25 @@ def test_f07_half_open_flood(listen: Listen, logs: Logs) -> None:
     ids=["silent", "half", "giant", "wrong"],
 )
 def test_f07_a_connection_that_ended_before_it_asked_counts_no_more(listen: Listen, first: bytes) -> None:
-    port = listen(connections_per_address_max=2, acse_seconds_max=60.0).start()
+    listener = listen(connections_per_address_max=2, acse_seconds_max=60.0)
+    port = listener.start()
     for _ in range(3):
         with silent(port, 2, first):
             pass
-        assert wait_for(lambda: let_in(port))
+        assert wait_for(lambda: not connected(listener))
+    assert echoes(port)
+    assert wait_for(lambda: not connected(listener)), "all of them were accepted by now"
 
 
 def test_f07_too_many_connections_in_all_and_too_many_associations(listen: Listen, logs: Logs) -> None:
-    port = listen(connections_max=6, associations_max=2).start()
-    with ExitStack() as stack:
-        for _ in range(2):
-            stack.enter_context(RawPeer.associated(port))
-        third = stack.enter_context(RawPeer.call(port))
+    port = listen(connections_max=2, associations_max=2).start()
+    with RawPeer.associated(port), RawPeer.associated(port), silent(port, 1) as more:
+        assert closed(more[0])
+    assert said(logs, "gate.total_cap")
+    port = listen(associations_max=2).start()
+    with RawPeer.associated(port), RawPeer.associated(port), RawPeer.call(port) as third:
         third.send(raw.associate_rq())
         assert third.read() == (3, b"\0\2\3\2")
-        stack.enter_context(silent(port, 6))
-        assert wait_for(lambda: bool(said(logs, "gate.total_cap")))
     assert said(logs, "node.full")
 
 
