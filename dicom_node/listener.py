@@ -167,8 +167,8 @@ class Listener:
         entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
         entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
         entity.maximum_pdu_size = limits.pdu_bytes_max
-        # The library counts connections that have not associated too, and those that gave way and are on their
-        # way out, so it is not the one to count.
+        # The library counts connections that have not associated too, and those that gave way and are on
+        # their way out, so it is not the one to count.
         entity.maximum_associations = 2 * limits.connections_max
         entity.acse_timeout = limits.acse_seconds_max
         entity.dimse_timeout = limits.dimse_seconds_max
