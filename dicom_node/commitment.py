@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import IntEnum
 from io import BytesIO
 from typing import Any, Final, NamedTuple
 
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
-from pynetdicom.dsutils import decode, encode
+from pynetdicom.dsutils import encode
 from pynetdicom.presentation import PresentationContext, build_context
 
-from dicom_node.framing import Walk
+from dicom_node.information import Frame, walked
 from dicom_node.limits import Limits
 from dicom_node.syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN, encoding_of
 from dicom_node.values import Uid
@@ -193,15 +193,12 @@ def _judged(information: BytesIO | None, syntax: str, limits: Limits) -> Dataset
         raise Unsound(Status.INVALID_ARGUMENT, "commit.no_information")
     if len(data) > limits.commitment_bytes_max:
         raise Unsound(Status.RESOURCE_LIMITATION, "commit.too_large")
-    narrow = replace(
-        limits,
-        sequence_depth_max=_DEPTH_MAX,
+    frame = Frame(
+        depth_max=_DEPTH_MAX,
         items_max=2 * limits.commitment_references_max,
         elements_max=_ELEMENTS_PER_REFERENCE_MAX * limits.commitment_references_max,
     )
-    encoding = encoding_of(syntax)
-    Walk(data, encoding, narrow).run()
-    return decode(BytesIO(data), encoding.implicit, True)
+    return walked(data, syntax, limits, frame)
 
 
 def _references(dataset: Dataset, keyword: str, limits: Limits) -> dict[Reference, Dataset]:

@@ -64,6 +64,11 @@ class Limits:
     # How long the association of a request is kept for its report; a later one has its own.
     commitment_event_seconds: float = 6.0
     commitment_reports_at_once_max: int = 8
+    # One notice of availability or of a performed step: the largest studies, at 400 bytes for a reference.
+    notice_references_max: int = 20_000
+    notice_bytes_max: int = 8 * MIB
+    # Scheduled steps, and so studies, that one performed step may answer.
+    notice_studies_max: int = 16
     # PDUs waiting for the socket before the sender waits for it.
     send_queue_pdus_max: int = 16
 

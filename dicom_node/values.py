@@ -24,7 +24,7 @@ _LEADING_ZERO: Final = re.compile(r"(?:^|\.)0[0-9]", re.ASCII)
 # Default character repertoire without backslash and control characters: PS3.5 6.2, VR AE.
 _AE_TITLE: Final = re.compile(r"[ -\[\]-~]{1,16}", re.ASCII)
 
-RIGHTS: Final = frozenset({"store", "query"})
+RIGHTS: Final = frozenset({"store", "query", "notify"})
 
 
 class Uid(str):
@@ -82,7 +82,8 @@ class Peer:
     """A remote application entity and what it may do here.
 
     `port` is where the peer listens; 0 when it only ever calls us.
-    `may` holds rights: "store" lets it send us instances, "query" lets it be asked.
+    `may` holds rights: "store" lets it send us instances, "query" lets it be asked, "notify" lets it say what
+    belongs to a study.
     A peer without rights may still verify the connection (C-ECHO).
     The AE title is a label, not a proof of identity: the certificate is, where TLS is spoken. The host is
     not compared with the address a connection comes from.

@@ -33,7 +33,7 @@ AeTitleText = Annotated[
 ]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=7 * 86400)]
-Right = Literal["store", "query"]
+Right = Literal["store", "query", "notify"]
 
 
 def _fingerprint(text: object) -> object:
