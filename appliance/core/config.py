@@ -17,6 +17,7 @@ from pydantic import ValidationError, model_validator
 
 from appliance.core.alerts_section import Alerts
 from appliance.core.dicomweb_section import Dicomweb, DicomwebTls, WebClient
+from appliance.core.priors_section import priors_faults
 from appliance.core.reconcile_section import Reconcile, reconcile_faults
 from appliance.core.registry_section import Registry
 from appliance.core.sections import (
@@ -29,6 +30,7 @@ from appliance.core.sections import (
     LedgerSection,
     Models,
     Peer,
+    Priors,
     Route,
     Section,
     Site,
@@ -53,6 +55,7 @@ __all__ = [
     "LedgerSection",
     "Models",
     "Peer",
+    "Priors",
     "Reconcile",
     "Registry",
     "Route",
@@ -119,6 +122,12 @@ class Config(Section):
     @model_validator(mode="after")
     def _workitems_can_be_performed(self) -> Self:
         if faults := worklist_faults(self.worklist, self.peers, self.routes):
+            raise ValueError("\n".join(faults))
+        return self
+
+    @model_validator(mode="after")
+    def _priors_can_be_asked_for(self) -> Self:
+        if faults := priors_faults(self.routes, self.peers, self.assembly):
             raise ValueError("\n".join(faults))
         return self
 

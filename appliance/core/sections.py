@@ -254,6 +254,26 @@ class Models(Section):
     folders: tuple[Path, ...] = ()
 
 
+class Priors(Section):
+    """`priors` of a route: which earlier studies of the patient a result is compared with.
+
+    Attributes:
+        count: at most so many, the newest that fit.
+        within_days: how much earlier they may be.
+        wait_seconds: how long a job waits for them at most.
+        when: expression over what a peer says of a study; empty: any of the same modality.
+        ask: names of the peers that are asked; empty: all that may be.
+        send: whether the results of studies that were fetched only to be compared with are sent too.
+    """
+
+    count: Annotated[int, Field(ge=1, le=4)] = 1
+    within_days: Annotated[int, Field(ge=1, le=36525)] = 1095
+    wait_seconds: Annotated[float, Field(gt=0, le=3600)] = 300.0
+    when: Annotated[str, StringConstraints(max_length=4096)] = ""
+    ask: tuple[Name, ...] = ()
+    send: bool = False
+
+
 class Route(Section):
     """[[routes]]: which series of a study goes to which model, and who gets the result."""
 
@@ -263,6 +283,7 @@ class Route(Section):
     send_to: tuple[Name, ...] = ()
     mode: Literal["release", "shadow"] = "release"
     priority: Annotated[int, Field(ge=0, le=9)] = 5
+    priors: Priors | None = None
 
 
 class User(Section):

@@ -1,7 +1,7 @@
 """The tables. `migrations/` builds them; a test holds the two together.
 
-Rows are never deleted but for console sessions and old numbers; an instance whose bytes were purged keeps
-its row.
+Rows are never deleted but for console sessions, old numbers and what old notices named; an instance whose
+bytes were purged keeps its row.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from appliance.ledger import (
     commitment_tables,
     fetch_tables,
     health_tables,
+    notice_tables,
     passage_tables,
     prior_tables,
     shadow_tables,
@@ -25,6 +26,8 @@ commitments = commitment_tables.commitments
 uncommitted = commitment_tables.uncommitted
 promises = commitment_tables.promises
 fetches = fetch_tables.fetches
+notices = notice_tables.notices
+announced = notice_tables.announced
 passages = passage_tables.passages
 controls = passage_tables.controls
 consents = passage_tables.consents
