@@ -10,13 +10,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from appliance.core.instance import Instance, Location
 from appliance.spool.record import digest_of
 from appliance.worker.faults import DecodeError
 from appliance.worker.frames import Cells, Decoding
 from appliance.worker.limits import DecodeLimits
-from appliance.worker.pixels import PixelFormat
+from appliance.worker.pixels import NATIVE, PixelFormat
 from appliance.worker.reading import Reader
 
 # Where bytes lie, and which they are: a key that no other bytes can have.
@@ -25,15 +26,14 @@ Key = tuple[Location, str]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Prepared:
-    """One instance: its encoded header, and its frames as they are stored, first to last, not writeable."""
+    """One instance: its encoded header, and its frames as they are stored, first to last, not writeable.
 
-    head: bytes
+    `bytes` is how much memory it takes: native frames lie in what was read, and hold all of it.
+    """
+
+    head: bytes | memoryview
     cells: tuple[Cells, ...]
-
-    @property
-    def bytes(self) -> int:
-        """Return how much memory it takes."""
-        return len(self.head) + sum(one.nbytes for one in self.cells)
+    bytes: int
 
 
 def bytes_of(instance: Instance) -> int | None:
@@ -42,6 +42,8 @@ def bytes_of(instance: Instance) -> int | None:
         pixels = PixelFormat.of(instance.facts)
     except DecodeError:
         return None
+    if instance.transfer_syntax_uid in NATIVE:
+        return instance.location.length
     return (instance.pixel_offset or 0) + pixels.frame_bytes * pixels.frames
 
 
@@ -56,7 +58,10 @@ def prepare(instance: Instance, reader: Reader, decoder: Decoding) -> Prepared |
         return None
     for one in cells:
         one.flags.writeable = False
-    return Prepared(head=data[: instance.pixel_offset], cells=cells)
+    if instance.transfer_syntax_uid in NATIVE:
+        return Prepared(head=memoryview(data)[: instance.pixel_offset], cells=cells, bytes=len(data))
+    head = data[: instance.pixel_offset]
+    return Prepared(head=head, cells=cells, bytes=len(head) + sum(one.nbytes for one in cells))
 
 
 @dataclass(frozen=True)
@@ -66,8 +71,12 @@ class _InMemory:
     data: bytes
 
     def read(self, location: Location, offset: int = 0, length: int | None = None) -> bytes:
-        """Read `length` bytes, or all, from `offset` bytes after the start of the data set."""
-        return self.data[offset:] if length is None else self.data[offset : offset + length]
+        """Show `length` bytes, or all, from `offset` bytes after the start of the data set.
+
+        Shown and not copied: a page of fresh memory costs more than what is then written to it.
+        """
+        shown = memoryview(self.data)
+        return cast("bytes", shown[offset:] if length is None else shown[offset : offset + length])
 
 
 class PreparedSlices:
@@ -140,7 +149,7 @@ class PreparedReader:
         if digest is not None and length is not None:
             head = self.prepared[location, digest].head
             if offset + length <= len(head):
-                return head[offset : offset + length]
+                return bytes(head[offset : offset + length])
         return self.reader.read(location, offset, length)
 
 

@@ -133,9 +133,16 @@ class ReadAhead(threading.Thread):
                 if not self._may_go_on:
                     return poll
                 prepared += self._prepare(seen, instance)
-            self._beforehand.space.touch(_volume_bytes(seen), go_on=lambda: self._may_go_on)
         # While that was done more may have come: what is analysed is what the ledger has now.
-        return self._pause_seconds if prepared else min(self._foresee(), poll)
+        again = self._pause_seconds if prepared else min(self._foresee(), poll)
+        self._touch()
+        return again
+
+    def _touch(self) -> None:
+        """Take the memory of volumes, as long as nothing else is to be done."""
+        for seen in self._wanted():
+            wanted = _volume_bytes(seen)
+            self._beforehand.space.touch(wanted, go_on=lambda: self._may_go_on and not self._bell.is_set())
 
     @property
     def _pause_seconds(self) -> float:

@@ -43,7 +43,6 @@ class VolumeSpace:
         except OSError:
             # A kernel that counts addresses as memory: each volume gets its own then.
             self._map, bytes_max = mmap.mmap(-1, _PAGE_BYTES, flags=flags), 0
-        self._map.madvise(mmap.MADV_HUGEPAGE)
         self._pages = np.frombuffer(self._map, np.uint8)
         self._bytes_max, self._kept_bytes_max = bytes_max, kept_bytes_max
         # The interpreter may free an array, and run `_free`, while this very thread holds the lock.

@@ -172,3 +172,12 @@ def test_a_reader_gives_what_lies_there_whether_it_was_prepared_or_not(tmp_path:
     reader = PreparedReader.of({(instance.location, instance.digest): one}, found.reader)
     plain = found.reader.read(instance.location, offset, length)
     assert reader.read(instance.location, offset, length) == plain
+
+
+def test_native_frames_lie_in_what_was_read_and_count_as_all_of_it(tmp_path: Path):
+    found = content(tmp_path, ct(ramp()))
+    (instance,) = found.instances
+    one = prepared_now(instance, found)
+    assert one.bytes == bytes_of(instance) == instance.location.length
+    assert isinstance(one.head, memoryview)
+    assert np.shares_memory(np.frombuffer(one.head.obj, np.uint8), one.cells[0])

@@ -155,6 +155,22 @@ def test_a_model_that_is_not_loaded_is_not_loaded_for_a_guess(box: Box):
     assert box.prepared == 4
 
 
+def test_memory_for_a_volume_is_taken_last_and_not_while_more_comes(box: Box, monkeypatch):
+    asked = []
+
+    def touch(size_bytes: int, *, go_on: Callable[[], bool]) -> None:
+        asked.append((box.prepared, box.beforehand.has(box.asked), go_on()))
+
+    monkeypatch.setattr(box.beforehand.space, "touch", touch)
+    box.warm()
+    box.turns()
+    assert (4, True, True) in asked
+    assert all(prepared == 4 for prepared, _, _ in asked)
+    box.ahead.wake()
+    box.ahead.turn()
+    assert asked[-1] == (4, True, False)
+
+
 def frozen(box: Box, job_id: int) -> list[tuple[str, str]]:
     job, result, objects, _ = box.bench.seen(job_id)
     assert job.state is JobState.DONE
