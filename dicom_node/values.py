@@ -50,7 +50,8 @@ class Uid(str):
     @property
     def has_leading_zero(self) -> bool:
         """Tell whether a component breaks the leading zero rule of PS3.5 9.1."""
-        return _LEADING_ZERO.search(self) is not None
+        # Asked of each instance that comes: most have no component that begins with a zero at all.
+        return (".0" in self or self.startswith("0")) and _LEADING_ZERO.search(self) is not None
 
 
 class AeTitle(str):

@@ -18,8 +18,10 @@ class DiskLimits:
     segment_bytes_max: int = 256 * MIB
     # Zero-filled ahead of need: a write over zeros needs no metadata, and one over mere room does.
     spare_bytes_max: int = 1024 * MIB
+    # So long no segment was taken before zeros are written: beside arrivals they cost more than they save.
+    fill_quiet_seconds: float = 2.0
     # One write while a spare is filled; arrivals' writes go in between.
-    fill_bytes: int = 4 * MIB
+    fill_bytes: int = 1 * MIB
 
 
 DEFAULT = DiskLimits()

@@ -1,4 +1,4 @@
-"""Segments made ahead of need, so that who keeps an image never waits for room to be made.
+"""Segments made ahead of need: their zeros are written while little comes, for arrivals pay for it otherwise.
 
 Promises: never brings free space under the floor; a segment that is taken has its name durably.
 Never: makes more ahead than `spare_bytes_max`, or than came since the start.
@@ -21,7 +21,7 @@ _log = log.get("disk")
 
 
 class Spares:
-    """Empty segments in `ready`, filled with zeros; a thread makes more once some were taken."""
+    """Empty segments in `ready`, filled with zeros; a thread makes more once none was taken for a while."""
 
     def __init__(self, ready: Path, incoming: Path, floor: Floor, *, limits: DiskLimits = DEFAULT) -> None:
         self._ready, self._incoming = make_folder(ready), incoming
@@ -95,9 +95,9 @@ class Spares:
     def _run(self) -> None:
         while not self._stopping.is_set():
             self._wake.wait()
-            self._wake.clear()
+            self._until_quiet()
             try:
-                while self._wants_more():
+                while self._wants_more() and not self._wake.is_set():
                     self._make_ahead()
             except NoSpace:
                 continue
@@ -105,6 +105,15 @@ class Spares:
                 # Nothing was promised about a spare; whoever keeps the next image meets the fault himself.
                 _log.error("disk.spare_failed", error=str(fault))
                 return
+
+    def _until_quiet(self) -> None:
+        """Wait until no segment was taken for a while: who takes one needs the disk for himself."""
+        while self._wake.is_set() and not self._stopping.is_set():
+            self._wake.clear()
+            self._stopping.wait(self._limits.fill_quiet_seconds)
+
+    def _disturbed(self) -> bool:
+        return self._stopping.is_set() or self._wake.is_set()
 
     def _wants_more(self) -> bool:
         with self._lock:
@@ -121,7 +130,7 @@ class Spares:
             self._ready / secrets.token_hex(16),
             size,
             fill_bytes=self._limits.fill_bytes,
-            stop=self._stopping.is_set,
+            stop=self._disturbed,
         )
 
 

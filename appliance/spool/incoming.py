@@ -13,8 +13,8 @@ from __future__ import annotations
 import hashlib
 import mmap
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from appliance.core.clock import Clock
@@ -152,7 +152,7 @@ class SegmentIncoming:
         frame = self._buffer[:total]
         frame[self._used :] = bytes(total - self._used)
         data = frame[HEAD_BYTES : self._used]
-        with self._giving_up_on_fault(length):
+        with self._tools.guarded(length):
             claim = self._tools.segments.claim(total)
             record = _record(arrival, at, length)
             frame[:HEAD_BYTES] = encode_frame(record, sum64=sum_of(data), token=claim.token, at=claim.at)
@@ -175,7 +175,7 @@ class SegmentIncoming:
     def _keep_spilled(self, spilled: _Spilled, arrival: Arrival, at: float) -> None:
         length = spilled.length - HEAD_BYTES
         claim = spilled.claim
-        with self._giving_up_on_fault(length):
+        with self._tools.guarded(length):
             claim.sync()
             crash_here("keep-unwritten")
             record = _record(arrival, at, length)
@@ -205,18 +205,13 @@ class SegmentIncoming:
             self._used = 0
 
     def _spill(self, total: int) -> None:
-        with self._giving_up_on_fault(total):
-            if self._spilled is None:
-                self._spilled = _Spilled(self._tools.segments.claim_lane())
-            self._spilled.take(self._buffer[:total], self._used)
-
-    @contextmanager
-    def _giving_up_on_fault(self, length: int) -> Iterator[None]:
-        """Refuse where the disk does; the caller need not abandon what was refused."""
         try:
-            with self._tools.guarded(length):
-                yield
+            with self._tools.guarded(total):
+                if self._spilled is None:
+                    self._spilled = _Spilled(self._tools.segments.claim_lane())
+                self._spilled.take(self._buffer[:total], self._used)
         except Refusal:
+            # The caller need not abandon what was refused.
             self.abandon()
             raise
 

@@ -7,8 +7,8 @@ Never: holds more of an instance in memory than one buffer; answers for bytes th
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from types import TracebackType
 
 from appliance.core import log
 from appliance.core.clock import SYSTEM, Clock
@@ -85,18 +85,38 @@ class SpoolIntake:
             raise Refusal(Status.NO_SPACE, "receive.busy", "out of resources: too much at once")
         return SegmentIncoming(self._tools, buffer)
 
-    @contextmanager
-    def _guarded(self, length: int) -> Iterator[None]:
-        """Turn faults of the disk into what the sender hears; all but lack of room end the service."""
+    def _guarded(self, length: int) -> _Guarded:
+        """Turn faults of the disk into what the sender hears, where `length` bytes are to be kept."""
         if self._faulty.is_set():
             raise Refusal(Status.STORAGE_FAULT, "disk.fault", "storage fault, try later")
-        try:
-            yield
-        except NoSpace as error:
-            _log.error("disk.floor", bytes=length)
+        return _Guarded(length, self._failed)
+
+    def _failed(self, fault: DiskFault) -> None:
+        _log.critical("disk.fault", error=str(fault))
+        self._faulty.set()
+        self._on_fault()
+
+
+class _Guarded:
+    """Turns faults of the disk into refusals; all but lack of room end the service.
+
+    Entered twice for each instance, so it is no generator.
+    """
+
+    __slots__ = ("_failed", "_length")
+
+    def __init__(self, length: int, failed: Callable[[DiskFault], None]) -> None:
+        self._length, self._failed = length, failed
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, NoSpace):
+            _log.error("disk.floor", bytes=self._length)
             raise Refusal(Status.NO_SPACE, "disk.floor", "out of resources: no space") from error
-        except DiskFault as error:
-            _log.critical("disk.fault", error=str(error))
-            self._faulty.set()
-            self._on_fault()
+        if isinstance(error, DiskFault):
+            self._failed(error)
             raise Refusal(Status.STORAGE_FAULT, "disk.fault", "storage fault, try later") from error

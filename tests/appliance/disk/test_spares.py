@@ -15,7 +15,11 @@ from appliance.disk.spares import Spares
 
 KIB = 1024
 LIMITS = DiskLimits(
-    segment_bytes_min=64 * KIB, segment_bytes_max=256 * KIB, spare_bytes_max=256 * KIB, fill_bytes=16 * KIB
+    segment_bytes_min=64 * KIB,
+    segment_bytes_max=256 * KIB,
+    spare_bytes_max=256 * KIB,
+    fill_quiet_seconds=0.05,
+    fill_bytes=16 * KIB,
 )
 WAIT_SECONDS = 20.0
 
