@@ -6,9 +6,10 @@ neither way may make a study look complete too early, or wait for images that ar
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
-from appliance.assemble.ready import ask_due
+from appliance.assemble.ready import next_ask
 from appliance.core import log
 from appliance.core.config import Assembly
 from appliance.core.words import DeliveryState, StudyState, short
@@ -26,12 +27,18 @@ class Confirmer:
 
     def __init__(self, ledger: Ledger, assembly: Assembly, ask: Ask) -> None:
         self._ledger, self._assembly, self._ask = ledger, assembly, ask
+        # When the next turn may find a study due, as of the last one; arrivals only ever put it off.
+        self.next_due_at = -math.inf
 
     def turn(self) -> int:
         """Ask about every study that is due; return how many answers were counts."""
         now = self._ledger.clock.now()
         with self._ledger.read() as tx:
-            due = [s for s in studies.in_state(tx, StudyState.GATHERING) if ask_due(s, self._assembly, now)]
+            asks = [(next_ask(s, self._assembly), s) for s in studies.in_state(tx, StudyState.GATHERING)]
+        due = [study for at, study in asks if at <= now]
+        # What is asked now is due again after a while at the soonest; its rows say so at the next turn.
+        again = [now + self._assembly.confirm_every_seconds] if due else []
+        self.next_due_at = min([*again, *(at for at, _ in asks if at > now)], default=math.inf)
         return sum(self._confirm(study) for study in due)
 
     def _confirm(self, study: studies.Study) -> bool:

@@ -71,16 +71,12 @@ def next_due(gathering: Gathering, assembly: Assembly, now: float) -> float:
     return min((due for due in dues if due > now), default=math.inf)
 
 
-def ask_due(study: Study, assembly: Assembly, now: float) -> bool:
-    """Say whether the confirming peer should be asked for its count now."""
+def next_ask(study: Study, assembly: Assembly) -> float:
+    """Return when the confirming peer should be asked for its count, in epoch seconds; it may be past."""
     settled = study.last_at + assembly.confirm_settle_seconds
-    if now < settled:
-        return False
-    return (
-        study.asked_at is None
-        or study.asked_at < settled
-        or now >= study.asked_at + assembly.confirm_every_seconds
-    )
+    if study.asked_at is None or study.asked_at < settled:
+        return settled
+    return study.asked_at + assembly.confirm_every_seconds
 
 
 def _count_says_complete(gathering: Gathering, assembly: Assembly) -> bool:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-import threading
 from contextlib import closing
 
 from appliance.assemble.assessments import Assessor
-from appliance.assemble.confirm import Confirmer
 from appliance.assemble.decide import Decider
 from appliance.assemble.gather import Gatherer
 from appliance.core import log
@@ -18,14 +16,12 @@ from appliance.ledger import custody, deliveries, jobs, services
 from appliance.ledger.catalogue import Catalogue
 from appliance.queue.hub import Hub
 from appliance.routes.table import RouteTable
+from appliance.services.confirming import start_confirming
 from appliance.services.reconciling import Reconciling
 from appliance.services.stage import Stage, living, on_stage
 from appliance.services.timekeeping import Timekeeper
-from appliance.services.wire import wire_peer
 from appliance.spool.retain import purge_old
 from appliance.spool.store import Spool
-from dicom_node.limits import Limits as WireLimits
-from dicom_node.query import count_instances
 
 _log = log.get("conductor")
 _HOUSEKEEPING_SECONDS = 60.0
@@ -37,7 +33,7 @@ def run(config: Config) -> int:
         on_stage("conductor", config, routes=len(config.routes)) as stage,
         closing(Hub(config.run_dir)) as hub,
     ):
-        confirming = _start_confirming(stage, config)
+        confirming = start_confirming(stage, config)
         reconciling = Reconciling(stage, config)
         reconciling.start()
         conductor = Conductor(stage, config)
@@ -78,12 +74,8 @@ class Conductor:
 
     def pause_seconds(self) -> float:
         """Return how long to wait for a bell: until something is due, and never longer than a poll."""
-        limits = self._stage.limits
-        poll = (
-            limits.poll_seconds if self._config.assembly.confirm_with is None else limits.answer_poll_seconds
-        )
         due_in = self._gatherer.next_due_at - self._stage.ledger.clock.now()
-        return min(max(due_in, 0.0), poll)
+        return min(max(due_in, 0.0), self._stage.limits.poll_seconds)
 
     def _listening_since(self) -> float:
         """Return since when the listener answers; for ever in the future while it is down."""
@@ -117,30 +109,3 @@ class Conductor:
         # One batch a turn: a day's images are minutes of disk work, and studies must not wait for it.
         if due and not purge_old(self._stage.ledger, self._spool, retain_days=self._timekeeper.retain_days):
             self._tidied_at = clock.elapsed()
-
-
-def _start_confirming(stage: Stage, config: Config) -> threading.Thread | None:
-    """Ask the confirming peer from a thread of its own: a peer that hangs must not hold the conductor up."""
-    if config.assembly.confirm_with is None:
-        return None
-    peer = wire_peer(config.peer(config.assembly.confirm_with), config)
-    wire = WireLimits()
-
-    def ask(study_uid: str) -> int | None:
-        return count_instances(peer, calling_ae=config.dicom.ae_title, study_uid=study_uid, limits=wire)
-
-    confirmer = Confirmer(stage.ledger, config.assembly, ask)
-    thread = threading.Thread(target=_confirm, args=(stage, confirmer), name="confirm", daemon=True)
-    thread.start()
-    return thread
-
-
-def _confirm(stage: Stage, confirmer: Confirmer) -> None:
-    pause = min(stage.limits.poll_seconds, 0.5)
-    try:
-        while not stage.stopping.wait(pause):
-            confirmer.turn()
-    # A thread that died silently would leave every study to its quiet time: the service must start anew.
-    except Exception as error:  # noqa: BLE001 - the thread's main loop
-        _log.critical("conductor.fault", error=type(error).__name__, where=log.where(error))
-        stage.fault()

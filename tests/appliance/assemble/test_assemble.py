@@ -280,6 +280,20 @@ class TestCount:
         bench.clock.advance(1)
         assert self.confirm(bench, 3) == 1
 
+    def test_the_next_question_is_due_when_a_pause_ends_or_the_last_one_is_old(self, bench: Bench):
+        confirmer = Confirmer(bench.ledger, CONFIRMED, lambda _uid: 3)
+        assert confirmer.turn() == 0
+        assert confirmer.next_due_at == math.inf
+        bench.arrive()
+        settled = bench.study().last_at + CONFIRMED.confirm_settle_seconds
+        assert confirmer.turn() == 0
+        assert confirmer.next_due_at == settled
+        bench.clock.advance(settled - bench.clock.now())
+        assert confirmer.turn() == 1
+        assert confirmer.next_due_at == settled + CONFIRMED.confirm_every_seconds
+        assert confirmer.turn() == 0
+        assert confirmer.next_due_at == settled + CONFIRMED.confirm_every_seconds
+
 
 def test_the_digest_does_not_depend_on_order_and_does_on_content():
     found = [making.instance(n) for n in range(5)]
