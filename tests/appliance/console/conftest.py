@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from appliance.console.app import create_app
 from appliance.console.limits import DEFAULT, Limits
 from appliance.core.clock import HeldClock
 from appliance.core.config import Config, parse
-from appliance.ledger.engine import Ledger
+from appliance.ledger.engine import Ledger, open_ledger
 from tests.appliance.console import filling
 from tests.appliance.console.filling import Console
 
@@ -62,8 +63,34 @@ def console(make_console: Callable[..., Console]) -> Console:
     return make_console(replace(DEFAULT, snapshot_seconds=-1.0))
 
 
+@pytest.fixture(scope="session")
+def filled_before(tmp_path_factory: pytest.TempPathFactory, newest_schema: Path) -> Path:
+    """A folder with a filled ledger on SQLite: a copy of it costs a hundredth of the filling."""
+    folder = tmp_path_factory.mktemp("filled")
+    shutil.copyfile(newest_schema, folder / "ledger.sqlite3")
+    clock = HeldClock()
+    opened = open_ledger(f"sqlite:///{folder / 'ledger.sqlite3'}", clock=clock)
+    filling.fill(opened, folder, clock)
+    opened.close()
+    return folder
+
+
 @pytest.fixture
-def filled(console: Console) -> Console:
+def ledger_url(request: pytest.FixtureRequest, ledger_url: str, tmp_path: Path) -> str:
+    """Where a test's ledger lies: a filled one for a test that asks for `filled`."""
+    if "filled" in request.fixturenames and _own(ledger_url, tmp_path):
+        shutil.copytree(request.getfixturevalue("filled_before"), tmp_path, dirs_exist_ok=True)
+    return ledger_url
+
+
+@pytest.fixture
+def filled(console: Console, ledger_url: str, tmp_path: Path) -> Console:
     """A console over a ledger with a normal, a failed, a held, a gathering and a late study."""
-    filling.fill(console.ledger, console.root, console.clock)
+    if not _own(ledger_url, tmp_path):
+        filling.fill(console.ledger, console.root, console.clock)
     return console
+
+
+def _own(ledger_url: str, folder: Path) -> bool:
+    """Say whether a ledger is a file in the test's own folder, and not one that somebody named."""
+    return ledger_url == f"sqlite:///{folder / 'ledger.sqlite3'}"

@@ -6,6 +6,7 @@ import io
 import re
 import warnings
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -243,6 +244,7 @@ def courier(tx: Tx, at: float, *, dead: bool = False) -> None:
             deliveries.accepted(tx, parcel, status=0, word="courier.accepted", at=at)
 
 
+@cache
 def picture() -> bytes:
     """A made-up slice with a coloured overlay, as PNG."""
     y, x = np.mgrid[-1:1:512j, -1:1:512j]

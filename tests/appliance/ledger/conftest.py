@@ -19,6 +19,7 @@ from appliance.core.clock import HeldClock
 from appliance.ledger.engine import Ledger, open_ledger
 
 _SECONDS_MAX = 60
+_MEMORY, _MEMORY_BYTES = Path("/dev/shm"), 2 << 30
 _NUMBERS = itertools.count(1)
 
 
@@ -87,6 +88,14 @@ def _server_user() -> str | None:
     return next(name for name in ("postgres", "nobody") if name in names)
 
 
+def _memory() -> Path | None:
+    """Return a folder in memory with room for a server: a database is made there in a fifth of the time."""
+    if not os.access(_MEMORY, os.W_OK):
+        return None
+    room = os.statvfs(_MEMORY)
+    return _MEMORY if room.f_bavail * room.f_frsize >= _MEMORY_BYTES else None
+
+
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """A running server with a `filled` database that holds the newest schema."""
@@ -94,7 +103,7 @@ def cluster() -> Iterator[Cluster]:
     if binaries is None:
         pytest.skip("PostgreSQL's initdb and postgres are not installed")
     # Not under pytest's own folder: only its owner may enter that one. And a socket's path must be short.
-    folder = Path(tempfile.mkdtemp(prefix="readside-pg-"))
+    folder = Path(tempfile.mkdtemp(prefix="readside-pg-", dir=_memory()))
     server = Cluster(binaries=binaries, folder=folder, user=_server_user())
     if server.user is not None:
         shutil.chown(folder, server.user)
@@ -106,6 +115,7 @@ def cluster() -> Iterator[Cluster]:
         # No disk to survive on: nothing here outlives the tests.
         options = (
             f"-k {folder} -c listen_addresses='' -c fsync=off -c shared_buffers=16MB -c max_connections=40"
+            " -c max_wal_size=256MB"
         )
         server.run(
             "pg_ctl", "-D", data, "-l", str(folder / "server.log"), "-o", options, "-w", "-t", "30", "start"
