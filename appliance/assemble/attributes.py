@@ -17,9 +17,10 @@ from pydicom.datadict import dictionary_VM
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
+from pydicom.valuerep import PersonName
 
 from appliance.core import log
-from appliance.core.instance import Instance
+from appliance.core.instance import Instance, Location
 from appliance.spool.store import Spool
 
 _log = log.get("assemble")
@@ -57,11 +58,25 @@ def read_attributes(instance: Instance, spool: Spool) -> dict[str, Any]:
 def read_header(instance: Instance, spool: Spool) -> Dataset:
     """Return a kept instance's header without pixels; an empty one where it cannot be read."""
     length = instance.location.length if instance.pixel_offset is None else instance.pixel_offset
+    return read_header_at(instance.location, length, spool)
+
+
+def read_header_at(location: Location, length: int, spool: Spool) -> Dataset:
+    """Return the header in so many bytes of a data set; an empty one where it cannot be read."""
     try:
-        return pydicom.dcmread(BytesIO(spool.head(instance.location, length)), stop_before_pixels=True)
+        return pydicom.dcmread(BytesIO(spool.head(location, length)), stop_before_pixels=True)
     except _UNREADABLE as error:
         _log.warning("assemble.header_unreadable", error=type(error).__name__)
         return Dataset()
+
+
+def text_of(header: Dataset, keyword: str) -> str:
+    """Return the one text of an attribute; empty where it is absent, several, or cannot be read."""
+    try:
+        value = header.get(keyword)
+    except _UNREADABLE:
+        return ""
+    return str(value).strip(" ") if isinstance(value, str | PersonName) else ""
 
 
 def _value(element: DataElement) -> Any:

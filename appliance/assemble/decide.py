@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,13 +11,17 @@ from appliance.assemble.spare import spared
 from appliance.core import log
 from appliance.core.crash import crash_here
 from appliance.core.words import StudyState, Verdict, short
-from appliance.ledger import decisions, jobs, studies
+from appliance.ledger import decisions, jobs, priors, studies
 from appliance.ledger.engine import Ledger, Tx
 from appliance.routes.match import Candidate, Match, match
 from appliance.routes.table import ActiveRoute, RouteTable
 from models.analysis import check_geometry
 
 _log = log.get("routes")
+_ONLY_TO_COMPARE = (
+    "the study was fetched to be compared with a later one, by another route; fetch or send it, or have it"
+    " analysed, for its own sake and this route judges it"
+)
 
 
 class Decider:
@@ -46,7 +50,8 @@ class Decider:
                 Candidate(series_uid=s.series_uid, facts=s.facts or {})
                 for s in studies.series_of(tx, study.study_uid)
             ]
-            taken = [self._ask(tx, study, active, candidates) for active in self._table.routes]
+            sought = priors.sought_by(tx, study.study_uid, last_at=study.last_at)
+            taken = [self._ask(tx, study, active, candidates, sought) for active in self._table.routes]
             opened = decisions.record(tx, study, taken, at=self._ledger.clock.now())
         crash_here("study-decided")
         if opened is None:
@@ -56,12 +61,22 @@ class Decider:
         return opened
 
     def _ask(
-        self, tx: Tx, study: studies.Study, active: ActiveRoute, candidates: Sequence[Candidate]
+        self,
+        tx: Tx,
+        study: studies.Study,
+        active: ActiveRoute,
+        candidates: Sequence[Candidate],
+        sought: Collection[str],
     ) -> decisions.Decision:
+        if sought and active.route.name not in sought:
+            return _not_asked(active, candidates)
         made = match(active.when, active.accepts, _geometry(active), candidates)
         work = None if made.chosen is None else _work(tx, study, active, made)
         # The work may not be done although the route and its model would take the series.
         refused = work is not None and work.refusal is not None
+        rule = active.route.priors
+        if work is not None and sought and not (rule is not None and rule.send):
+            work = replace(work, mode=priors.MODE)
         return decisions.Decision(
             route=active.route.name,
             verdict=Verdict.NOT_ELIGIBLE if refused else made.verdict,
@@ -70,7 +85,19 @@ class Decider:
                 _as_row(sentence.candidate, sentence.chosen, sentence.text) for sentence in made.sentences
             ],
             work=work,
+            # An earlier study is not compared with still earlier ones.
+            wait_seconds=None if rule is None or work is None or refused or sought else rule.wait_seconds,
         )
+
+
+def _not_asked(active: ActiveRoute, candidates: Sequence[Candidate]) -> decisions.Decision:
+    """Leave a study alone that is here for another route, and only to be compared with."""
+    return decisions.Decision(
+        route=active.route.name,
+        verdict=Verdict.NO_MATCH,
+        reason=_ONLY_TO_COMPARE,
+        series=[_as_row(one, chosen=False, text="not asked for") for one in candidates],
+    )
 
 
 def _geometry(active: ActiveRoute) -> Callable[[Mapping[str, Any]], list[str]]:

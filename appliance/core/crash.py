@@ -1,7 +1,7 @@
 """Named places where a test may kill the process, to see that nothing was promised too early.
 
 Promises: costs one comparison where no test asks for it; every name that is used stands in `POINTS`,
-`COMMITMENT_POINTS` or `SHADOW_POINTS`.
+`COMMITMENT_POINTS`, `SHADOW_POINTS` or `PRIOR_POINTS`.
 Never: does anything in a box that serves, where the variable is not set.
 """
 
@@ -67,6 +67,16 @@ SHADOW_POINTS: Final[Mapping[str, Sequence[str]]] = {
         "shadow-leased",  # nothing was done of what was taken
         "shadow-unrecorded",  # both answers were compared, and no row says so
         "shadow-recorded",  # the agreement stands, the old answer lies there still
+    ),
+}
+
+
+# The same of a box with a route that asks for earlier studies.
+PRIOR_POINTS: Final[Mapping[str, Sequence[str]]] = {
+    "conductor": (
+        "priors-found",  # peers answered, no row says so
+        "priors-chosen",  # the rows stand, nothing was fetched
+        "priors-ended",  # what came stands, no bell rang
     ),
 }
 

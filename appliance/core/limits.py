@@ -107,6 +107,11 @@ class Limits:
     fetch_check_seconds: float = 2.0
     fetch_again_seconds: float = 30.0
 
+    # How soon peers are asked again for earlier studies of a patient when none of them answered.
+    priors_ask_again_seconds: float = 20.0
+    # A study of the last days may be on its way here by itself, and is judged as any study.
+    priors_recent_days: float = 3.0
+
     # A wall clock that is off by so much from one look to the next was set; slewing is less.
     clock_step_seconds_min: float = 2.0
 

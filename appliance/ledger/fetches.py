@@ -20,6 +20,10 @@ from appliance.ledger.rows import insert_unless_there, not_found
 from appliance.ledger.tables import fetches, instances, objects
 
 
+# Who asks for studies that a result is to be compared with: the box itself.
+TO_COMPARE = "the box itself, to compare"
+
+
 class FetchState(StrEnum):
     """Where a request stands."""
 
@@ -46,12 +50,18 @@ class Fetch:
 
 
 def ask(tx: Tx, study_uid: str, peer: str, *, by: str, at: float) -> bool:
-    """Ask for a study; say whether it was not asked for already."""
+    """Ask for a study; say whether it was not asked for already.
+
+    One that the box wanted only to compare with is from then on asked for by whoever else wants it.
+    """
     values: dict[str, Any] = {"study_uid": study_uid, "peer": peer, "state": FetchState.ASKED, "asked_by": by}
     values |= {"asked_at": at, "tries": 0, "absent": None, "word": None, "due_at": at, "ended_at": None}
     is_new = insert_unless_there(tx, fetches, values)
     if is_new:
         events.add(tx, "fetch.asked", at=at, study_uid=study_uid, peer=peer, by=by)
+    elif by != TO_COMPARE:
+        here = (fetches.c.study_uid == study_uid, fetches.c.peer == peer, fetches.c.ended_at.is_(None))
+        tx.execute(sa.update(fetches).where(*here, fetches.c.asked_by == TO_COMPARE).values(asked_by=by))
     return is_new
 
 

@@ -22,8 +22,6 @@ from appliance.ledger.missing import of_study as missed_of_study
 from appliance.ledger.rows import insert_unless_there
 from appliance.ledger.tables import jobs, prior_asks, priors
 
-# Who asks for the studies that a job waits for.
-ASKED_BY = "the box itself, to compare"
 # The mode of a job on a study that was fetched for comparison alone: its result is sent to nobody.
 MODE = "prior"
 LATE = "priors.late"
@@ -142,7 +140,7 @@ def choose(tx: Tx, ask: Ask, choices: Sequence[Choice], answer: Answer, *, at: f
         row: dict[str, Any] = {**vars(choice), "ask_id": ask.id, "state": PriorState.WAITED, "chosen_at": at}
         tx.execute(priors.insert().values(**row))
         if choice.peer is not None:
-            fetches.ask(tx, choice.study_uid, choice.peer, by=ASKED_BY, at=at)
+            fetches.ask(tx, choice.study_uid, choice.peer, by=fetches.TO_COMPARE, at=at)
     told = {"job": ask.job_id, "route": ask.route, "found": answer.found, "chosen": len(choices)}
     events.add(tx, "priors.chosen", at=at, study_uid=ask.study_uid, **told)
     return True
@@ -223,7 +221,7 @@ def sought_by(tx: Tx, study_uid: str, *, last_at: float) -> frozenset[str]:
     if not routes:
         return routes
     asked = fetches.of_study(tx, study_uid)
-    by_others = any(row.asked_by != ASKED_BY for row in asked) or bool(missed_of_study(tx, study_uid))
+    by_others = any(row.asked_by != fetches.TO_COMPARE for row in asked) or bool(missed_of_study(tx, study_uid))
     unasked = bool(asked) and all(row.ended_at is not None and row.ended_at < last_at for row in asked)
     return frozenset() if by_others or unasked else routes
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,16 @@ from pydicom._dicom_dict import DicomDictionary
 # What the box measured itself (design, section 7).
 MEASURED = ("slices", "slice_spacing_mm", "regular", "gantry_tilt_degrees", "orientation", "frames")
 KEYWORDS = frozenset(entry[4] for entry in DicomDictionary.values() if entry[4])
+# What a peer says of a study that it has, and how many days before the study at hand it was made.
+OF_A_STUDY = (
+    "StudyDescription",
+    "ModalitiesInStudy",
+    "NumberOfStudyRelatedSeries",
+    "NumberOfStudyRelatedInstances",
+    "days_before",
+)
 
+_OF_A_SERIES = KEYWORDS.union(MEASURED)
 _IDENTIFIER = re.compile(r"(?<![.\w\"'])[A-Za-z_]\w*")
 _STRING = re.compile(r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'")
 _UNDECLARED = re.compile(r"undeclared reference to '(\w+)'")
@@ -39,16 +48,16 @@ class Answer:
 
 
 class Condition:
-    """A compiled condition."""
+    """A compiled condition; with `known` over these names, else over a series' attributes."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, known: Sequence[str] = ()) -> None:
         self.text = text
-        self.names = _names(text)
+        self.names = _names(text, known or _OF_A_SERIES)
         variables = dict.fromkeys(self.names, cel.Type.DYN)
         try:
             self._compiled = cel.NewEnv(variables=variables).compile(text)
         except RuntimeError as error:
-            raise ExpressionError(_explained(str(error))) from error
+            raise ExpressionError(_explained(str(error), known)) from error
         returns = self._compiled.return_type().name()
         if returns not in ("BOOL", "DYN"):
             raise ExpressionError(f"gives {returns}, not true or false")
@@ -84,19 +93,30 @@ def compile_condition(text: str) -> Condition:
     return Condition(text)
 
 
-def _names(text: str) -> Sequence[str]:
+def compile_study_condition(text: str) -> Condition:
+    """Compile a condition over what a peer says of a study (`OF_A_STUDY`).
+
+    Raises:
+        ExpressionError: as `compile_condition`.
+    """
+    return Condition(text, OF_A_STUDY)
+
+
+def _names(text: str, known: Collection[str]) -> Sequence[str]:
     """Return the attributes that a condition mentions, in order."""
     words = _IDENTIFIER.findall(_STRING.sub('""', text))
-    return tuple(dict.fromkeys(word for word in words if word in KEYWORDS or word in MEASURED))
+    return tuple(dict.fromkeys(word for word in words if word in known))
 
 
-def _explained(message: str) -> str:
+def _explained(message: str, known: Sequence[str]) -> str:
     """Turn the compiler's words into a sentence, with the nearest attribute for a misspelt one."""
     unknown = _UNDECLARED.search(message)
     if unknown is None:
         return " ".join(message.removesuffix("[INVALID_ARGUMENT]").split("|")[0].split()).removeprefix(
             "INVALID_ARGUMENT: ERROR: "
         )
-    near = difflib.get_close_matches(unknown[1], [*MEASURED, *KEYWORDS], n=1)
+    near = difflib.get_close_matches(unknown[1], known or [*MEASURED, *KEYWORDS], n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
+    if known:
+        return f"{unknown[1]} is none of {', '.join(known)}{hint}"
     return f"{unknown[1]} is neither a DICOM keyword nor one of {', '.join(MEASURED)}{hint}"

@@ -13,19 +13,28 @@ from appliance.core import log
 from appliance.core.config import Config, ConfigError, Route
 from appliance.ledger.catalogue import Catalogue, Served, serving_now
 from appliance.ledger.engine import LedgerRefused, Tx
-from appliance.routes.expression import Condition, ExpressionError, compile_condition
+from appliance.routes.expression import (
+    Condition,
+    ExpressionError,
+    compile_condition,
+    compile_study_condition,
+)
 
 _log = log.get("routes")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ActiveRoute:
-    """A route ready to be asked: the site's condition, the model's, and the model itself."""
+    """A route ready to be asked: the site's condition, the model's, and the model itself.
+
+    `earlier` is the condition on earlier studies to compare with; none where any will do, or none is wanted.
+    """
 
     route: Route
     when: Condition
     accepts: Condition | None
     model: Served
+    earlier: Condition | None = None
 
 
 class RouteTable:
@@ -111,4 +120,9 @@ def _compile(route: Route, serving: Mapping[str, Served]) -> ActiveRoute | Seque
         accepts = compile_condition(text) if text else None
     except ExpressionError as error:
         return [f"model {route.model}, manifest.toml, accepts.when: {error}"]
-    return ActiveRoute(route=route, when=when, accepts=accepts, model=model)
+    wanted = "" if route.priors is None else route.priors.when
+    try:
+        earlier = compile_study_condition(wanted) if wanted else None
+    except ExpressionError as error:
+        return [f"routes.{route.name}.priors.when: {error}"]
+    return ActiveRoute(route=route, when=when, accepts=accepts, model=model, earlier=earlier)

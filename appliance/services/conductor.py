@@ -17,6 +17,7 @@ from appliance.ledger.catalogue import Catalogue
 from appliance.queue.hub import Hub
 from appliance.routes.table import RouteTable
 from appliance.services.confirming import start_confirming
+from appliance.services.priors import Comparing
 from appliance.services.reconciling import Reconciling
 from appliance.services.stage import Stage, living, on_stage
 from appliance.services.timekeeping import Timekeeper
@@ -34,8 +35,9 @@ def run(config: Config) -> int:
         closing(Hub(config.run_dir)) as hub,
     ):
         confirming = start_confirming(stage, config)
-        reconciling = Reconciling(stage, config)
+        reconciling, comparing = Reconciling(stage, config), Comparing(stage, config)
         reconciling.start()
+        comparing.start()
         conductor = Conductor(stage, config)
         while not stage.stopping.is_set():
             alive()
@@ -45,6 +47,7 @@ def run(config: Config) -> int:
         if confirming is not None:
             confirming.join(stage.limits.drain_seconds)
         reconciling.join()
+        comparing.join()
         return stage.exit_code
 
 

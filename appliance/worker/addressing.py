@@ -19,6 +19,7 @@ from appliance.core.config import Config, Peer
 from appliance.core.outputs import INSTEAD, OUTPUTS, SOP_CLASSES, Output
 from appliance.core.words import Outcome
 from appliance.ledger.acceptances import UNASKED, Answer
+from appliance.ledger.priors import MODE as PRIOR_MODE
 from appliance.ledger.results import StandIn
 from appliance.results.drawable import drawable
 from appliance.results.lacking import lacking
@@ -68,8 +69,13 @@ class _Share:
     reserves: Sequence[StandIn]
 
 
-def destinations(config: Config, route_name: str) -> list[Peer]:
-    """Return the peers that get a route's results; nobody for a shadow route or one that is gone."""
+def destinations(config: Config, route_name: str, mode: str = "release") -> list[Peer]:
+    """Return the peers that get a route's results; nobody for a shadow route or one that is gone.
+
+    Nobody either where a study was analysed only for another to be compared with: that is the job's mode.
+    """
+    if mode == PRIOR_MODE:
+        return []
     route = next((r for r in config.routes if r.name == route_name), None)
     if route is None or route.mode == "shadow":
         return []

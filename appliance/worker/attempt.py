@@ -18,7 +18,7 @@ from appliance.core.limits import DEFAULT, Limits
 from appliance.core.words import JobState, Outcome
 from appliance.disk.durable import DiskFault, NoSpace
 from appliance.inference.engine import InferenceError
-from appliance.ledger import custody, jobs, results
+from appliance.ledger import custody, jobs, priors, results
 from appliance.ledger.engine import Ledger
 from appliance.ledger.jobs import Job
 from appliance.spool.store import Spool
@@ -89,6 +89,9 @@ class Attempter:
         with self._ledger.write() as tx:
             job = jobs.lease(tx, job_id, owner=self._owner, at=now, seconds=self._limits.lease_seconds)
             stale = job is not None and jobs.newer_exists(tx, job)
+            if job is not None:
+                # From here on it is settled what the job is compared with.
+                priors.close(tx, job.id, at=now)
         if job is None:
             return self._explain_held(job_id)
         crash_here("job-leased")

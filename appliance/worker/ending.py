@@ -119,7 +119,7 @@ class Endings:
         )
 
     def _address(self, job: Job, outcome: Outcome, *, absent: frozenset[str]) -> Addressing:
-        peers = destinations(self._config, job.route)
+        peers = destinations(self._config, job.route, job.mode)
         with self._ledger.read() as tx:
             answers = acceptances.answers(tx, [peer.name for peer in peers])
         return address(peers, answers, outcome=outcome, absent=absent)

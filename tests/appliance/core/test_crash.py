@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from appliance.core.crash import COMMITMENT_POINTS, POINTS, SHADOW_POINTS, VARIABLE, crash_here
+from appliance.core import crash
+from appliance.core.crash import VARIABLE, crash_here
 
 ROOT = Path(__file__).resolve().parents[3]
 ARMED = "from appliance.core import crash\ncrash.arm('here:2')\n"
@@ -57,5 +58,6 @@ def test_the_places_in_the_sources_are_those_that_are_listed():
         for path in (ROOT / "appliance").rglob("*.py")
         for name in re.findall(r'crash_here\("([^"]+)"\)', path.read_text(encoding="utf-8"))
     }
-    listed = [*POINTS.values(), *COMMITMENT_POINTS.values(), *SHADOW_POINTS.values()]
+    tables = [table for name, table in vars(crash).items() if name.endswith("POINTS")]
+    listed = [names for table in tables for names in table.values()]
     assert found == {name for names in listed for name in names}

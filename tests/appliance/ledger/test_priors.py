@@ -77,7 +77,7 @@ def test_it_is_asked_once_and_what_is_not_here_is_fetched(ledger, waiting):
         assert priors.unanswered(tx, at=given.NOW + 99) == []
         assert not priors.choose(tx, ask, [FETCHED], ANSWER, at=given.NOW + 2)
         (fetch,) = fetches.of_study(tx, EARLIER)
-        assert (fetch.peer, fetch.asked_by) == ("pacs", priors.ASKED_BY)
+        assert (fetch.peer, fetch.asked_by) == ("pacs", fetches.TO_COMPARE)
         assert fetches.of_study(tx, "1.2.8") == []
 
 
@@ -173,10 +173,11 @@ class TestWhyAStudyIsHere:
         assert self.sought(ledger, given.NOW + 19) == {"bands"}
         assert self.sought(ledger, given.NOW + 21) == frozenset()
 
-    def test_somebody_else_wants_it_too(self, ledger, waiting):
+    @pytest.mark.parametrize("peer", ["pacs", "other"])
+    def test_somebody_else_wants_it_too(self, ledger, waiting, peer):
         chosen(ledger, waiting, FETCHED)
         with ledger.write() as tx:
-            fetches.ask(tx, EARLIER, "other", by="ann", at=given.NOW)
+            fetches.ask(tx, EARLIER, peer, by="ann", at=given.NOW)
         assert self.sought(ledger, given.NOW + 9) == frozenset()
 
     def test_it_should_have_been_here(self, ledger, waiting):
