@@ -1,7 +1,7 @@
 """Named places where a test may kill the process, to see that nothing was promised too early.
 
 Promises: costs one comparison where no test asks for it; every name that is used stands in `POINTS`,
-`COMMITMENT_POINTS`, `SHADOW_POINTS` or `PRIOR_POINTS`.
+`COMMITMENT_POINTS`, `SHADOW_POINTS`, `NOTICE_POINTS` or `PRIOR_POINTS`.
 Never: does anything in a box that serves, where the variable is not set.
 """
 
@@ -78,6 +78,11 @@ PRIOR_POINTS: Final[Mapping[str, Sequence[str]]] = {
         "priors-chosen",  # the rows stand, nothing was fetched
         "priors-ended",  # what came stands, no bell rang
     ),
+}
+
+# The same of a box whose peers say what belongs to a study.
+NOTICE_POINTS: Final[Mapping[str, Sequence[str]]] = {
+    "listener": ("notice-kept",),  # the notice is a row, the peer has no answer
 }
 
 

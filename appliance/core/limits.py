@@ -92,6 +92,13 @@ class Limits:
     promise_backoff_seconds_max: float = 900.0
     promise_tries_max: int = 20
 
+    # Notices of one peer that count at once, and the instances that they name: a large department's day.
+    notices_open_max: int = 20_000
+    notice_instances_open_max: int = 5_000_000
+    # How long a notice counts after it said something new; that of a study that gathers counts longer.
+    notice_keep_seconds: float = 86_400.0
+    notices_per_turn_max: int = 200
+
     # What a destination said it takes is asked anew after this time; one that was silent, sooner.
     acceptance_seconds_max: float = 86_400.0
     ask_again_seconds: float = 60.0

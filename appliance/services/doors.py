@@ -20,6 +20,7 @@ from dicom_node.dicomweb.server import StowServer
 from dicom_node.intake import Intake
 from dicom_node.limits import Limits
 from dicom_node.listener import Listener
+from dicom_node.notice_desk import Clerk
 from dicom_node.receive import OnRefused, Reception
 from dicom_node.roster import Suspect
 from dicom_node.tls import Credentials
@@ -39,6 +40,7 @@ class Doors:
         limits: Limits,
         on_refused: OnRefused,
         steward: Steward | None = None,
+        clerk: Clerk | None = None,
     ) -> None:
         """Read the files of TLS, and bind nothing yet. All ports share one intake: segments have one writer.
 
@@ -64,6 +66,7 @@ class Doors:
                 on_suspect=timeline.suspect,
                 tls=credentials,
                 steward=steward,
+                clerk=clerk,
             )
 
         self._doors: dict[str, Listener | StowServer] = {}

@@ -17,6 +17,7 @@ from appliance.ledger.reading import LedgerFault
 from appliance.queue.bell import BellCord
 from appliance.queue.tickets import Bell, Ticket
 from appliance.services.doors import Doors, count_of
+from appliance.services.noticing import Noticing, is_heard
 from appliance.services.promising import Promising, is_spoken
 from appliance.services.reconciling import Reconciling
 from appliance.services.stage import Stage, on_stage
@@ -52,10 +53,19 @@ def _listen(stage: Stage, config: Config) -> int:
     staging = SpoolLimits(staging_buffers_max=at_once + SpoolLimits().digests_waiting_max + 2)
     intake = SpoolIntake(spool, floor, rows, on_fault=stage.fault, limits=staging)
     steward = Promising(stage, config) if is_spoken(config) else None
+    clerk = Noticing(stage) if is_heard(config) else None
     refusals = _Refusals(stage)
     getting = Reconciling(stage, config, Reception(intake=intake, limits=wire, on_refused=refusals.note))
     try:
-        doors = Doors(stage, config, intake=intake, limits=wire, on_refused=refusals.note, steward=steward)
+        doors = Doors(
+            stage,
+            config,
+            intake=intake,
+            limits=wire,
+            on_refused=refusals.note,
+            steward=steward,
+            clerk=clerk,
+        )
     except TlsFault as fault:
         _log.critical("tls.refused_files", reason=str(fault))
         stage.fault()

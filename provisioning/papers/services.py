@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from appliance.core.config import Config, Peer
 from appliance.core.outputs import SOP_CLASSES
+from appliance.services.noticing import is_heard as hears_notices
 from appliance.services.promising import is_spoken as speaks_commitment
 from dicom_node.commitment import commitment_context
 from dicom_node.find import find_contexts
@@ -45,7 +46,7 @@ class Offer:
 
 def accepted(config: Config) -> list[Offer]:
     """Return what the listener accepts of a peer's proposal."""
-    contexts = supported_contexts(commitment=speaks_commitment(config))
+    contexts = supported_contexts(commitment=speaks_commitment(config), notices=hears_notices(config))
     return [
         Offer(
             role=Role.SCP,
