@@ -9,6 +9,8 @@ from pydicom.dataset import Dataset
 
 from appliance.core.instance import Instance, Location
 from appliance.demo.study import encoded
+from appliance.spool.record import Record
+from appliance.spool.store import Spool
 from dicom_node.limits import Limits
 from dicom_node.memory import Held
 from dicom_node.preflight import inspect, scan
@@ -75,3 +77,21 @@ def instance(
         pixel_bytes=6,
         facts={"PatientID": "P1", "Modality": "CT"} | facts,
     )
+
+
+def kept(spool: Spool, arriving: Held, *, at: float) -> Location:
+    """Put the bytes of an arrival into a spool; no row names them."""
+    header = arriving.header
+    with spool.begin() as writing:
+        writing.write(arriving.data)
+        return writing.commit(
+            Record(
+                sop_class_uid=header.sop_class_uid,
+                sop_instance_uid=header.sop_instance_uid,
+                transfer_syntax_uid=header.transfer_syntax_uid,
+                calling_ae="PACS",
+                received_at=at,
+                length=writing.length,
+                digest=writing.digest,
+            )
+        )
