@@ -65,6 +65,13 @@ def ask(tx: Tx, study_uid: str, peer: str, *, by: str, at: float) -> bool:
     return is_new
 
 
+def ask_or_join(tx: Tx, study_uid: str, peer: str, *, by: str, at: float) -> int:
+    """Ask for a study, or join who asked for it already; return the request's id."""
+    ask(tx, study_uid, peer, by=by, at=at)
+    is_open = (fetches.c.study_uid == study_uid, fetches.c.peer == peer, fetches.c.ended_at.is_(None))
+    return int(tx.execute(sa.select(fetches.c.id).where(*is_open)).scalar_one())
+
+
 def due(tx: Tx, peer: str, *, at: float) -> list[Fetch]:
     """Return what is to be done now at one peer, the longest due first."""
     is_open = fetches.c.ended_at.is_(None)

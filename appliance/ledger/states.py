@@ -19,6 +19,25 @@ class VersionState(StrEnum):
     RETIRED = "RETIRED"
 
 
+class WorkitemState(StrEnum):
+    """Where a workitem of a worklist stands here; the origin server has states of its own."""
+
+    # A row, and not claimed.
+    WANTED = "WANTED"
+    CLAIMED = "CLAIMED"
+    # Its inputs are known and asked for.
+    WORKING = "WORKING"
+    # What is to become of it is settled, and the origin server may not know yet.
+    COMPLETING = "COMPLETING"
+    CANCELING = "CANCELING"
+    COMPLETED = "COMPLETED"
+    CANCELED = "CANCELED"
+    # Somebody else's.
+    TAKEN = "TAKEN"
+    # The origin server has it no longer.
+    GONE = "GONE"
+
+
 STUDY: Mapping[StudyState, frozenset[StudyState]] = {
     StudyState.GATHERING: frozenset({StudyState.READY, StudyState.HELD}),
     StudyState.READY: frozenset({StudyState.DECIDED, StudyState.GATHERING, StudyState.HELD}),
@@ -50,9 +69,11 @@ DELIVERY: Mapping[DeliveryState, frozenset[DeliveryState]] = {
         {DeliveryState.COMMITTED, DeliveryState.LATER, DeliveryState.DEAD, DeliveryState.SETTLED}
     ),
     DeliveryState.COMMITTED: frozenset(),
-    # A person sends it again, or says that it need not be sent; or the peer commits it after all.
-    DeliveryState.DEAD: frozenset({DeliveryState.PENDING, DeliveryState.SETTLED, DeliveryState.COMMITTED}),
-    DeliveryState.SETTLED: frozenset(),
+    # A person sends it again, or says that it need not be sent; or the peer has or commits it after all.
+    DeliveryState.DEAD: frozenset(
+        {DeliveryState.PENDING, DeliveryState.SETTLED, DeliveryState.ACCEPTED, DeliveryState.COMMITTED}
+    ),
+    DeliveryState.SETTLED: frozenset({DeliveryState.ACCEPTED, DeliveryState.COMMITTED}),
 }
 
 VERSION: Mapping[VersionState, frozenset[VersionState]] = {
@@ -72,13 +93,24 @@ VERSION: Mapping[VersionState, frozenset[VersionState]] = {
     VersionState.RETIRED: frozenset({VersionState.BUILDING, VersionState.FETCHED, VersionState.ACTIVE}),
 }
 
+_ENDS = frozenset({WorkitemState.COMPLETED, WorkitemState.CANCELED, WorkitemState.TAKEN, WorkitemState.GONE})
+WORKITEM: Mapping[WorkitemState, frozenset[WorkitemState]] = {
+    WorkitemState.WANTED: frozenset({WorkitemState.CLAIMED, WorkitemState.TAKEN, WorkitemState.GONE}),
+    # What it asks for may be nothing that this box can do. Others may end it there at any time.
+    WorkitemState.CLAIMED: frozenset({WorkitemState.WORKING, WorkitemState.CANCELING}) | _ENDS,
+    WorkitemState.WORKING: frozenset({WorkitemState.COMPLETING, WorkitemState.CANCELING}) | _ENDS,
+    WorkitemState.COMPLETING: _ENDS,
+    WorkitemState.CANCELING: _ENDS,
+} | dict.fromkeys(_ENDS, frozenset())
+
 
 def diagram(
     name: str,
     table: Mapping[StudyState, frozenset[StudyState]]
     | Mapping[JobState, frozenset[JobState]]
     | Mapping[DeliveryState, frozenset[DeliveryState]]
-    | Mapping[VersionState, frozenset[VersionState]],
+    | Mapping[VersionState, frozenset[VersionState]]
+    | Mapping[WorkitemState, frozenset[WorkitemState]],
 ) -> str:
     """Draw a table as a Mermaid state diagram."""
     lines = ["```mermaid", "stateDiagram-v2"]

@@ -17,6 +17,7 @@ from appliance.ledger import (
     passage_tables,
     prior_tables,
     shadow_tables,
+    worklist_tables,
 )
 from appliance.ledger.columns import refer, row_id, sequence, text, time, unique_where
 
@@ -38,6 +39,9 @@ alarms = health_tables.alarms
 shadows = shadow_tables.shadows
 comparisons = shadow_tables.comparisons
 agreements = shadow_tables.agreements
+workitems = worklist_tables.workitems
+workitem_inputs = worklist_tables.workitem_inputs
+worklist_looks = worklist_tables.worklist_looks
 prior_asks = prior_tables.prior_asks
 priors = prior_tables.priors
 

@@ -10,7 +10,16 @@ import pytest
 
 from appliance.core.words import DeliveryState, JobState, StudyState
 from appliance.ledger import commitments, deliveries, jobs, studies
-from appliance.ledger.states import DELIVERY, JOB, STUDY, VERSION, VersionState, diagram
+from appliance.ledger.states import (
+    DELIVERY,
+    JOB,
+    STUDY,
+    VERSION,
+    WORKITEM,
+    VersionState,
+    WorkitemState,
+    diagram,
+)
 from tests.appliance.ledger import given
 
 TABLES: dict[Any, Any] = {
@@ -18,6 +27,7 @@ TABLES: dict[Any, Any] = {
     JobState: JOB,
     DeliveryState: DELIVERY,
     VersionState: VERSION,
+    WorkitemState: WORKITEM,
 }
 
 
@@ -90,7 +100,13 @@ def test_only_a_waiting_delivery_is_taken(ledger, state):
     assert given.parcels(ledger, "archive", at=given.NOW + 1e6) == []
 
 
-NAMES = {"Study": StudyState, "Job": JobState, "Delivery": DeliveryState, "Model version": VersionState}
+NAMES = {
+    "Study": StudyState,
+    "Job": JobState,
+    "Delivery": DeliveryState,
+    "Model version": VersionState,
+    "Workitem": WorkitemState,
+}
 
 
 @pytest.mark.parametrize(("name", "states"), NAMES.items())

@@ -1,0 +1,174 @@
+"""What came of a study for somebody who asked for it: how far it is, what it came to, where the results are.
+
+Promises: a study counts as ended when nothing of it is on its way; only a real inference that arrived
+somewhere is an answer (P8).
+Never: writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import sqlalchemy as sa
+
+from appliance.core.limits import Limits
+from appliance.core.words import DeliveryState, JobState, Outcome, StudyState, Verdict
+from appliance.ledger import decisions, deliveries, jobs, results, studies
+from appliance.ledger.engine import Tx
+from appliance.ledger.results import ResultObject
+from appliance.ledger.tables import uncommitted
+
+_UNENDED = (JobState.WAITING, JobState.LEASED)
+_ON_ITS_WAY = (DeliveryState.PENDING, DeliveryState.SENDING, DeliveryState.LATER)
+_THERE = (DeliveryState.ACCEPTED, DeliveryState.COMMITTED)
+_INFERRED = (Outcome.FINDING, Outcome.NO_FINDING, Outcome.MEASURED, Outcome.ABSTAINED)
+
+
+class Stage(StrEnum):
+    """How far a study is."""
+
+    GATHERING = "gathering"
+    # A person has to look at the study first.
+    HELD = "held"
+    ANALYSING = "analysing"
+    DELIVERING = "delivering"
+    ENDED = "ended"
+
+
+class Why(StrEnum):
+    """Why there is no answer."""
+
+    # About the request.
+    UNREADABLE = "unreadable"
+    NO_PEER = "no_peer"
+    NOT_THERE = "not_there"
+    INCOMPLETE = "incomplete"
+    ASKED = "asked"
+    # About the study.
+    NOTHING = "nothing"
+    NO_ROUTE = "no_route"
+    NOT_WANTED = "not_wanted"
+    OTHER_SERIES = "other_series"
+    # About the result.
+    NOT_ELIGIBLE = "not_eligible"
+    FAILED = "failed"
+    NOT_RUN = "not_run"
+    UNDELIVERED = "undelivered"
+
+
+_NO_ANSWER = {
+    Outcome.FAILED: Why.FAILED,
+    Outcome.NOT_ELIGIBLE: Why.NOT_ELIGIBLE,
+    Outcome.NOT_RUN: Why.NOT_RUN,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivered:
+    """One object that a peer has accepted."""
+
+    study_uid: str
+    peer: str
+    item: ResultObject
+
+
+@dataclass(frozen=True, kw_only=True)
+class Performed:
+    """What came of one study.
+
+    Attributes:
+        why: once it has ended: why it gave no answer; None where it gave one.
+        models: name and version of each that was asked.
+        delivered: what peers have of it, an explanation of why there is no answer among it.
+    """
+
+    stage: Stage
+    why: Why | None = None
+    models: Sequence[tuple[str, str]] = ()
+    delivered: Sequence[Delivered] = ()
+
+
+def performed(tx: Tx, study_uid: str, *, route: str, series: Collection[str], limits: Limits) -> Performed:
+    """Say what came of a study so far.
+
+    Args:
+        tx: a transaction.
+        study_uid: of the study.
+        route: whose answer counts; empty: that of any.
+        series: Series Instance UIDs of which one has to be what was analysed; empty: any.
+        limits: how often a worker tries to explain a held job.
+    """
+    study = studies.find(tx, study_uid)
+    if study is None:
+        return Performed(stage=Stage.ENDED, why=Why.NOTHING)
+    if study.state is StudyState.HELD:
+        return Performed(stage=Stage.HELD)
+    if study.state in (StudyState.GATHERING, StudyState.READY):
+        return Performed(stage=Stage.GATHERING)
+    asked = [
+        decision
+        for decision in decisions.of_study(tx, study_uid)
+        if decision.content_digest == study.content_digest and route in ("", decision.route)
+    ]
+    if not asked:
+        return Performed(stage=Stage.ENDED, why=Why.NO_ROUTE)
+    if all(decision.verdict is Verdict.NO_MATCH for decision in asked):
+        return Performed(stage=Stage.ENDED, why=Why.NOT_WANTED)
+    runs = _runs(jobs.of_study(tx, study_uid), {one.job_id for one in asked})
+    wanted = [job for job in runs if not series or job.series_uid in series]
+    if not wanted:
+        return Performed(stage=Stage.ENDED, why=Why.OTHER_SERIES if runs else Why.NO_ROUTE)
+    return _of_jobs(tx, study_uid, wanted, limits)
+
+
+def _runs(every: Sequence[jobs.Job], opened: Collection[int | None]) -> list[jobs.Job]:
+    """Return the newest run of each piece of work that was decided; what only runs beside answers nobody."""
+    newest = {_work(job): job for job in every}
+    return [newest[_work(job)] for job in every if job.id in opened and job.mode != "shadow"]
+
+
+def _work(job: jobs.Job) -> tuple[str, str, str]:
+    return job.route, job.input_digest, job.model_digest
+
+
+def _of_jobs(tx: Tx, study_uid: str, wanted: Sequence[jobs.Job], limits: Limits) -> Performed:
+    models = tuple(dict.fromkeys((job.model_name, job.model_version) for job in wanted))
+    made = {job.id: results.find_of_job(tx, job.id) for job in wanted}
+    if any(job.state in _UNENDED or _to_explain(job, made[job.id], limits) for job in wanted):
+        return Performed(stage=Stage.ANALYSING, models=models)
+    found = [result for result in made.values() if result is not None]
+    objects = {item.id: item for result in found for item in results.objects_of(tx, result.id)}
+    sent = [one for one in deliveries.of_study(tx, study_uid) if one.object_id in objects]
+    if any(one.state in _ON_ITS_WAY for one in sent) or _to_commit(tx, sent):
+        return Performed(stage=Stage.DELIVERING, models=models)
+    delivered = [
+        Delivered(study_uid=study_uid, peer=one.peer, item=objects[one.object_id])
+        for one in sent
+        if one.state in _THERE
+    ]
+    why = _why(found, {one.item.result_id for one in delivered})
+    return Performed(stage=Stage.ENDED, why=why, models=models, delivered=delivered)
+
+
+def _to_explain(job: jobs.Job, result: results.Result | None, limits: Limits) -> bool:
+    """Say whether a worker may yet write the result that says why a held job did not run (P8)."""
+    return job.state is JobState.HELD and result is None and job.notice_attempts < limits.notice_attempts_max
+
+
+def _to_commit(tx: Tx, sent: Sequence[deliveries.Delivery]) -> bool:
+    """Say whether a peer that has to commit what it accepted has yet to do so (F54)."""
+    ids = [one.id for one in sent if one.state is DeliveryState.ACCEPTED]
+    query = sa.select(uncommitted.c.delivery_id).where(
+        uncommitted.c.delivery_id.in_(ids), uncommitted.c.ended_at.is_(None)
+    )
+    return tx.execute(query.limit(1)).first() is not None
+
+
+def _why(found: Sequence[results.Result], arrived: Collection[int]) -> Why | None:
+    inferred = [result for result in found if result.outcome in _INFERRED]
+    if inferred:
+        return None if any(result.id in arrived for result in inferred) else Why.UNDELIVERED
+    outcomes = {result.outcome for result in found}
+    return next((why for outcome, why in _NO_ANSWER.items() if outcome in outcomes), Why.NOT_RUN)
