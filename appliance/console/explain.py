@@ -12,10 +12,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from appliance.console import comparing
 from appliance.console.text import counted, moment, one_line
 from appliance.console.wording import DELIVERY_STATES, OUTCOMES, Tone, refusal, status, tell
 from appliance.core.words import DeliveryState, InstanceState, JobState, Outcome, StudyState, Verdict
-from appliance.ledger import controls, decisions, deliveries, events, jobs, passages, reading, results
+from appliance.ledger import (
+    controls,
+    decisions,
+    deliveries,
+    events,
+    jobs,
+    passages,
+    priors,
+    reading,
+    results,
+)
 from appliance.ledger.deliveries import BY_FALLBACK
 from appliance.ledger.engine import Ledger, Tx
 from appliance.ledger.studies import Study
@@ -25,7 +36,7 @@ _TOLD_ELSEWHERE = ("job.", "courier.", "route.", "console.", "assemble.")
 
 @dataclass(frozen=True, kw_only=True)
 class RunExplained:
-    """One run of a job: how it stands, what it came to, where that went."""
+    """One run of a job: how it stands, what it came to, what it is compared with, where that went."""
 
     job_id: int
     state: JobState
@@ -33,6 +44,7 @@ class RunExplained:
     outcome: Outcome | None
     result: str
     superseded: bool
+    priors: Sequence[str]
     deliveries: Sequence[str]
 
 
@@ -82,6 +94,8 @@ class _Known:
     events: Sequence[events.Event]
     releases: Sequence[passages.Passage]
     controls: Sequence[controls.Control]
+    asks: Mapping[int, priors.Ask]
+    priors: Mapping[int, Sequence[str]]
 
 
 def why(ledger: Ledger, study_uid: str) -> Explanation | None:
@@ -95,7 +109,7 @@ def _read(tx: Tx, study_uid: str, *, at: float) -> _Known | None:
     line = reading.line(tx, study_uid)
     if line is None:
         return None
-    made = results.of_study(tx, study_uid)
+    made, asks = results.of_study(tx, study_uid), priors.of_study(tx, study_uid)
     return _Known(
         study=line.study,
         places=line.instances,
@@ -108,6 +122,8 @@ def _read(tx: Tx, study_uid: str, *, at: float) -> _Known | None:
         events=events.of_study(tx, study_uid),
         releases=passages.under_way(tx),
         controls=controls.everything(tx, at=at),
+        asks=asks,
+        priors={job_id: comparing.sentences(tx, ask) for job_id, ask in asks.items()},
     )
 
 
@@ -227,19 +243,20 @@ def _run(known: _Known, job: jobs.Job) -> RunExplained:
     return RunExplained(
         job_id=job.id,
         state=job.state,
-        sentence=_job_sentence(job),
+        sentence=_job_sentence(job, comparing.waits(known.asks.get(job.id))),
         outcome=None if result is None else result.outcome,
         result="" if result is None else result_sentence(result),
         superseded=result is not None and result.id in known.superseded,
+        priors=known.priors.get(job.id, ()),
         deliveries=[] if result is None else _sent(known, result, mine, job.mode),
     )
 
 
-def _job_sentence(job: jobs.Job) -> str:
+def _job_sentence(job: jobs.Job, awaited: str) -> str:
     model = f"Job {job.id} ({job.model_name} {job.model_version}, run {job.run})"
     if job.state is JobState.WAITING:
         again = f"; it is tried again after {moment(job.not_before)} because {_clause(job.reason)}"
-        return f"{model} waits for a worker{again if job.attempts else ''}."
+        return f"{model} waits for {awaited or 'a worker'}{again if job.attempts else ''}."
     if job.state is JobState.LEASED:
         return f"{model} is running, attempt {job.attempts}."
     if job.state is JobState.DONE and job.refusal is not None:
@@ -266,6 +283,8 @@ def _sent(known: _Known, result: results.Result, mine: Sequence[deliveries.Deliv
 def _delivery_sentences(sent: Sequence[deliveries.Delivery], mode: str) -> list[str]:
     if not sent and mode == "shadow":
         return ["The route is in shadow: its results are kept here and sent to nobody."]
+    if not sent and mode == priors.MODE:
+        return ["The study was fetched to be compared with: its result is kept here and sent to nobody."]
     if not sent:
         return ["No destination takes these results: they are kept here."]
     groups: dict[tuple[str, DeliveryState, str | None], list[deliveries.Delivery]] = {}
@@ -299,6 +318,7 @@ def _route_lines(route: RouteExplained) -> list[str]:
     for run in route.runs:
         lines.append(f"  {run.sentence}")
         gone = " It was superseded by a later result." if run.superseded else ""
+        lines += [f"    {sentence}" for sentence in run.priors]
         lines += [f"    {run.result}{gone}"] if run.result else []
         lines += [f"    {sentence}" for sentence in run.deliveries]
     return lines

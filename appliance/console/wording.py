@@ -164,6 +164,11 @@ _EVENTS: Mapping[str, tuple[str, Tone]] = {
         "The study could not be fetched from {peer} whole: {reason}; {absent} images are not here.",
         Tone.BAD,
     ),
+    "priors.chosen": (
+        "Route {route}: {found} earlier studies of the patient were named, {chosen} chosen to compare with.",
+        Tone.PLAIN,
+    ),
+    "priors.ended": ("Route {route} is compared with {used} earlier studies.", Tone.PLAIN),
     "route.decided": ("Route {route}: {verdict}.", Tone.PLAIN),
     "job.held": ("Job {job} of route {route} is held: its worker died {kills} times over it.", Tone.BAD),
     "job.released": ("Job {job} of route {route} was given back: its worker died.", Tone.WARN),

@@ -221,7 +221,9 @@ def sought_by(tx: Tx, study_uid: str, *, last_at: float) -> frozenset[str]:
     if not routes:
         return routes
     asked = fetches.of_study(tx, study_uid)
-    by_others = any(row.asked_by != fetches.TO_COMPARE for row in asked) or bool(missed_of_study(tx, study_uid))
+    by_others = any(row.asked_by != fetches.TO_COMPARE for row in asked) or bool(
+        missed_of_study(tx, study_uid)
+    )
     unasked = bool(asked) and all(row.ended_at is not None and row.ended_at < last_at for row in asked)
     return frozenset() if by_others or unasked else routes
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from appliance.core.words import Verdict
-from appliance.routes.expression import ExpressionError, compile_condition
+from appliance.routes.expression import ExpressionError, compile_condition, compile_study_condition
 from appliance.routes.match import Candidate, match
 
 BRAIN = {
@@ -134,3 +134,17 @@ def test_no_match_is_an_answer_too(candidates):
     assert made.chosen is None
     assert made.reason
     assert len(made.sentences) == len(candidates)
+
+
+def test_a_condition_on_earlier_studies_is_over_what_a_peer_says():
+    condition = compile_study_condition('StudyDescription.contains("HEAD") && days_before >= 30')
+    assert condition.ask({"StudyDescription": "CT HEAD", "days_before": 40}).holds
+    assert not condition.ask({"StudyDescription": "CT HEAD", "days_before": 4}).holds
+    assert not condition.ask({"days_before": 40}).holds
+    assert not compile_study_condition('"CT" in ModalitiesInStudy').ask({}).holds
+
+
+@pytest.mark.parametrize("text", ["slices > 3", 'PatientName == "A"', "StudyDescripton != null"])
+def test_nothing_else_may_be_asked_of_an_earlier_study(text):
+    with pytest.raises(ExpressionError, match="is none of StudyDescription, ModalitiesInStudy"):
+        compile_study_condition(text)

@@ -130,3 +130,13 @@ def test_a_route_whose_model_was_taken_away_keeps_what_it_had(ledger, tmp_path, 
     assert table.routes[0].model.digest == row.digest
     with pytest.raises(ConfigError, match="no package is called 'own'"):
         RouteTable(config, Catalogue(ledger, config))
+
+
+def test_a_condition_on_earlier_studies_is_looked_at_before_the_box_starts(tmp_path, ledger_url):
+    pacs = {"name": "p", "ae_title": "P", "host": "192.0.2.1", "port": 104, "may": ["store", "query"]}
+    route = {"name": "r", "when": "true", "model": packages.NAME, "priors": {"when": "slices > 3"}}
+    config = site(tmp_path / "root", ledger_url, routes=[route], peers=[pacs])
+    with pytest.raises(ConfigError, match=r"routes\.r\.priors\.when: slices is none of StudyDescription"):
+        compile_routes(config)
+    config = site(tmp_path / "root", ledger_url, routes=[{**route, "priors": {}}], peers=[pacs])
+    assert compile_routes(config)[0].earlier is None
