@@ -7,11 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 from appliance.assemble.gather import digest_of
+from appliance.assemble.ready import DISCONTINUED
 from appliance.assemble.spare import spared
 from appliance.core import log
 from appliance.core.crash import crash_here
 from appliance.core.words import StudyState, Verdict, short
-from appliance.ledger import decisions, jobs, priors, studies
+from appliance.ledger import announced, decisions, jobs, priors, studies
 from appliance.ledger.engine import Ledger, Tx
 from appliance.routes.match import Candidate, Match, match
 from appliance.routes.table import ActiveRoute, RouteTable
@@ -52,6 +53,8 @@ class Decider:
             ]
             sought = priors.sought_by(tx, study.study_uid, last_at=study.last_at)
             taken = [self._ask(tx, study, active, candidates, sought) for active in self._table.routes]
+            if announced.discontinued(tx, study.study_uid):
+                taken = [replace(one, reason=f"{one.reason}; {DISCONTINUED}") for one in taken]
             opened = decisions.record(tx, study, taken, at=self._ledger.clock.now())
         crash_here("study-decided")
         if opened is None:

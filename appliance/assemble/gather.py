@@ -1,4 +1,4 @@
-"""Move studies along: measure quiet series, find complete studies, hold those with two patients."""
+"""Move studies along: measure quiet series, find complete studies, hold those of a doubtful patient."""
 
 from __future__ import annotations
 
@@ -16,13 +16,17 @@ from appliance.core.crash import crash_here
 from appliance.core.geometry import facts_for_routes
 from appliance.core.instance import Instance
 from appliance.core.words import StudyState, short
-from appliance.ledger import studies
+from appliance.ledger import announced, studies
 from appliance.ledger.engine import Ledger
 from appliance.spool.store import Spool
 
 _log = log.get("assemble")
 TWO_PATIENTS = (
     "its instances name more than one patient; settle this in the PACS, send it again, then `readside retry`"
+)
+WRONG_ENTRY = (
+    "the modality says that the wrong worklist entry was selected, so its images may be of another patient;"
+    " settle this in the PACS, then `readside retry`"
 )
 
 
@@ -60,6 +64,7 @@ class Gatherer:
                     series=studies.series_of(tx, s.study_uid),
                     kept=studies.count_of(tx, s.study_uid),
                     listening_since=listening_since,
+                    announced=announced.about(tx, s.study_uid),
                 )
                 for s in studies.in_state(tx, StudyState.GATHERING)
             ]
@@ -74,7 +79,7 @@ class Gatherer:
         for series in quiet_series(gathering, self._assembly, now):
             self._measure(series, now)
         reason = judge(gathering, self._assembly, now)
-        return reason is not None and self._make_ready(gathering.study, reason, now)
+        return reason is not None and self._make_ready(gathering, reason, now)
 
     def _measure(self, series: studies.Series, now: float) -> None:
         """Measure a series and write its facts, unless something arrived for it meanwhile."""
@@ -84,18 +89,18 @@ class Gatherer:
         with self._ledger.write() as tx:
             studies.complete_series(tx, series, facts=facts, at=now)
 
-    def _make_ready(self, study: studies.Study, reason: str, now: float) -> bool:
+    def _make_ready(self, gathering: Gathering, reason: str, now: float) -> bool:
+        study = gathering.study
         with self._ledger.read() as tx:
             unmeasured = [s for s in studies.series_of(tx, study.study_uid) if s.facts is None]
         for series in unmeasured:
             self._measure(series, now)
         with self._ledger.write() as tx:
             found = studies.instances_of(tx, study.study_uid)
-            if len(studies.distinct_identities(found)) > 1:
-                done, word = (
-                    studies.hold(tx, study, reason=TWO_PATIENTS, at=now),
-                    "assemble.identity_conflict",
-                )
+            doubt = _doubt(gathering, found)
+            if doubt is not None:
+                word, held_for = doubt
+                done = studies.hold(tx, study, reason=held_for, at=now)
             else:
                 word = "assemble.ready"
                 done = studies.ready(
@@ -110,6 +115,13 @@ class Gatherer:
         if done:
             _log.info(word, study=short(study.study_uid), instances=len(found))
         return done and word == "assemble.ready"
+
+
+def _doubt(gathering: Gathering, found: Sequence[Instance]) -> tuple[str, str] | None:
+    """Return the log word and the reason why nobody knows whose study this is, if so."""
+    if len(studies.distinct_identities(found)) > 1:
+        return "assemble.identity_conflict", TWO_PATIENTS
+    return ("assemble.wrong_entry", WRONG_ENTRY) if gathering.announced.wrong_entry else None
 
 
 def series_facts(found: Sequence[Instance], spool: Spool) -> dict[str, Any]:

@@ -7,7 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from appliance.core.config import Assembly
+from appliance.ledger.announced import Announced
 from appliance.ledger.studies import Series, Study
+
+# What is said of a study that may be less than what was asked for.
+DISCONTINUED = "the modality discontinued a procedure step of it"
+_NOTHING_SAID = Announced()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,12 +22,14 @@ class Gathering:
     Attributes:
         listening_since: since when the listener answers, in epoch seconds. Silence before that proves
             nothing: a sender that was cut off by a restart or a power cut is still trying.
+        announced: how it stands beside what peers said belongs to it.
     """
 
     study: Study
     series: Sequence[Series]
     kept: int
     listening_since: float = -math.inf
+    announced: Announced = _NOTHING_SAID
 
     def quiet_at(self, assembly: Assembly) -> float:
         """Return when the study falls quiet if nothing more arrives."""
@@ -43,21 +50,23 @@ def quiet_series(gathering: Gathering, assembly: Assembly, now: float) -> list[S
 def judge(gathering: Gathering, assembly: Assembly, now: float) -> str | None:
     """Say why a study is complete now, or nothing if it is not.
 
-    Complete by count comes first, then the deadline, then the quiet time of the study and of all its series.
-    A peer that says there is more to come outweighs the quiet time, but not the deadline.
+    Complete by count or as announced comes first, then the deadline, then the quiet time of the study and of
+    all its series. A peer that says there is more to come outweighs all of them but the deadline.
     """
-    study = gathering.study
-    if _count_says_complete(gathering, assembly):
-        return (
-            f"complete by count: {assembly.confirm_with} has {study.asked_count} instances, so has this box"
-        )
+    study, more = gathering.study, _is_more_to_come(gathering)
+    if not more and _count_says_complete(gathering, assembly):
+        have = f"{assembly.confirm_with} has {study.asked_count} instances, so has this box"
+        return f"complete by count: {have}{_discontinued(gathering)}"
+    if not more and gathering.announced.says_complete:
+        return f"announced: all {gathering.announced.instances} images that were named are here"
     if now >= study.gathering_since + assembly.deadline_seconds:
-        return f"the deadline of {assembly.deadline_seconds:g} s passed{_missing(gathering)}"
-    if _count_says_more(gathering):
+        passed = f"the deadline of {assembly.deadline_seconds:g} s passed"
+        return f"{passed}{_missing(gathering)}{_discontinued(gathering)}"
+    if more:
         return None
     quiet = now >= gathering.quiet_at(assembly)
     if quiet and all(now >= gathering.series_quiet_at(s, assembly) for s in gathering.series):
-        return f"nothing arrived for {assembly.quiet_seconds:g} s"
+        return f"nothing arrived for {assembly.quiet_seconds:g} s{_discontinued(gathering)}"
     return None
 
 
@@ -88,11 +97,22 @@ def _count_says_complete(gathering: Gathering, assembly: Assembly) -> bool:
     return after_pause and gathering.kept >= study.asked_count
 
 
+def _is_more_to_come(gathering: Gathering) -> bool:
+    return _count_says_more(gathering) or gathering.announced.says_more
+
+
 def _count_says_more(gathering: Gathering) -> bool:
     return gathering.study.asked_count is not None and gathering.kept < gathering.study.asked_count
 
 
 def _missing(gathering: Gathering) -> str:
-    if not _count_says_more(gathering):
-        return ""
-    return f"; {gathering.kept} of {gathering.study.asked_count} instances are here"
+    said, found = gathering.announced, ""
+    if _count_says_more(gathering):
+        found += f"; {gathering.kept} of {gathering.study.asked_count} instances are here"
+    if said.absent:
+        found += f"; {said.absent} of {said.instances} images that were announced never came"
+    return f"{found}; a procedure step is still in progress" if said.in_progress else found
+
+
+def _discontinued(gathering: Gathering) -> str:
+    return f"; {DISCONTINUED}" if gathering.announced.discontinued else ""

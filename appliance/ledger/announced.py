@@ -55,11 +55,11 @@ class Announced:
         return bool(self.instances) and not rest
 
 
-def about(tx: Tx, study_uid: str) -> Announced | None:
-    """Say how a study stands beside the notices of it that count; None when there are none."""
+def about(tx: Tx, study_uid: str) -> Announced:
+    """Say how a study stands beside the notices of it that count."""
     rows = [one for one in of_study(tx, study_uid) if one.ended_at is None]
     if not rows:
-        return None
+        return Announced()
     of_it = sa.and_(notices.c.study_uid == study_uid, sa.text(f"notices.{LIVE}"))
     states = [one.state for one in rows]
     return Announced(
@@ -139,13 +139,13 @@ def standing(tx: Tx) -> Standing:
         .distinct()
     )
     found = [about(tx, study_uid) for study_uid in tx.execute(gathering).scalars().all()]
-    lacking = [one.absent for one in found if one is not None and one.absent]
+    lacking = [one.absent for one in found if one.absent]
     nothing = ~sa.exists().where(studies.c.study_uid == notices.c.study_uid)
     unmatched = sa.select(sa.func.count()).select_from(notices).where(alive, nothing)
     return Standing(
         incomplete=len(lacking),
         absent=sum(lacking),
-        in_progress=sum(one is not None and one.in_progress > 0 for one in found),
+        in_progress=sum(one.in_progress > 0 for one in found),
         unmatched=int(tx.execute(unmatched).scalar_one()),
     )
 

@@ -80,6 +80,8 @@ def _listen(stage: Stage, config: Config) -> int:
     getting.start()
     if steward is not None:
         steward.start()
+    if clerk is not None:
+        clerk.start()
     # Said again: a study's silence counts only from here on, and the sweep before may have taken long.
     stage.up(**bound)
     _log.info("listener.listening", **bound, ae_title=config.dicom.ae_title)
@@ -97,6 +99,8 @@ def _listen(stage: Stage, config: Config) -> int:
     getting.join()
     if steward is not None:
         steward.join()
+    if clerk is not None:
+        clerk.join()
     intake.finish()
     rows.finish()
     intake.close()

@@ -1,17 +1,21 @@
 """Notices at the listener: keep what peers say belongs to a study (PS3.4 R, F.7).
 
-Promises: a notice is a row before it is answered; the conductor sees it at its next look.
+Promises: a notice is a row before it is answered, and wakes the conductor.
 Never: decides what follows for a study.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 
 from appliance.core.config import Config
 from appliance.core.crash import crash_here
 from appliance.ledger import notices
 from appliance.ledger.notices import NoticeKind, NoticeState, Room, Taken
+from appliance.queue.bell import BellCord
+from appliance.queue.tickets import Bell, Ticket
 from appliance.services.stage import Stage
 from dicom_node.notices import NO_LONGER_UPDATED, Availability, Change, Named, Status, Step, Unsound
 from dicom_node.values import Peer
@@ -30,12 +34,26 @@ def is_heard(config: Config) -> bool:
 
 
 class Noticing:
-    """What the wire asks of a clerk; called on threads of associations."""
+    """What the wire asks of a clerk, on threads of associations, and a thread that rings the bell.
+
+    A socket of ZeroMQ belongs to one thread, and whoever misses a bell looks a moment later anyway.
+    """
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
+        self._came = threading.Event()
+        self._thread = threading.Thread(target=self._ring, name="notices", daemon=True)
         limits = stage.limits
         self._room = Room(notices_max=limits.notices_open_max, instances_max=limits.notice_instances_open_max)
+
+    def start(self) -> None:
+        """Begin to ring."""
+        self._thread.start()
+
+    def join(self) -> None:
+        """Wait for the thread; it ends when the service stops."""
+        if self._thread.ident is not None:
+            self._thread.join(self._stage.limits.drain_seconds)
 
     def available(self, peer: Peer, notice: Availability) -> None:
         """Take what a peer says is available.
@@ -70,7 +88,7 @@ class Noticing:
                 at=self._stage.ledger.clock.now(),
                 room=self._room,
             )
-        _judge(taken)
+        self._judge(taken)
 
     def _take(
         self, peer: Peer, kind: NoticeKind, uid: str, study_uids: Sequence[str], named: Sequence[Named]
@@ -78,12 +96,20 @@ class Noticing:
         at = self._stage.ledger.clock.now()
         with self._stage.ledger.write() as tx:
             taken = notices.take(tx, peer.name, kind, uid, study_uids, named, at=at, room=self._room)
-        _judge(taken)
+        self._judge(taken)
 
+    def _judge(self, taken: Taken) -> None:
+        """Refuse what was not taken."""
+        if taken in _REFUSED:
+            error_id = NO_LONGER_UPDATED if taken is Taken.ENDED else None
+            raise Unsound(_REFUSED[taken], taken.value, error_id=error_id)
+        crash_here("notice-kept")
+        self._came.set()
 
-def _judge(taken: Taken) -> None:
-    """Refuse what was not taken."""
-    if taken in _REFUSED:
-        error_id = NO_LONGER_UPDATED if taken is Taken.ENDED else None
-        raise Unsound(_REFUSED[taken], taken.value, error_id=error_id)
-    crash_here("notice-kept")
+    def _ring(self) -> None:
+        stage = self._stage
+        with closing(BellCord(stage.config.run_dir)) as cord:
+            while not stage.stopping.is_set():
+                if self._came.wait(stage.limits.poll_seconds):
+                    self._came.clear()
+                    cord.ring(Ticket(Bell.ARRIVED))

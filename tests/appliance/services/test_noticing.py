@@ -55,7 +55,7 @@ def box(ledger: Ledger, tmp_path: Path) -> Iterator[Peer]:
         made.stop()
 
 
-def about(ledger: Ledger) -> Announced | None:
+def about(ledger: Ledger) -> Announced:
     with ledger.read() as tx:
         return announced.about(tx, STUDY)
 
@@ -102,7 +102,7 @@ def test_what_a_peer_may_have_open_is_bounded(box: Peer, ledger: Ledger) -> None
 def test_only_who_may_notify_is_heard(box: Peer, ledger: Ledger, tmp_path: Path) -> None:
     with saying(box, title="OTHER") as association:
         assert say(association, begun(STUDY), "2.25.1") == 0x0124
-    assert about(ledger) is None
+    assert about(ledger) == Announced()
     assert is_heard(site(tmp_path))
     assert not is_heard(site(tmp_path, may=("store",)))
 
@@ -115,7 +115,7 @@ def test_a_ledger_that_fails_is_answered_as_our_fault(box: Peer, ledger: Ledger,
         with monkeypatch.context() as patch:
             patch.setattr(notices, "take", full)
             assert say(association, begun(STUDY), "2.25.1") == 0x0110
-        assert about(ledger) is None
+        assert about(ledger) == Announced()
         assert say(association, begun(STUDY), "2.25.1") == 0
 
 
