@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from appliance.assemble.given_up import note_found
 from appliance.assemble.turns import one_by_one
 from appliance.core import log
 from appliance.core.limits import DEFAULT, Limits
@@ -57,6 +58,7 @@ class Fetcher:
         if not there:
             self._end(row, FetchState.FAILED, "fetch.not_there", absent=None)
             return False
+        note_found(self._ledger, self._peer, row.study_uid, there)
         with self._ledger.read() as tx:
             absent = fetches.not_held(tx, [one.sop_instance_uid for one in there])
         if not absent:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
+from appliance.assemble import given_up
 from appliance.assemble.turns import one_by_one
 from appliance.core import log
 from appliance.core.clock import as_datetime
@@ -41,11 +42,13 @@ class Archive:
     Attributes:
         studies: first day and last day -> the studies of these days.
         instances: Study Instance UID -> its instances, of the modalities that are asked for.
+        everything: Study Instance UID -> all its instances, results among them.
         fetch: Study and Series Instance UIDs -> what became of having them sent here.
     """
 
     studies: Callable[[date, date], Sequence[FoundStudy] | None]
     instances: Callable[[str], Sequence[FoundInstance] | None]
+    everything: Callable[[str], Sequence[FoundInstance] | None]
     fetch: Callable[[str, Sequence[str]], Moved]
 
 
@@ -61,7 +64,10 @@ class Reconciler:
         self._fine: dict[str, int | None] = {}
 
     def look(self, stopping: Callable[[], bool] = lambda: False) -> bool:
-        """Ask what the PACS has of the last days and note what is absent here; say whether it answered."""
+        """Ask what the PACS has of the last days and note what is absent here; say whether it answered.
+
+        And ask whether it has what it is said not to have taken.
+        """
         now = as_datetime(self._ledger.clock.now())
         first = now - timedelta(hours=self._section.hours_back) - _ELSEWHERE
         found = self._archive.studies(first.date(), (now + _ELSEWHERE).date())
@@ -78,6 +84,14 @@ class Reconciler:
         with self._ledger.write() as tx:
             missing.looked(tx, self._peer, studies=len(found), at=self._ledger.clock.now())
         _log.info("reconcile.looked", peer=self._peer, studies=len(found))
+        given_up.look(
+            self._ledger,
+            self._peer,
+            self._archive.everything,
+            hours_back=self._section.hours_back,
+            limits=self._limits,
+            stopping=stopping,
+        )
         return True
 
     def _compare(self, study: FoundStudy) -> None:

@@ -209,6 +209,7 @@ _EVENTS: Mapping[str, tuple[str, Tone]] = {
     "commit.given_up": ("{peer} asked whether images are kept, and could not be told.", Tone.WARN),
     "courier.again": ("{by} asked to send the {output} to {peer} once more.", Tone.PLAIN),
     "courier.settled": ("{by} ended the delivery of the {output} to {peer}.", Tone.PLAIN),
+    "courier.found_there": ("{peer} has the {output} after all: its answer was lost.", Tone.GOOD),
     "custody.quarantined": ("An image was set aside: {reason}.", Tone.BAD),
     "custody.purged": ("{instances} images were removed after their time of keeping.", Tone.PLAIN),
     "sweep.quarantined": ("A spool file was set aside: {fault}.", Tone.BAD),

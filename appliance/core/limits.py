@@ -107,12 +107,20 @@ class Limits:
     reconcile_check_seconds: float = 10.0
     reconcile_backoff_seconds: float = 600.0
     reconcile_backoff_seconds_max: float = 21_600.0
+    # Studies of which something was given up: how many of them a PACS is asked about at each look.
+    reconcile_given_up_max: int = 50
 
     # A study that a person asked for: how often it is tried, how soon it is looked whether all of it came,
     # and how soon it is tried again if not, a little later each time.
     fetch_attempts_max: int = 5
     fetch_check_seconds: float = 2.0
     fetch_again_seconds: float = 30.0
+
+    # Workitems that a worklist has scheduled for this box and that are looked through at once; and how soon a
+    # request about one that came to nothing is made again, a little later each time and for ever.
+    worklist_scheduled_max: int = 1_000
+    worklist_backoff_seconds: float = 5.0
+    worklist_backoff_seconds_max: float = 900.0
 
     # How soon peers are asked again for earlier studies of a patient when none of them answered.
     priors_ask_again_seconds: float = 20.0

@@ -253,8 +253,9 @@ def _ask_once_more(tx: Tx, row: Any, *, at: float, limits: Limits) -> None:
 
 
 def _committed(tx: Tx, row: Any, *, at: float) -> None:
-    """End a delivery well; one that a person has to look at only because nobody committed it, too."""
-    if row.state == DeliveryState.ACCEPTED or (row.state == DeliveryState.DEAD and row.word in _DEAD_WORDS):
+    """End a delivery well; one that a person has to look at or ended because nobody committed it, too."""
+    given_up = row.state in (DeliveryState.DEAD, DeliveryState.SETTLED) and row.word in _DEAD_WORDS
+    if row.state == DeliveryState.ACCEPTED or given_up:
         _end(tx, row, DeliveryState.COMMITTED, word="confirm.committed", at=at)
 
 

@@ -36,7 +36,8 @@ class PeerArchive:
     def archive(self) -> Archive:
         """Return what reconciliation asks: what the site should have been sent."""
         instances = partial(self._instances, modalities=self._kinds)
-        return Archive(studies=self._studies, instances=instances, fetch=self._fetch)
+        everything = partial(self._instances, modalities=())
+        return Archive(studies=self._studies, instances=instances, everything=everything, fetch=self._fetch)
 
     @property
     def source(self) -> Source:

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from appliance.assemble import given_up
 from appliance.assemble.reconcile import Archive, Reconciler
 from appliance.core.config import Reconcile
 from appliance.core.limits import DEFAULT
-from appliance.ledger import events, missing
+from appliance.ledger import counts, deliveries, events, missing, results
 from appliance.ledger.missing import MissedState
 from dicom_node.find import FoundInstance, FoundStudy
 from dicom_node.move import Moved
@@ -38,6 +39,7 @@ class Pacs:
     moved: Moved = field(default_factory=lambda: Moved(word="move.done"))
     fetched: list[list[str]] = field(default_factory=list)
     asked: int = 0
+    results: list[FoundInstance] = field(default_factory=list)
 
     def studies(self, first, last):
         if self.silent:
@@ -48,6 +50,9 @@ class Pacs:
         self.asked += 1
         return None if self.silent else self.there
 
+    def everything(self, study_uid):
+        return None if self.silent else [*(self.there or ()), *self.results]
+
     def fetch(self, study_uid, series_uids):
         self.fetched.append(list(series_uids))
         return self.moved
@@ -57,7 +62,9 @@ class Pacs:
 def make(ledger, clock):
     def make_(pacs):
         clock.seconds = given.NOW
-        archive = Archive(studies=pacs.studies, instances=pacs.instances, fetch=pacs.fetch)
+        archive = Archive(
+            studies=pacs.studies, instances=pacs.instances, everything=pacs.everything, fetch=pacs.fetch
+        )
         return Reconciler(ledger, Reconcile(peers=("pacs",)), "pacs", archive)
 
     return make_
@@ -211,3 +218,53 @@ def test_a_study_that_grows_after_it_was_fetched_is_missed_anew(ledger, make, cl
     with ledger.read() as tx:
         (row,) = missing.of_peer(tx, "pacs")
     assert (row.state, row.absent, row.tries) == (MissedState.WAITING, 1, 0)
+
+
+def test_what_was_refused_and_is_there_all_the_same_is_said_to_be_accepted(ledger, make, clock):
+    """The peer took it, its answer was lost, and it would not take it again; a person ended the other."""
+    job = given.ended(ledger)
+    for parcel in given.parcels(ledger):
+        with ledger.write() as tx:
+            deliveries.dead(tx, parcel, status=0xA900, word="courier.refused", at=given.NOW)
+            if parcel.item.output == "sc":
+                deliveries.settle(tx, [parcel.id], by="alice", send_again=False, at=given.NOW)
+    pacs = Pacs(there=[image(n) for n in (1, 2, 3)], count=3)
+    reconciler = make(pacs)
+    reconciler.look()
+    assert delivered(ledger) == {"sr": "DEAD", "sc": "SETTLED"}, "it does not have them"
+    made = {one.output: one.sop_instance_uid for one in objects_of(ledger, job)}
+    for output in ("sr", "sc"):
+        pacs.results.append(
+            FoundInstance(series_uid="2.25.1", modality="SR", sop_instance_uid=made[output], sop_class_uid=SR)
+        )
+        reconciler.look()
+    assert delivered(ledger) == {"sr": "ACCEPTED", "sc": "ACCEPTED"}
+    with ledger.read() as tx:
+        found = [event for event in events.of_study(tx, given.STUDY) if event.word == "courier.found_there"]
+        assert [event.detail["output"] for event in found] == ["sr", "sc"]
+        assert counts.count(tx).balance == 0
+
+
+def test_of_what_was_given_up_only_the_newest_studies_are_asked_about(ledger, make, clock):
+    given.ended(ledger)
+    for parcel in given.parcels(ledger):
+        with ledger.write() as tx:
+            deliveries.dead(tx, parcel, status=0xA900, word="courier.refused", at=given.NOW)
+    asked = []
+    clock.advance(2 * 3600.0)
+    given_up.look(ledger, "archive", asked.append, hours_back=24.0)
+    given_up.look(ledger, "pacs", asked.append, hours_back=1.0)
+    assert asked == []
+    given_up.look(ledger, "pacs", asked.append, hours_back=24.0)
+    assert asked == [given.STUDY]
+
+
+def delivered(ledger):
+    with ledger.read() as tx:
+        return {d.output: d.state for d in deliveries.of_study(tx, given.STUDY) if d.peer == "pacs"}
+
+
+def objects_of(ledger, job):
+    with ledger.read() as tx:
+        (result,) = results.of_study(tx, job.study_uid)
+        return results.objects_of(tx, result.id)

@@ -209,6 +209,24 @@ def test_silence_is_asked_again_and_ends_with_a_person_and_a_late_answer_still_c
     assert (found["sr"].state, found["sc"].state) == (DeliveryState.DEAD, DeliveryState.COMMITTED)
 
 
+def test_a_late_answer_counts_after_a_person_ended_it_too(ledger: Ledger) -> None:
+    uids = object_uids(given.ended(ledger).id)
+    accepted(ledger)
+    at = NOW + 5
+    for number in range(1, 4):
+        asked(ledger, f"2.25.{number}", at=at)
+        at += 600
+        with ledger.write() as tx:
+            assert commitments.expire(tx, "pacs", at=at, limits=LIMITS) == 2
+        at += LIMITS.commitment_settle_seconds
+    with ledger.write() as tx:
+        dead = [row.id for row in deliveries.of_study(tx, given.STUDY) if row.peer == "pacs"]
+        assert deliveries.settle(tx, dead, by="alice", send_again=False, at=at) == 2
+    told(ledger, uid="2.25.3", failed={uids["sr"]: 0x0112}, committed={uids["sc"]}, at=at)
+    found = rows(ledger)
+    assert (found["sr"].state, found["sc"].state) == (DeliveryState.SETTLED, DeliveryState.COMMITTED)
+
+
 def test_a_failure_that_an_older_request_met_says_nothing(ledger: Ledger) -> None:
     uids = object_uids(given.ended(ledger).id)
     accepted(ledger)
