@@ -104,6 +104,15 @@ model = "ct-tissue-bands"
 send_to = ["pacs"]
 mode = "release"
 priority = 5
+# Compares with the patient's earlier studies, fetched from peers with may = ["store", "query"] (docs/pacs.md).
+# The study's job waits for them, so long and no longer. Results of what was fetched are not sent.
+# [routes.priors]
+# count = 1
+# within_days = 1095
+# wait_seconds = 300     # longer than quiet_seconds: what was fetched has to fall quiet too
+# when = 'StudyDescription.contains("HEAD")'   # what a peer says of a study; empty: any of the same modality
+# ask = ["pacs"]         # empty: every peer that may be asked
+# send = false
 
 # Asks these peers every hour what they have of the last day, and fetches by itself what never arrived here.
 # Each needs may = ["store", "query"], and must know this box as a destination of C-MOVE.
