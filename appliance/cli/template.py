@@ -56,11 +56,12 @@ outputs = ["sr", "seg", "sc"]
 # certificate_sha256 = "..."   # its certificate's fingerprint; without it the certificate must name the peer
 
 # Everything the box keeps. Receiving stops, with status A700, before less than floor_gib is free.
-# Images of finished studies are removed after retain_days; results stay.
+# Images of finished studies are removed after retain_days, their results after retain_results_days.
 [storage]
 root = "{root}"
 floor_gib = 5.0
 retain_days = 7.0
+retain_results_days = 365.0
 
 # Empty: SQLite under the storage root. Several boxes share one PostgreSQL: "postgresql://user@host/name".
 [ledger]
@@ -122,6 +123,17 @@ priority = 5
 # every_minutes = 60
 # hours_back = 24        # by the date of the study
 # grace_minutes = 15     # what is on its way anyway is not fetched before this
+
+# A worklist (UPS-RS, IHE AIW-I) that says which studies are to be analysed (docs/pacs.md). The box claims its
+# workitems, fetches what they name from the peer with that AE title, and completes them with the results.
+# [worklist]
+# url = "https://worklist.example/dicom-web"   # /workitems follows
+# token = "/etc/readside/worklist.token"
+# poll_seconds = 30
+# station = "READSIDE-1^99HOSP"   # this box among the scheduled stations: code^scheme
+# [[worklist.items]]
+# code = "CT-CHEST^99HOSP"        # Scheduled Workitem Code, and the route whose answer it waits for
+# route = "commissioning"
 
 # A port on which studies are stored by STOW-RS (docs/pacs.md). `readside token` makes a token and its digest.
 # [dicomweb]

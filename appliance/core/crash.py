@@ -1,7 +1,7 @@
 """Named places where a test may kill the process, to see that nothing was promised too early.
 
 Promises: costs one comparison where no test asks for it; every name that is used stands in `POINTS`,
-`COMMITMENT_POINTS`, `SHADOW_POINTS`, `NOTICE_POINTS` or `PRIOR_POINTS`.
+`COMMITMENT_POINTS`, `SHADOW_POINTS`, `PRIOR_POINTS`, `NOTICE_POINTS` or `WORKLIST_POINTS`.
 Never: does anything in a box that serves, where the variable is not set.
 """
 
@@ -70,6 +70,23 @@ SHADOW_POINTS: Final[Mapping[str, Sequence[str]]] = {
     ),
 }
 
+# The same of a box whose peers say what belongs to a study.
+NOTICE_POINTS: Final[Mapping[str, Sequence[str]]] = {
+    "listener": ("notice-kept",),  # the notice is a row, the peer has no answer
+}
+
+# The same of a box that performs workitems of a worklist.
+WORKLIST_POINTS: Final[Mapping[str, Sequence[str]]] = {
+    "conductor": (
+        "worklist-wanted",  # a row says that it is wanted, the origin server was not asked
+        "worklist-claimed",  # it is ours there, the row does not say so
+        "worklist-asked-for",  # what it names is asked for
+        "worklist-settled",  # how it ends is a row, the origin server knows nothing
+        "worklist-updated",  # it knows what came of it, and that it is still in progress
+        "worklist-ended",  # it has ended there, the row does not say so
+    ),
+}
+
 
 # The same of a box with a route that asks for earlier studies.
 PRIOR_POINTS: Final[Mapping[str, Sequence[str]]] = {
@@ -78,11 +95,6 @@ PRIOR_POINTS: Final[Mapping[str, Sequence[str]]] = {
         "priors-chosen",  # the rows stand, nothing was fetched
         "priors-ended",  # what came stands, no bell rang
     ),
-}
-
-# The same of a box whose peers say what belongs to a study.
-NOTICE_POINTS: Final[Mapping[str, Sequence[str]]] = {
-    "listener": ("notice-kept",),  # the notice is a row, the peer has no answer
 }
 
 

@@ -17,8 +17,11 @@ from appliance.core.limits import Limits
 from appliance.core.words import DeliveryState, JobState, Outcome, StudyState, Verdict
 from appliance.ledger import decisions, deliveries, jobs, results, studies
 from appliance.ledger.engine import Tx
-from appliance.ledger.results import ResultObject
+from appliance.ledger.tables import jobs as job_rows
+from appliance.ledger.tables import objects as object_rows
+from appliance.ledger.tables import results as result_rows
 from appliance.ledger.tables import uncommitted
+from appliance.ledger.workitems import Placed
 
 _UNENDED = (JobState.WAITING, JobState.LEASED)
 _ON_ITS_WAY = (DeliveryState.PENDING, DeliveryState.SENDING, DeliveryState.LATER)
@@ -66,28 +69,17 @@ _NO_ANSWER = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Delivered:
-    """One object that a peer has accepted."""
-
-    study_uid: str
-    peer: str
-    item: ResultObject
-
-
-@dataclass(frozen=True, kw_only=True)
 class Performed:
     """What came of one study.
 
     Attributes:
         why: once it has ended: why it gave no answer; None where it gave one.
-        models: name and version of each that was asked.
         delivered: what peers have of it, an explanation of why there is no answer among it.
     """
 
     stage: Stage
     why: Why | None = None
-    models: Sequence[tuple[str, str]] = ()
-    delivered: Sequence[Delivered] = ()
+    delivered: Sequence[Placed] = ()
 
 
 def performed(tx: Tx, study_uid: str, *, route: str, series: Collection[str], limits: Limits) -> Performed:
@@ -123,6 +115,15 @@ def performed(tx: Tx, study_uid: str, *, route: str, series: Collection[str], li
     return _of_jobs(tx, study_uid, wanted, limits)
 
 
+def performed_by(tx: Tx, sop_instance_uids: Collection[str]) -> list[tuple[str, str]]:
+    """Return name and version of the models that made some objects."""
+    made = sa.select(job_rows.c.model_name, job_rows.c.model_version)
+    made = made.join(result_rows, result_rows.c.job_id == job_rows.c.id)
+    made = made.join(object_rows, object_rows.c.result_id == result_rows.c.id)
+    query = made.where(object_rows.c.sop_instance_uid.in_(sop_instance_uids)).distinct()
+    return [(row[0], row[1]) for row in tx.execute(query.order_by(*query.selected_columns))]
+
+
 def _runs(every: Sequence[jobs.Job], opened: Collection[int | None]) -> list[jobs.Job]:
     """Return the newest run of each piece of work that was decided; what only runs beside answers nobody."""
     newest = {_work(job): job for job in every}
@@ -134,22 +135,21 @@ def _work(job: jobs.Job) -> tuple[str, str, str]:
 
 
 def _of_jobs(tx: Tx, study_uid: str, wanted: Sequence[jobs.Job], limits: Limits) -> Performed:
-    models = tuple(dict.fromkeys((job.model_name, job.model_version) for job in wanted))
     made = {job.id: results.find_of_job(tx, job.id) for job in wanted}
     if any(job.state in _UNENDED or _to_explain(job, made[job.id], limits) for job in wanted):
-        return Performed(stage=Stage.ANALYSING, models=models)
+        return Performed(stage=Stage.ANALYSING)
     found = [result for result in made.values() if result is not None]
     objects = {item.id: item for result in found for item in results.objects_of(tx, result.id)}
     sent = [one for one in deliveries.of_study(tx, study_uid) if one.object_id in objects]
     if any(one.state in _ON_ITS_WAY for one in sent) or _to_commit(tx, sent):
-        return Performed(stage=Stage.DELIVERING, models=models)
+        return Performed(stage=Stage.DELIVERING)
+    there = [(one.peer, objects[one.object_id]) for one in sent if one.state in _THERE]
     delivered = [
-        Delivered(study_uid=study_uid, peer=one.peer, item=objects[one.object_id])
-        for one in sent
-        if one.state in _THERE
+        Placed(study_uid, peer, item.series_uid, item.sop_class_uid, item.sop_instance_uid)
+        for peer, item in there
     ]
-    why = _why(found, {one.item.result_id for one in delivered})
-    return Performed(stage=Stage.ENDED, why=why, models=models, delivered=delivered)
+    why = _why(found, {item.result_id for _, item in there})
+    return Performed(stage=Stage.ENDED, why=why, delivered=delivered)
 
 
 def _to_explain(job: jobs.Job, result: results.Result | None, limits: Limits) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -25,6 +25,16 @@ from appliance.ledger.worklist_tables import UNENDED
 _OPEN = sa.text(f"workitems.{UNENDED}")
 
 
+class Placed(NamedTuple):
+    """An object that a peer has accepted, and the study that it is about."""
+
+    study_uid: str
+    peer: str
+    series_uid: str
+    sop_class_uid: str
+    sop_instance_uid: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Item:
     """One row; times in epoch seconds. `route` is empty where the answer of any route will do."""
@@ -35,6 +45,7 @@ class Item:
     route: str
     state: WorkitemState
     reason: str | None
+    came: Sequence[Placed]
     told: str | None
     word: str | None
     failures: int
@@ -74,7 +85,8 @@ class Look:
 def want(tx: Tx, workitem_uid: str, *, transaction_uid: str, route: str, at: float) -> bool:
     """Write a workitem down before it is claimed; false where it has its row already, ended or not."""
     values: dict[str, Any] = {"workitem_uid": workitem_uid, "transaction_uid": transaction_uid}
-    values |= {"route": route, "state": WorkitemState.WANTED, "failures": 0, "wanted_at": at, "due_at": at}
+    values |= {"route": route, "state": WorkitemState.WANTED, "came": [], "failures": 0}
+    values |= {"wanted_at": at, "due_at": at}
     return insert_unless_there(tx, workitems, values)
 
 
@@ -137,10 +149,13 @@ def put_off(tx: Tx, item: Item, *, due_at: float, word: str | None = None) -> No
     _change(tx, item, due_at=due_at, word=word, failures=failures)
 
 
-def settle(tx: Tx, item: Item, state: WorkitemState, *, reason: str | None, at: float) -> None:
-    """Record how it is to end, before anybody is told."""
+def settle(
+    tx: Tx, item: Item, state: WorkitemState, *, reason: str | None, came: Sequence[Placed], at: float
+) -> None:
+    """Record how it is to end and with what, before anybody is told: what comes later changes nothing."""
     assert state in (WorkitemState.COMPLETING, WorkitemState.CANCELING), state
-    _move(tx, item, state, reason=reason, due_at=at, word=None, failures=0)
+    placed = [list(one) for one in came]
+    _move(tx, item, state, reason=reason, came=placed, due_at=at, word=None, failures=0)
 
 
 def end(tx: Tx, item: Item, state: WorkitemState, *, word: str | None, at: float) -> None:
@@ -184,4 +199,5 @@ def _change(tx: Tx, item: Item, **values: Any) -> bool:
 
 
 def _item(row: Any) -> Item:
-    return Item(**{**row._mapping, "state": WorkitemState(row.state)})
+    came = [Placed(*one) for one in row.came]
+    return Item(**{**row._mapping, "state": WorkitemState(row.state), "came": came})

@@ -22,6 +22,8 @@ workitems = sa.Table(
     text("state"),
     # Why it is canceled, by name.
     text("reason", nullable=True),
+    # What came of it once that is settled: [[study, peer, series, SOP class, SOP instance]].
+    sa.Column("came", sa.JSON, nullable=False),
     # How far the origin server was last told that it is.
     text("told", nullable=True),
     # What the last request came to, and how many came to nothing since one did.

@@ -21,7 +21,8 @@ from appliance.services.priors import Comparing
 from appliance.services.reconciling import Reconciling
 from appliance.services.stage import Stage, living, on_stage
 from appliance.services.timekeeping import Timekeeper
-from appliance.spool.retain import purge_old
+from appliance.services.worklist import Worklisting
+from appliance.spool.retain import purge_old, purge_old_results
 from appliance.spool.store import Spool
 
 _log = log.get("conductor")
@@ -38,6 +39,8 @@ def run(config: Config) -> int:
         reconciling, comparing = Reconciling(stage, config), Comparing(stage, config)
         reconciling.start()
         comparing.start()
+        worklisting = Worklisting(stage, config)
+        worklisting.start()
         conductor = Conductor(stage, config)
         while not stage.stopping.is_set():
             alive()
@@ -48,6 +51,7 @@ def run(config: Config) -> int:
             confirming.join(stage.limits.drain_seconds)
         reconciling.join()
         comparing.join()
+        worklisting.join()
         return stage.exit_code
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from functools import cache
 
 from appliance.core.config import Config, DicomTls, Peer
@@ -25,7 +26,21 @@ def wire_peer(peer: Peer, config: Config) -> values.Peer:
 
 
 def web_peer(peer: Peer, config: Config) -> WebPeer:
-    """Return where a peer takes results by STOW-RS; [dicom.tls], where it is there, is what is trusted."""
+    """Return where a peer takes results by STOW-RS."""
+    token = peer.dicomweb_token
+    return WebPeer(name=peer.name, url=peer.dicomweb or "", token_file=token, context=_web_context(config))
+
+
+def worklist_peer(config: Config) -> WebPeer:
+    """Return where the site's worklist is."""
+    section = config.worklist
+    return WebPeer(
+        name="worklist", url=section.url or "", token_file=section.token, context=_web_context(config)
+    )
+
+
+def _web_context(config: Config) -> Callable[[], ssl.SSLContext]:
+    """Return what makes the context for https; [dicom.tls], where it is there, is what is trusted."""
     tls = config.dicom.tls
 
     def context() -> ssl.SSLContext:
@@ -33,7 +48,7 @@ def web_peer(peer: Peer, config: Config) -> WebPeer:
             return ssl.create_default_context()
         return _credentials(files_of(tls)).client(checks_name=True)
 
-    return WebPeer(name=peer.name, url=peer.dicomweb or "", token_file=peer.dicomweb_token, context=context)
+    return context
 
 
 def files_of(tls: DicomTls) -> Files:

@@ -23,6 +23,7 @@ def upgrade() -> None:
         sa.Column("route", sa.Text(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("came", sa.JSON(), nullable=False),
         sa.Column("told", sa.Text(), nullable=True),
         sa.Column("word", sa.Text(), nullable=True),
         sa.Column("failures", sa.Integer(), nullable=False),
