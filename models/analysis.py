@@ -20,31 +20,41 @@ from models.operations.part import Part
 from models.operations.patches import Infer, Progress, Tensors
 from models.package import Package
 from models.preparation import on_grid
-from models.slicewise import read_slices
+from models.slicewise import Known, ask_ahead, goes_ahead, read_slices
 from models.tensors import Volume
 
 __all__ = [
     "AnswerError",
     "Infer",
+    "Known",
     "NotAccepted",
     "Progress",
     "analyse",
+    "ask_ahead",
     "check_geometry",
     "facts_of",
     "first_fed",
+    "goes_ahead",
     "on_grid",
 ]
 
 
 def analyse(
-    package: Package, volume: Volume, infer: Infer, *, progress: Progress | None = None, maps: bool = False
+    package: Package,
+    volume: Volume,
+    infer: Infer,
+    *,
+    progress: Progress | None = None,
+    maps: bool = False,
+    known: Known = lambda _first: None,
 ) -> Findings:
     """Say what the model of `package` finds in `volume`.
 
     `infer` maps {input name: array} to {output name: array}, see `manifest.input`. It is called from the
     caller's thread, and what it returns must stay as it is until the call after the next. `progress` is
     called with (done, total) slices or patches. With `maps` the maps
-    that its manifest asks for are made too; everything else is the same with and without them.
+    that its manifest asks for are made too; everything else is the same with and without them. `known` gives
+    the answers to batches of slices that `ask_ahead` asked about before, of a network that `goes_ahead`.
 
     Raises:
         NotAccepted: the geometry or the units of the series are outside what the manifest accepts.
@@ -54,9 +64,12 @@ def analyse(
     reasons = check_geometry(manifest, facts_of(volume)) + unit_reasons(manifest, volume)
     if reasons:
         raise NotAccepted(reasons)
-    read = read_slices if manifest.input.layout in ("slice", "image") else read_field
     steps = tuple(step for step in manifest.interpret if maps or not isinstance(step, HeatMap))
-    return _joined(read(manifest, volume, infer, steps=steps, progress=progress))
+    if manifest.input.layout in ("slice", "image"):
+        parts = read_slices(manifest, volume, infer, steps=steps, progress=progress, known=known)
+    else:
+        parts = read_field(manifest, volume, infer, steps=steps, progress=progress)
+    return _joined(parts)
 
 
 class _Fed(Exception):

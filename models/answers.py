@@ -186,9 +186,12 @@ def _shaped(answer: npt.NDArray[Any], shape: tuple[int, ...], what: str) -> npt.
 
 
 def _floats(answer: npt.NDArray[Any]) -> FloatArray:
-    """Give float32; a view of memory that is not the answer's own is copied, for an engine may reuse it."""
+    """Give float32 that may be changed; a view of memory that is not the answer's own is copied.
+
+    An engine may reuse it; what is not writeable is read again by others.
+    """
     read = np.asarray(answer, dtype=np.float32)
-    return read if read.flags.owndata else read.copy()
+    return read if read.flags.owndata and read.flags.writeable else read.copy()
 
 
 def _finite(values: FloatArray) -> None:

@@ -1,5 +1,7 @@
 """Run a network slice by slice or image by image.
 
+A batch of slices may be asked about before the rest of its series is here: see `ask_ahead`.
+
 Promises: the series is streamed; beside it there are two batches. While the network works on one, the answer
 to the one before it is read.
 Never: calls the network from another thread than the caller's.
@@ -20,9 +22,35 @@ from models.operations.boxes import Boxes, joined
 from models.operations.frame import Frame, frame_of
 from models.operations.part import Part
 from models.operations.patches import Infer, Progress, Tensors
-from models.preparation import slices_of
+from models.operations.statistics import StatisticsStep
+from models.preparation import Slices, slices_of
 from models.reading import Answer, Readers, only_compared
 from models.tensors import BoolArray, FloatArray, LabelArray, Volume
+
+Known = Callable[[int], Tensors | None]
+"""Gives the answers to the batch that begins at a slice, where it was asked about ahead; not writeable."""
+
+
+def goes_ahead(manifest: Manifest) -> bool:
+    """Say whether what a batch is fed depends on its own slices alone, and not on the rest of the series."""
+    steps = (*manifest.prepare, *(step for channel in manifest.channels for step in channel.prepare))
+    of_series = (isinstance(step, StatisticsStep) and step.per == "series" for step in steps)
+    return manifest.input.layout in ("slice", "image") and not any(of_series)
+
+
+def ask_ahead(manifest: Manifest, batch: Volume, infer: Infer) -> Tensors:
+    """Ask about one batch, whose slices `batch` holds and no others, as `read_slices` would ask about them.
+
+    Only where the network `goes_ahead`. The answers are not writeable, for they may be read more than once.
+
+    Raises:
+        AnswerError: an output the manifest reads is not among the answers.
+    """
+    answers = read.ask(manifest, _Fed.of(manifest, batch).block(0), infer)
+    kept = {name: np.array(answer, copy=not answer.flags.owndata) for name, answer in answers.items()}
+    for answer in kept.values():
+        answer.flags.writeable = False
+    return kept
 
 
 def read_slices(
@@ -32,28 +60,28 @@ def read_slices(
     *,
     steps: tuple[InterpretStep, ...],
     progress: Progress | None,
+    known: Known = lambda _first: None,
 ) -> list[Part]:
-    """Stream the slices through the network into these steps of the manifest."""
+    """Stream the slices through the network, which is not asked what is `known`, into these steps."""
     readers = Readers(manifest, volume, steps)
-    slices, frame = slices_of(manifest, volume), _frame(manifest.input, volume)
+    fed = _Fed.of(manifest, volume)
     compared = only_compared(manifest)
     total = len(volume.voxels)
     with ThreadPoolExecutor(1, thread_name_prefix="slices") as side:
         taken: Future[None] | None = None
         for first in range(0, total, manifest.input.batch):
-            batch = slices.block(first, manifest.input.batch)
-            if frame is not None:
-                batch = np.stack([frame.into(one, manifest.input.pad_value) for one in batch])
-            answers = read.ask(manifest, batch, infer)
-            valid = volume.valid[first : first + len(batch)]
+            answers = known(first)
+            if answers is None:
+                answers = read.ask(manifest, fed.block(first), infer)
+            valid = volume.valid[first : first + manifest.input.batch]
             given = {
                 output.called: _Block(
                     output=output,
                     answers=answers,
                     first=first,
                     valid=valid,
-                    frame=frame,
-                    size=(batch.shape[2], batch.shape[3]),
+                    frame=fed.frame,
+                    size=fed.size,
                     compared=output.called in compared,
                 )
                 for output in manifest.answers
@@ -62,7 +90,7 @@ def read_slices(
                 taken.result()  # one answer waits at most, so that memory stays bounded
             taken = side.submit(readers.take, first, _among(given))
             if progress is not None:
-                progress(first + len(batch), total)
+                progress(first + len(valid), total)
         if taken is not None:
             taken.result()
     return readers.finish()
@@ -70,6 +98,36 @@ def read_slices(
 
 def _among(given: "dict[str, _Block]") -> Callable[[Output], Answer]:
     return lambda output: given[output.called]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Fed:
+    """What a network is fed of a volume, batch by batch."""
+
+    manifest: Manifest
+    slices: Slices
+    frame: Frame | None
+
+    @classmethod
+    def of(cls, manifest: Manifest, volume: Volume) -> "_Fed":
+        """Measure what the steps need of the whole series."""
+        return cls(
+            manifest=manifest, slices=slices_of(manifest, volume), frame=_frame(manifest.input, volume)
+        )
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Give rows and columns of what is fed."""
+        _, rows, columns = self.slices.volume.shape
+        return (rows, columns) if self.frame is None else self.frame.size
+
+    def block(self, first: int) -> FloatArray:
+        """Give the batch that begins at a slice: float32, (n, c, y, x)."""
+        given = self.manifest.input
+        batch = self.slices.block(first, given.batch)
+        if self.frame is None:
+            return batch
+        return np.stack([self.frame.into(one, given.pad_value) for one in batch])
 
 
 def _frame(given: Input, volume: Volume) -> Frame | None:

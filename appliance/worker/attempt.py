@@ -26,6 +26,7 @@ from appliance.spool.verify import damaged
 from appliance.worker.addressing import maps_wanted
 from appliance.worker.beforehand import Asked, Beforehand
 from appliance.worker.decode import Decoder
+from appliance.worker.early import Whom
 from appliance.worker.ending import Endings
 from appliance.worker.engines import EngineShelf, ModelGone, Serving
 from appliance.worker.heartbeat import Heartbeat
@@ -145,7 +146,7 @@ class Attempter:
                     analysis = found.analysis
                 else:
                     analysis, found = self._analysed(job, instances, prepared, serving), None
-                _tell_ahead(job, instances, prepared, analysed=found is not None)
+                _tell_ahead(job, instances, prepared, analysis, analysed=found is not None)
                 # Before it may be unloaded: the result names the engine that made it.
                 recorded = self._endings.result(job, serving, analysis)
             if recorded:
@@ -179,6 +180,7 @@ class Attempter:
             decoder=PreparedDecoder(prepared=prepared, decoder=self._decoder),
             maps=maps_wanted(self._config, job.route),
             empty=self._beforehand.space.empty,
+            heard=self._beforehand.answers.of(Whom.of(job.study_uid, serving)),
         )
 
     def _quarantine(self, job: Job, bad: Sequence[Instance]) -> None:
@@ -226,7 +228,19 @@ class Attempter:
 
 
 def _tell_ahead(
-    job: Job, instances: Sequence[Instance], prepared: Mapping[Key, Prepared], *, analysed: bool
+    job: Job,
+    instances: Sequence[Instance],
+    prepared: Mapping[Key, Prepared],
+    analysis: Analysis,
+    *,
+    analysed: bool,
 ) -> None:
     if prepared or analysed:
-        _log.info("readahead.used", job=job.id, slices=len(prepared), of=len(instances), analysed=analysed)
+        _log.info(
+            "readahead.used",
+            job=job.id,
+            slices=len(prepared),
+            of=len(instances),
+            batches=analysis.ahead,
+            analysed=analysed,
+        )

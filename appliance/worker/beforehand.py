@@ -1,4 +1,4 @@
-"""What is done before a job asks for it: decoded slices, and whole analyses of series that fell silent.
+"""What is done before a job asks for it: slices, a network's answers to some, analyses of silent series.
 
 Shared by the lanes that work on jobs and by the one thread that works ahead of them.
 It is memory only: a process that dies has lost time and nothing else.
@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from appliance.core.instance import Instance, Location
+from appliance.worker.early import EarlyAnswers
 from appliance.worker.engines import Serving
 from appliance.worker.limits import AheadLimits
 from appliance.worker.prepared import PreparedSlices
@@ -81,6 +82,7 @@ class Beforehand:
     def __init__(self, limits: AheadLimits | None = None) -> None:
         self.limits = limits or AheadLimits()
         self.slices = PreparedSlices(self.limits.slices_bytes_max)
+        self.answers = EarlyAnswers(self.limits.answers_bytes_max)
         self.space = VolumeSpace(
             bytes_max=self.limits.volume_bytes_max, kept_bytes_max=self.limits.volume_kept_bytes_max
         )
@@ -156,6 +158,7 @@ class Beforehand:
     def keep_only(self, study_uids: Collection[str]) -> None:
         """Let go of what was made for every other study."""
         self.slices.keep_only(study_uids)
+        self.answers.keep_only(study_uids)
         with self._lock:
             self._forget(lambda one: one.study_uid not in study_uids)
 

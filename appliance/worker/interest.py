@@ -14,7 +14,7 @@ from appliance.ledger.catalogue import Catalogue
 from appliance.ledger.engine import Ledger
 from appliance.routes.match import Candidate, match
 from appliance.routes.table import ActiveRoute, RouteTable
-from models.analysis import check_geometry
+from models.analysis import check_geometry, goes_ahead
 from models.package import Package
 
 
@@ -33,6 +33,12 @@ class Interest:
     def refresh(self) -> None:
         """Follow what was activated since the last look."""
         self._table.refresh()
+
+    @property
+    def goes_ahead(self) -> bool:
+        """Say whether any route's network may be asked about slices before the rest of a series is here."""
+        packages = (active.model.package for active in self._table.routes)
+        return any(package is not None and goes_ahead(package.manifest) for package in packages)
 
     def could_take(self, facts: Mapping[str, Any]) -> bool:
         """Say whether any route may want a series, geometry apart: that is known when all of it is here."""

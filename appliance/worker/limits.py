@@ -65,6 +65,10 @@ class AheadLimits:
             each time that more came after all.
         starts_max: how often one series is analysed ahead, at most.
         look_seconds: between two looks at the ledger while images arrive.
+        answers_bytes_max: of a network's answers to the first slices of series that still arrive, together; a
+            label map of 400 slices takes 105 MB.
+        idle_share_min: of the cores, that must have nothing to do before a network is asked about slices of a
+            series that still arrives: receiving it comes first.
     """
 
     slices_bytes_max: int = GIB
@@ -74,6 +78,8 @@ class AheadLimits:
     silent_seconds: float = 0.1
     starts_max: int = 8
     look_seconds: float = 0.1
+    answers_bytes_max: int = 512 * MIB
+    idle_share_min: float = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,5 +1,6 @@
 """Work ahead of the jobs: decode slices while their study arrives, analyse a series once it fell silent.
 
+A network that works slice by slice is asked about the first while the rest arrives, where cores are idle.
 One thread, beside the lanes; it looks at the ledger when images came, in order of arrival.
 A box with nothing else to do is through with a study by the time that it counts as complete.
 
@@ -24,15 +25,19 @@ from appliance.ledger import foresight, studies
 from appliance.ledger.engine import Ledger
 from appliance.ledger.reading import LedgerFault
 from appliance.routes.match import Candidate
+from appliance.routes.table import ActiveRoute
 from appliance.spool.store import Spool
 from appliance.worker.addressing import maps_wanted
 from appliance.worker.beforehand import Asked, Beforehand, Foreseen, Run
 from appliance.worker.decode import Decoder
+from appliance.worker.early import EarlyAsker, Stack, Whom
 from appliance.worker.engines import EngineShelf, ModelGone
+from appliance.worker.idle import idle_share
 from appliance.worker.interest import Interest
 from appliance.worker.limits import WorkerLimits
 from appliance.worker.prepared import PreparedDecoder, PreparedReader, bytes_of, prepare, rest_of
 from appliance.worker.run import AnalysisFailed, NotEligible, analyse_series
+from models.analysis import AnswerError, goes_ahead
 from models.package import Package
 
 _log = log.get("worker")
@@ -53,6 +58,7 @@ class _Seen:
     at: float
     instances: Sequence[Instance]
     facts: Mapping[str, Any]
+    stack: Stack | None = None
     # By the digest of the model.
     starts: dict[str, int] = field(default_factory=dict)
     # Those that could not be prepared: the job finds out why.
@@ -80,7 +86,8 @@ class ReadAhead(threading.Thread):
         self._seen: dict[tuple[str, str], _Seen] = {}
         self._interest: Interest | None = None
         self._bell, self._stopping = threading.Event(), threading.Event()
-        self._look_took_seconds = 0.0
+        self._early = EarlyAsker(beforehand.answers)
+        self._look_took_seconds = self._asked_seconds = 0.0
         # As the bell, for an analysis under way.
         self._came = threading.Event()
 
@@ -107,7 +114,7 @@ class ReadAhead(threading.Thread):
             if self._bell.wait(self._turn_or_pass()):
                 self._bell.clear()
                 # Rows come every few moments while images arrive; each look takes some of them together.
-                self._stopping.wait(self._pause_seconds)
+                self._stopping.wait(max(self._pause_seconds - self._asked_seconds, 0.0))
         self._decoder.close()
 
     def _turn_or_pass(self) -> float:
@@ -124,7 +131,7 @@ class ReadAhead(threading.Thread):
 
     def turn(self) -> float:
         """Do what can be done now; return in how many seconds there may be more, if no bell rings."""
-        poll = self._limits.poll_seconds
+        poll, self._asked_seconds = self._limits.poll_seconds, 0.0
         if not self._look():
             return poll
         prepared = 0
@@ -135,6 +142,7 @@ class ReadAhead(threading.Thread):
                 prepared += self._prepare(seen, instance)
         # While that was done more may have come: what is analysed is what the ledger has now.
         again = self._pause_seconds if prepared else min(self._foresee(), poll)
+        self._ask_early()
         self._touch()
         return again
 
@@ -189,6 +197,8 @@ class ReadAhead(threading.Thread):
         seen = _Seen(row=row, at=at, instances=found if wanted else (), facts=facts)
         if known is not None:
             seen.starts, seen.passed_over = known.starts, known.passed_over
+        if wanted and self._interest.goes_ahead:
+            seen.stack = Stack.of(found, None if known is None else known.stack)
         return seen
 
     def _wanted(self) -> Iterator[_Seen]:
@@ -208,8 +218,15 @@ class ReadAhead(threading.Thread):
 
     def _foresee(self) -> float:
         """Analyse series that fell silent; return in how many seconds the next one will have."""
-        assert self._interest is not None, "the routes were compiled when the thread began"
         due_in = [self._limits.poll_seconds]
+        for active, package, seen in self._chosen():
+            maps = maps_wanted(self._config, active.route.name)
+            due_in.append(self._foresee_one(seen, package, maps=maps))
+        return min(due_in)
+
+    def _chosen(self) -> Iterator[tuple[ActiveRoute, Package, _Seen]]:
+        """Give what each route would run now of each study, with its model and the series."""
+        assert self._interest is not None, "the routes were compiled when the thread began"
         by_study: dict[str, list[_Seen]] = {}
         for seen in self._seen.values():
             by_study.setdefault(seen.row.study_uid, []).append(seen)
@@ -217,9 +234,48 @@ class ReadAhead(threading.Thread):
             candidates = [Candidate(series_uid=one.row.series_uid, facts=one.facts) for one in of_study]
             for active, package, chosen in self._interest.would_take(candidates):
                 (seen,) = (one for one in of_study if one.row.series_uid == chosen.series_uid)
-                maps = maps_wanted(self._config, active.route.name)
-                due_in.append(self._foresee_one(seen, package, maps=maps))
-        return min(due_in)
+                yield active, package, seen
+
+    def _ask_early(self) -> None:
+        """Ask networks about slices that settled, where cores have nothing to do, until the next look."""
+        began = self._ledger.clock.elapsed()
+        try:
+            for _, package, seen in self._chosen():
+                # Another model of the box may not have to make room for a guess.
+                if seen.stack is None or not self._engines.is_loaded(package.digest):
+                    continue
+                if goes_ahead(package.manifest):
+                    self._ask_about(seen, seen.stack, package, until=began + self._pause_seconds)
+        finally:
+            self._asked_seconds = self._ledger.clock.elapsed() - began
+
+    def _ask_about(self, seen: _Seen, stack: Stack, package: Package, *, until: float) -> None:
+        batches = stack.batches(package.digest, package.manifest.input.batch)
+        prepared = self._beforehand.slices.of(stack.ordered)
+        reader = PreparedReader.of(prepared, self._kept)
+        decoder = PreparedDecoder(prepared=prepared, decoder=self._decoder)
+        try:
+            with self._engines.serve(package.manifest.name, package.digest, priority=0) as serving:
+                while self._may_ask(until) and (batch := next(batches, None)) is not None:
+                    whole = not rest_of(batch, prepared)
+                    if whole and not self._early.ask(batch, serving, reader, decoder):
+                        stack.left.add(package.digest)
+        except (
+            NotEligible,
+            AnalysisFailed,
+            AnswerError,
+            InferenceError,
+            ModelGone,
+            OSError,
+            MemoryError,
+        ) as error:
+            # The analysis meets it again, and its result says it.
+            stack.left.add(package.digest)
+            _log.info("readahead.left", study=short(seen.row.study_uid), error=type(error).__name__)
+
+    def _may_ask(self, until: float) -> bool:
+        in_time = self._may_go_on and self._ledger.clock.elapsed() <= until
+        return in_time and idle_share() >= self._beforehand.limits.idle_share_min
 
     def _foresee_one(self, seen: _Seen, package: Package, *, maps: bool) -> float:
         """Analyse one series with one model, if it is time; return in how many seconds it will be."""
@@ -282,6 +338,7 @@ class ReadAhead(threading.Thread):
                 progress=wanted_still,
                 maps=run.asked.maps,
                 empty=self._beforehand.space.empty,
+                heard=self._beforehand.answers.of(Whom.of(seen.row.study_uid, serving)),
             )
             return Foreseen(
                 analysis=analysis, engine_text=serving.engine_text, stepped_down=serving.stepped_down

@@ -18,6 +18,7 @@ from pydicom import Dataset
 from appliance.core.instance import Instance
 from appliance.inference.engine import Engine, InferenceError, Tensors
 from appliance.worker.decode import Decoder
+from appliance.worker.early import Heard, Origins
 from appliance.worker.evidence import Evidence, evidence_of
 from appliance.worker.faults import AnalysisFailed, DecodeError, NotEligible
 from appliance.worker.frames import Decoding
@@ -25,7 +26,7 @@ from appliance.worker.limits import WorkerLimits
 from appliance.worker.reading import Reader, read_header
 from appliance.worker.series import Series, obstacles, read_series
 from appliance.worker.space import Empty, own_memory
-from appliance.worker.volume import build_volume, units_of
+from appliance.worker.volume import build_volume, origins_of, units_of
 from models.analysis import AnswerError, NotAccepted, analyse, check_geometry
 from models.findings import Findings
 from models.package import Package
@@ -57,7 +58,9 @@ class Analysis:
         sources: headers without pixels in slice order; one for a multi-frame object.
         evidence: exactly which instances were used.
         seconds: wall time by stage: volume (headers read and ordered), decode (pixels into their places),
-            inference (inside the engine only), interpret (everything else the model does).
+            inference (inside the engine only, ahead of the analysis too), interpret (everything else the
+            model does).
+        ahead: how many batches of slices the engine had answered before.
     """
 
     findings: Findings
@@ -65,6 +68,7 @@ class Analysis:
     sources: tuple[Dataset, ...]
     evidence: Evidence
     seconds: Mapping[str, float]
+    ahead: int = 0
 
 
 def analyse_series(
@@ -78,11 +82,13 @@ def analyse_series(
     progress: Progress | None = None,
     maps: bool = False,
     empty: Empty = own_memory,
+    heard: Callable[[Origins], Heard | None] | None = None,
 ) -> Analysis:
     """Run a model over a series on an engine that `open_engine` gave.
 
     A `decoder` that lives longer than the call keeps its child processes for the next series. With `maps` the
-    heat maps that the package gives are made too. `empty` gives the memory of the volume.
+    heat maps that the package gives are made too. `empty` gives the memory of the volume; `heard` what this
+    very engine answered already to a batch of slices of some origins.
 
     Raises:
         NotEligible: the series is not one the model reads; every reason is given.
@@ -98,9 +104,10 @@ def analyse_series(
         with clock.stage("decode"):
             volume = _decoded(series, reader, limits, decoder, progress, empty)
         timed = _TimedEngine(engine=engine, seconds_max=limits.inference_seconds_max)
+        known = _Known.of(series, heard, package.manifest.input.batch)
         with clock.stage("interpret"):
             told = _staged(progress, "inference")
-            findings = analyse(package, volume, timed.infer, progress=told, maps=maps)
+            findings = analyse(package, volume, timed.infer, progress=told, maps=maps, known=known.answers)
     except NotAccepted as error:
         raise NotEligible(error.reasons) from error
     except AnswerError as error:
@@ -112,7 +119,8 @@ def analyse_series(
         volume=volume,
         sources=series.sources,
         evidence=evidence_of(instances),
-        seconds=clock.seconds(inference=timed.seconds),
+        seconds=clock.seconds(inference=timed.seconds, ahead=known.seconds),
+        ahead=known.batches,
     )
 
 
@@ -169,6 +177,33 @@ class _TimedEngine:
             self.seconds += time.perf_counter() - start
 
 
+@dataclass(kw_only=True)
+class _Known:
+    """Finds what was answered before to the batches of a series; counts them, and their seconds."""
+
+    origins: Origins
+    heard: Callable[[Origins], Heard | None]
+    batch: int
+    batches: int = 0
+    seconds: float = 0.0
+
+    @classmethod
+    def of(cls, series: Series, heard: Callable[[Origins], Heard | None] | None, batch: int) -> _Known:
+        """Look where there may be something."""
+        if heard is None:
+            return cls(origins=(), heard=lambda _origins: None, batch=batch)
+        return cls(origins=origins_of(series), heard=heard, batch=batch)
+
+    def answers(self, first: int) -> Tensors | None:
+        """Give the answers to the batch that begins at a slice, where they are known."""
+        found = self.heard(self.origins[first : first + self.batch])
+        if found is None:
+            return None
+        self.batches += 1
+        self.seconds += found.seconds
+        return found.answers
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Stages:
     """A stop watch with a name for each stretch."""
@@ -181,7 +216,10 @@ class _Stages:
         yield
         self.taken[name] = time.perf_counter() - start
 
-    def seconds(self, *, inference: float) -> dict[str, float]:
-        """Give the stages, with the engine's own seconds taken out of the interpreting around it."""
+    def seconds(self, *, inference: float, ahead: float) -> dict[str, float]:
+        """Give the stages, with the engine's own seconds taken out of the interpreting around it.
+
+        Those that it spent `ahead` are not among that.
+        """
         interpret = self.taken["interpret"] - inference
-        return {**self.taken, "inference": inference, "interpret": interpret}
+        return {**self.taken, "inference": inference + ahead, "interpret": interpret}

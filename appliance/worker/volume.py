@@ -6,7 +6,7 @@ An irregular series stays what it is and says so: nothing is resampled, moved or
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 
 from appliance.core.geometry import SliceGeometry
-from appliance.core.instance import Instance
+from appliance.core.instance import Instance, Location
 from appliance.worker.faults import NotEligible
 from appliance.worker.frames import Cells, Decoding
 from appliance.worker.limits import WorkerLimits
@@ -28,6 +28,8 @@ from appliance.worker.values import Meaning, Rescale, is_finite, padding_of, res
 from models.tensors import Volume
 
 Progress = Callable[[int, int], None]
+# Which stored bytes a slice is made of, which of their frames, and how their cells become values.
+Origin = tuple[Location, str, int, Meaning]
 
 # Where an image has no place in the patient, rows and columns are the only axes there are.
 _NO_PLACE = ((0.0, 0.0, 0.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0))
@@ -72,6 +74,25 @@ def build_volume(
         gantry_tilt_degrees=geometry.gantry_tilt_degrees,
         modality=str(series.headers[0].get("Modality", "")),
         units=units,
+    )
+
+
+def origins_of(series: Series) -> tuple[Origin, ...]:
+    """Say of every slice, in their order, what it is made of: slices of equal origins hold equal values.
+
+    Raises:
+        DecodeError: decode.shape, a claim that no image can have.
+    """
+    units = units_of(series.headers[0])
+    pixels = tuple(PixelFormat.of(instance.facts) for instance in series.instances)
+    return tuple(
+        (
+            series.instances[slot.instance].location,
+            series.instances[slot.instance].digest,
+            slot.frame,
+            _meaning(series, pixels, slot.instance, slot.frame, units),
+        )
+        for slot in series.slots
     )
 
 
@@ -162,18 +183,20 @@ class _Stack:
         for frame, cells in enumerate(frames(instance, reader)):
             z = self.places[number][frame]
             valid = self.valid[z] if self.padded else None
-            self._meaning(number, frame).fill(cells, self.voxels[z], valid)
+            meaning = _meaning(self.series, self.pixels, number, frame, self.units)
+            meaning.fill(cells, self.voxels[z], valid)
             filled += 1
         return filled
 
-    def _meaning(self, number: int, frame: int) -> Meaning:
-        instance, pixels = self.series.instances[number], self.pixels[number]
-        return Meaning(
-            pixels=pixels,
-            rescale=_rescale(self.series, number, frame),
-            padding=padding_of(instance.facts, pixels),
-            turned_over=pixels.photometric == "MONOCHROME1" and not self.units,
-        )
+
+def _meaning(series: Series, pixels: Sequence[PixelFormat], number: int, frame: int, units: str) -> Meaning:
+    claim = pixels[number]
+    return Meaning(
+        pixels=claim,
+        rescale=_rescale(series, number, frame),
+        padding=padding_of(series.instances[number].facts, claim),
+        turned_over=claim.photometric == "MONOCHROME1" and not units,
+    )
 
 
 def _places(slots: Iterable[Slot]) -> dict[int, dict[int, int]]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from models import codes
-from models.analysis import AnswerError, NotAccepted, analyse
+from models.analysis import AnswerError, NotAccepted, analyse, ask_ahead, goes_ahead
 from models.findings import Findings, Outcome, Verdict
 from models.tensors import Volume
 from tests.models import given, kinds
@@ -379,3 +380,116 @@ def test_a_series_of_radiographs_of_another_unit_is_refused_before_the_network_r
     package = kinds.package("classification", kinds.ANY, kinds.SLICE, SCORES, kinds.step("classify"))
     with pytest.raises(NotAccepted, match="no known unit; the model needs HU"):
         analyse(package, volume(units=""), constant())
+
+
+TWO = kinds.SLICE + "batch = 2\n"
+Z_SCORE = '[[prepare]]\nstep = "z-score"\nper = "{}"\n'
+TISSUES = kinds.output(
+    "classes", 'activation = "softmax"\nchannels = 3\n' + kinds.labels("bone", "fat", first=1)
+)
+KINDS = {
+    "labels": (
+        "segmentation",
+        kinds.output("labels", kinds.labels("bone", first=1), dtype="uint8"),
+        kinds.step("segments", 'labels = ["bone"]'),
+    ),
+    "classes": ("segmentation", TISSUES, kinds.step("class-map", 'labels = ["bone", "fat"]')),
+    "regions": ("segmentation", TISSUES, kinds.step("components", 'label = "bone"')),
+    "scores": ("classification", SCORES, kinds.step("classify")),
+}
+
+
+def pixelwise(kind: str) -> Callable[[Any], dict[str, Any]]:
+    """A network whose answer to a slice depends on its pixels alone."""
+
+    def infer(fed: Any) -> dict[str, Any]:
+        image = fed["x"]
+        if kind == "labels":
+            return {"y": (image > 0).astype(np.uint8)}
+        if kind == "scores":
+            means = image.mean(axis=(1, 2, 3))
+            return {
+                "y": np.stack([1 / (1 + np.exp(-means)), np.full(len(image), 0.2)], axis=1, dtype=np.float32)
+            }
+        return {"y": np.concatenate([np.zeros_like(image), image / 50, -image / 70], axis=1)}
+
+    return infer
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("prepared", ["", Z_SCORE.format("slice")])
+def test_batches_that_were_asked_about_ahead_change_nothing_of_the_findings(kind: str, prepared: str):
+    task, output, step = KINDS[kind]
+    package = kinds.package(task, kinds.REGULAR, TWO, prepared, output, step)
+    series, infer = volume(5), pixelwise(kind)
+    assert goes_ahead(package.manifest)
+    ahead = {first: ask_ahead(package.manifest, part(series, first, 2), infer) for first in (0, 2)}
+    asked: list[int] = []
+
+    def counted(fed: Any) -> dict[str, Any]:
+        asked.append(len(fed["x"]))
+        return infer(fed)
+
+    plain = analyse(package, series, infer)
+    for _ in range(2):  # what is known may be read more than once
+        same_findings(plain, analyse(package, series, counted, known=ahead.get))
+    assert asked == [1, 1]
+
+
+def part(series: Volume, first: int, count: int) -> Volume:
+    part = slice(first, first + count)
+    return replace(
+        series, voxels=series.voxels[part], valid=series.valid[part], positions=series.positions[part]
+    )
+
+
+def same_findings(one: Findings, other: Findings) -> None:
+    assert (one.outcome, one.statement, one.measurements) == (
+        other.outcome,
+        other.statement,
+        other.measurements,
+    )
+    assert one.classifications == other.classifications
+    assert [lesion.measurements for lesion in one.lesions] == [
+        lesion.measurements for lesion in other.lesions
+    ]
+    assert len(one.segments) == len(other.segments)
+    for mine, theirs in zip(one.segments, other.segments, strict=True):
+        assert np.array_equal(mine.mask, theirs.mask)
+
+
+def test_what_is_asked_ahead_may_not_be_changed_and_outlives_the_engine_s_memory():
+    package = kinds.package("classification", kinds.ANY, TWO, SCORES, kinds.step("classify"))
+    memory = np.full((4, 2), 0.5, np.float32)
+    answers = ask_ahead(package.manifest, volume(2), lambda _fed: {"y": memory[:2]})
+    memory[:] = 0.0
+    assert (answers["y"] == 0.5).all()
+    with pytest.raises(ValueError, match="read-only"):
+        answers["y"][0] = 1.0
+
+
+@pytest.mark.parametrize(
+    ("sections", "can"),
+    [
+        ((TWO,), True),
+        ((kinds.IMAGE,), True),
+        ((TWO, Z_SCORE.format("slice")), True),
+        ((TWO, Z_SCORE.format("series")), False),
+    ],
+)
+def test_a_network_whose_slices_need_the_whole_series_is_not_asked_ahead(
+    sections: tuple[str, ...], can: bool
+):
+    package = kinds.package("classification", kinds.ANY, *sections, SCORES, kinds.step("classify"))
+    assert goes_ahead(package.manifest) == can
+
+
+def test_a_network_that_sees_patches_is_not_asked_ahead():
+    patches = kinds.manifest(
+        "segmentation",
+        kinds.REGULAR,
+        kinds.PATCH,
+        kinds.output("probability", kinds.labels("lesion")),
+        kinds.step("components", 'label = "lesion"'),
+    )
+    assert not goes_ahead(patches)

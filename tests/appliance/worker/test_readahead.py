@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -67,6 +67,15 @@ class Box:
         """The study with one slice more."""
         study = self.bench.study
         return replace(study, hu=np.concatenate([study.hu, study.hu[:1]]))
+
+    def arrive(self, numbers: Iterable[int], *, at: float) -> None:
+        """Keep more slices of the study, which has 24, in some order."""
+        study = self.bench.study
+        random = np.random.default_rng(2)
+        more = random.integers(-1000, 1200, size=(20, *study.hu.shape[1:])).astype(np.int16)
+        items = list(replace(study, hu=np.concatenate([study.hu, more])).instances())
+        for number in numbers:
+            self.bench.keep(items[number], at=at)
 
     def turns(self) -> None:
         """Take the turns of a while in which nothing comes."""
@@ -204,6 +213,105 @@ def test_the_objects_are_the_same_bytes_with_and_without(tmp_path: Path, newest_
         ledger.close()
     assert made[0] == made[1]
     assert {output for output, _ in made[0]} >= {"sr", "seg"}
+
+
+ARRIVALS: dict[str, list[Iterable[int]]] = {
+    "upwards": [range(4, 12), range(12, 20), range(20, 24)],
+    "downwards": [range(23, 15, -1), range(15, 7, -1), range(7, 3, -1)],
+    "one too late": [[*range(4, 6), *range(7, 16)], range(16, 24), [6]],
+    "shuffled": [[21, 5, 9, 17, 11, 4, 20, 7], [23, 6, 13, 15, 8, 22, 10, 12], [14, 16, 18, 19]],
+    "in front of the first": [range(8, 20), range(20, 24), range(4, 8)],
+}
+# How many batches of eight slices the network had answered before the last slice came.
+ASKED = {"upwards": 2, "downwards": 0, "one too late": 0, "shuffled": 1, "in front of the first": 0}
+
+
+@pytest.mark.parametrize("arrival", ARRIVALS)
+def test_a_network_is_asked_about_slices_that_settled_and_the_objects_are_the_same_bytes(
+    tmp_path: Path, newest_schema: Path, arrival: str
+):
+    made, asked = [], []
+    for name in ("with", "without"):
+        root = tmp_path / name / "root"
+        device_uid(root)
+        (root / "device_uid").write_text("2.25.1\n", encoding="ascii")
+        shutil.copyfile(newest_schema, tmp_path / name / "ledger.sqlite3")
+        ledger = open_ledger(f"sqlite:///{tmp_path / name / 'ledger.sqlite3'}", clock=HeldClock())
+        box = Box(ledger, root, limits=AheadLimits(idle_share_min=0.0))
+        box.warm()
+        for at, numbers in enumerate(ARRIVALS[arrival], start=1):
+            box.arrive(numbers, at=float(at))
+            if name == "with":
+                box.ahead.turn()
+        with structlog.testing.capture_logs() as logs:
+            if name == "with":
+                asked = [len(one) for one in box.beforehand.answers._held.values()]
+                box.turns()
+                assert box.beforehand.has(box.asked)
+                assert box.beforehand._made[box.asked].analysis.ahead == ASKED[arrival]
+            ledger.clock.advance(1_800_000_000.0 - ledger.clock.now())  # type: ignore[attr-defined]
+            job_id = decided(box)
+            assert box.bench.attempter.attempt(job_id)
+        used = [one for one in logs if one["event"] == "readahead.used"]
+        assert [one["batches"] for one in used] == ([ASKED[arrival]] if name == "with" else [])
+        made.append(frozen(box, job_id))
+        box.close()
+        ledger.close()
+    assert made[0] == made[1]
+    if arrival in ("one too late", "in front of the first"):
+        assert asked, "some batches were asked about in vain"
+
+
+def test_cores_that_are_busy_are_left_to_who_receives(ledger: Ledger, tmp_path: Path, monkeypatch):
+    box = Box(ledger, tmp_path / "root")
+    monkeypatch.setattr(module, "idle_share", lambda: 0.49)
+    box.warm()
+    for at, numbers in enumerate(ARRIVALS["upwards"], start=1):
+        box.arrive(numbers, at=float(at))
+        box.ahead.turn()
+    assert not box.beforehand.answers._held
+    box.close()
+
+
+def test_a_job_is_not_kept_waiting_by_slices_that_were_not_asked_about(
+    ledger: Ledger, tmp_path: Path, monkeypatch
+):
+    box = Box(ledger, tmp_path / "root", limits=AheadLimits(idle_share_min=0.0))
+    box.warm()
+    real, calls = box.ahead._early.ask, []
+
+    def ask_and_interrupt(*given: Any) -> bool:
+        calls.append(1)
+        box.beforehand._jobs = 1
+        return real(*given)
+
+    monkeypatch.setattr(box.ahead._early, "ask", ask_and_interrupt)
+    for at, numbers in enumerate(ARRIVALS["upwards"], start=1):
+        box.arrive(numbers, at=float(at))
+        box.ahead.turn()
+    assert len(calls) == 1
+    box.close()
+
+
+def test_a_network_that_fails_early_is_not_asked_again_about_that_stack(
+    ledger: Ledger, tmp_path: Path, monkeypatch
+):
+    box = Box(ledger, tmp_path / "root", limits=AheadLimits(idle_share_min=0.0))
+    box.warm()
+    calls = []
+
+    def fail(*_given: Any) -> bool:
+        calls.append(1)
+        raise AnalysisFailed("inference.answer", "The model gave no usable answer.")
+
+    monkeypatch.setattr(box.ahead._early, "ask", fail)
+    for at, numbers in enumerate(ARRIVALS["upwards"], start=1):
+        box.arrive(numbers, at=float(at))
+        box.ahead.turn()
+    assert len(calls) == 1
+    box.turns()
+    assert box.beforehand.has(box.asked)
+    box.close()
 
 
 def test_a_late_slice_makes_another_analysis_and_the_old_one_is_not_taken(box: Box):
