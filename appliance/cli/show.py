@@ -10,6 +10,7 @@ from rich.table import Column, Table
 
 from appliance.cli.terms import DEFAULT_CONFIG, ConfigOption, JsonOption, fail, opened_ledger, out, print_json
 from appliance.console.explain import why as explain_why
+from appliance.console.worklist import standing as worklist_standing
 from appliance.core.alarming import AlarmKind, sentence
 from appliance.core.clock import as_text
 from appliance.core.config import Config
@@ -44,6 +45,7 @@ def status(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -
         counted = counts.count(tx)
         alive = services.everyone(tx)
         reconciled = missing.standing(tx, read.reconcile.peers)
+        worklist = worklist_standing(tx, read)
         uncommitted, promised = commitments.standing(tx), promises.standing(tx)
         wrong = alarms.current(tx)
         coming, holds = passages.under_way(tx), controls.everything(tx, at=ledger.clock.now())
@@ -63,6 +65,7 @@ def status(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -
         for peer, s in uncommitted.items()
     }
     report["promises"] = promised
+    report["worklist"] = worklist
     report["alerts"] = [
         {
             "alarm": AlarmKind(one.kind).word,

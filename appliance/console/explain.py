@@ -15,6 +15,7 @@ from typing import Any
 from appliance.console import comparing
 from appliance.console.text import counted, moment, one_line
 from appliance.console.wording import DELIVERY_STATES, OUTCOMES, Tone, refusal, status, tell
+from appliance.console.worklist import sentence as workitem_sentence
 from appliance.core.words import DeliveryState, InstanceState, JobState, Outcome, StudyState, Verdict
 from appliance.ledger import (
     controls,
@@ -26,12 +27,13 @@ from appliance.ledger import (
     priors,
     reading,
     results,
+    workitems,
 )
 from appliance.ledger.deliveries import BY_FALLBACK
 from appliance.ledger.engine import Ledger, Tx
 from appliance.ledger.studies import Study
 
-_TOLD_ELSEWHERE = ("job.", "courier.", "route.", "console.", "assemble.")
+_TOLD_ELSEWHERE = ("job.", "courier.", "route.", "console.", "assemble.", "worklist.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +98,7 @@ class _Known:
     controls: Sequence[controls.Control]
     asks: Mapping[int, priors.Ask]
     priors: Mapping[int, Sequence[str]]
+    workitems: Sequence[workitems.Item]
 
 
 def why(ledger: Ledger, study_uid: str) -> Explanation | None:
@@ -124,6 +127,7 @@ def _read(tx: Tx, study_uid: str, *, at: float) -> _Known | None:
         controls=controls.everything(tx, at=at),
         asks=asks,
         priors={job_id: comparing.sentences(tx, ask) for job_id, ask in asks.items()},
+        workitems=workitems.of_study(tx, study_uid),
     )
 
 
@@ -183,6 +187,7 @@ def _notes(known: _Known) -> list[str]:
     gone = known.places.get(InstanceState.PURGED, 0)
     if gone:
         notes.append(f"{counted(gone, 'image')} removed after the time of keeping; they can be sent again.")
+    notes += [workitem_sentence(item) for item in known.workitems]
     return [*notes, *_of_releases(known), *_told(known.events)]
 
 

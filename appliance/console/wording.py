@@ -158,6 +158,19 @@ _EVENTS: Mapping[str, tuple[str, Tone]] = {
         Tone.WARN,
     ),
     "reconcile.gone": ("{peer} no longer has what never arrived here.", Tone.WARN),
+    "notice.available": ("{peer} says that it has {instances} instances of this study.", Tone.PLAIN),
+    "notice.in_progress": ("{peer} began a procedure step.", Tone.PLAIN),
+    "notice.completed": ("{peer} completed a procedure step of {instances} instances.", Tone.PLAIN),
+    "notice.discontinued": (
+        "{peer} discontinued a procedure step, with {instances} instances: the study may not be whole.",
+        Tone.WARN,
+    ),
+    "notice.wrong_entry": (
+        "{peer} discontinued a procedure step because the wrong worklist entry was selected: its {instances}"
+        " instances may be of another patient.",
+        Tone.BAD,
+    ),
+    "notice.expired": ("{peer} announced {instances} instances, and none ever came.", Tone.WARN),
     "fetch.asked": ("{by} asked for this study from {peer}.", Tone.PLAIN),
     "fetch.done": ("What {peer} has of this study is here.", Tone.GOOD),
     "fetch.failed": (
@@ -169,6 +182,11 @@ _EVENTS: Mapping[str, tuple[str, Tone]] = {
         Tone.PLAIN,
     ),
     "priors.ended": ("Route {route} is compared with {used} earlier studies.", Tone.PLAIN),
+    "worklist.claimed": ("A workitem of the worklist asks for this study, from {peer}.", Tone.PLAIN),
+    "worklist.completed": ("The workitem that asked for this study is completed.", Tone.GOOD),
+    "worklist.canceled": ("The workitem that asked for this study is canceled: {reason}.", Tone.WARN),
+    "worklist.taken": ("Somebody else has the workitem that asked for this study.", Tone.WARN),
+    "worklist.gone": ("The worklist no longer has the workitem that asked for this study.", Tone.WARN),
     "route.decided": ("Route {route}: {verdict}.", Tone.PLAIN),
     "job.held": ("Job {job} of route {route} is held: its worker died {kills} times over it.", Tone.BAD),
     "job.released": ("Job {job} of route {route} was given back: its worker died.", Tone.WARN),
