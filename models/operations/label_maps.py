@@ -170,7 +170,8 @@ class _WholeNumbers:
 
     def __init__(self) -> None:
         self._bins = np.empty(_CHUNK, dtype=np.intp)
-        self._cells = np.empty(_CHUNK, dtype=np.int32)
+        self._places = np.empty(_CHUNK, dtype=np.float32)
+        self._whole = np.empty(_CHUNK, dtype=np.bool_)
 
     def sums(self, labels: LabelArray, voxels: FloatArray) -> DoubleArray | None:
         """Give count, sum and sum of squares of each label, (3, LABELS); None where the values are others."""
@@ -196,13 +197,20 @@ class _WholeNumbers:
         self, labels: LabelArray, voxels: FloatArray, least: int, width: int
     ) -> npt.NDArray[np.intp] | None:
         """Give each voxel the number of its bin; None where a value is no whole number."""
-        bins, cells = self._bins[: labels.size], self._cells[: labels.size]
-        np.copyto(cells, voxels, casting="unsafe")
-        if not np.array_equal(cells, voxels):
+        bins, places, whole = (
+            self._bins[: labels.size],
+            self._places[: labels.size],
+            self._whole[: labels.size],
+        )
+        np.rint(voxels, out=places)
+        np.equal(places, voxels, out=whole)
+        if not whole.all():
             return None
-        np.multiply(labels, width, out=bins, dtype=np.intp)
-        bins += cells
-        bins -= least
+        # In float32, which holds every number of a bin exactly, and is half as wide as what is counted.
+        np.multiply(labels, np.float32(width), out=places, dtype=np.float32)
+        places += voxels
+        places -= np.float32(least)
+        np.copyto(bins, places, casting="unsafe")
         return bins
 
 
