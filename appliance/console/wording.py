@@ -230,6 +230,10 @@ _EVENTS: Mapping[str, tuple[str, Tone]] = {
     "courier.found_there": ("{peer} has the {output} after all: its answer was lost.", Tone.GOOD),
     "custody.quarantined": ("An image was set aside: {reason}.", Tone.BAD),
     "custody.purged": ("{instances} images were removed after their time of keeping.", Tone.PLAIN),
+    "custody.results_purged": (
+        "{objects} objects of results were removed after their time of keeping; their numbers stay.",
+        Tone.PLAIN,
+    ),
     "sweep.quarantined": ("A spool file was set aside: {fault}.", Tone.BAD),
     "model.installed": ("{by} installed {model} {version}.", Tone.PLAIN),
     "model.repaired": ("{by} installed {model} {version} again; its files had been changed.", Tone.WARN),

@@ -182,11 +182,17 @@ class Peer(Section):
 
 
 class Storage(Section):
-    """[storage]: where everything lies, how much room stays free, how long images are kept."""
+    """[storage]: where everything lies, how much room stays free, how long images and results are kept."""
 
     root: Path
     floor_gib: Annotated[float, Field(ge=0)] = 5.0
     retain_days: Annotated[float, Field(gt=0)] = 7.0
+    retain_results_days: Annotated[float, Field(gt=0)] = 365.0
+
+    @property
+    def results_days(self) -> float:
+        """Return how long results are kept, in days: never for less than the images they were made from."""
+        return max(self.retain_results_days, self.retain_days)
 
     @field_validator("root")
     @classmethod

@@ -86,11 +86,12 @@ def close_finished(tx: Tx) -> int:
         .where(sa.or_(deliveries.c.state.not_in(ENDED_DELIVERIES), unanswered))
         .exists()
     )
-    query = sa.update(studies).where(studies.c.state == StudyState.DECIDED, ~_open_job(), ~open_delivery)
+    query = sa.update(studies).where(studies.c.state == StudyState.DECIDED, ~open_job(), ~open_delivery)
     return tx.execute(query.values(state=StudyState.CLOSED)).rowcount
 
 
-def _open_job() -> sa.ColumnElement[bool]:
+def open_job() -> sa.ColumnElement[bool]:
+    """Say of a study that work on it goes on, or was asked for again."""
     return sa.exists().where(jobs.c.study_uid == studies.c.study_uid, jobs.c.state.in_(_UNENDED_JOBS))
 
 
@@ -105,7 +106,7 @@ def purgeable(tx: Tx, *, before: float, limit: int) -> list[Instance]:
         studies.c.state == StudyState.CLOSED,
         studies.c.last_at < before,
         # A person may have asked for old work again.
-        ~_open_job(),
+        ~open_job(),
     )
     query = (
         sa.select(instances)

@@ -30,6 +30,8 @@ class ResultObject:
     digest: str
     location: Location
     preview_file: str | None = None
+    # When the box gave the bytes up, in epoch seconds.
+    purged_at: float | None = None
     id: int = 0
     result_id: int = 0
 
@@ -231,8 +233,8 @@ def find_object(tx: Tx, object_id: int) -> ResultObject | None:
 
 
 def known_files(tx: Tx) -> set[str]:
-    """Return every spool file that an object or its preview names."""
-    rows = tx.execute(sa.select(objects.c.file, objects.c.preview_file))
+    """Return every spool file that should be on disk for an object or its preview."""
+    rows = tx.execute(sa.select(objects.c.file, objects.c.preview_file).where(objects.c.purged_at.is_(None)))
     return {name for row in rows for name in row if name is not None}
 
 

@@ -220,7 +220,15 @@ objects = sa.Table(
     sa.Column("offset", sa.BigInteger, nullable=False),
     sa.Column("length", sa.BigInteger, nullable=False),
     text("preview_file", nullable=True),
+    # When the box gave the bytes up; the row stays.
+    time("purged_at", nullable=True),
     sa.UniqueConstraint("sop_instance_uid", name="uq_objects_sop_instance_uid"),
+    sa.Index(
+        "ix_objects_kept",
+        "result_id",
+        sqlite_where=sa.text("purged_at IS NULL"),
+        postgresql_where=sa.text("purged_at IS NULL"),
+    ),
 )
 
 deliveries = sa.Table(

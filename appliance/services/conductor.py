@@ -12,7 +12,7 @@ from appliance.core import log
 from appliance.core.alive import alive
 from appliance.core.config import Config
 from appliance.core.words import short
-from appliance.ledger import custody, deliveries, jobs, services
+from appliance.ledger import custody, deliveries, jobs, notices, services
 from appliance.ledger.catalogue import Catalogue
 from appliance.queue.hub import Hub
 from appliance.routes.table import RouteTable
@@ -66,7 +66,7 @@ class Conductor:
         )
         self._decider = Decider(stage.ledger, RouteTable(config, Catalogue(stage.ledger, config)))
         self._assessor = Assessor(stage.ledger, self._spool)
-        self._timekeeper = Timekeeper(stage, config.storage.retain_days)
+        self._timekeeper = Timekeeper(stage, config.storage)
         self._tidied_at: float | None = None
 
     def turn(self, hub: Hub) -> None:
@@ -109,10 +109,21 @@ class Conductor:
                 break
 
     def _tidy(self) -> None:
-        clock = self._stage.ledger.clock
+        clock, limits = self._stage.ledger.clock, self._stage.limits
+        due = self._tidied_at is None or clock.elapsed() - self._tidied_at >= _HOUSEKEEPING_SECONDS
         with self._stage.ledger.write() as tx:
             custody.close_finished(tx)
-        due = self._tidied_at is None or clock.elapsed() - self._tidied_at >= _HOUSEKEEPING_SECONDS
+            if due:
+                now = clock.now()
+                before = now - limits.notice_keep_seconds
+                notices.expire(tx, before=before, at=now, limit=limits.notices_per_turn_max)
         # One batch a turn: a day's images are minutes of disk work, and studies must not wait for it.
-        if due and not purge_old(self._stage.ledger, self._spool, retain_days=self._timekeeper.retain_days):
+        if due and not self._purge():
             self._tidied_at = clock.elapsed()
+
+    def _purge(self) -> int:
+        """Give up one batch of what is kept no longer; return how much that was."""
+        ledger, kept = self._stage.ledger, self._timekeeper
+        return purge_old(ledger, self._spool, retain_days=kept.retain_days) or purge_old_results(
+            ledger, self._spool, retain_days=kept.results_days
+        )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from appliance.core import log
 from appliance.core.clock import StepWatch
+from appliance.core.sections import Storage
 from appliance.ledger import anew, services
 from appliance.services.stage import Stage
 
@@ -19,12 +20,12 @@ _DAY_SECONDS = 86_400
 class Timekeeper:
     """Notices steps of the wall clock, while the service runs and since it last did."""
 
-    def __init__(self, stage: Stage, retain_days: float) -> None:
-        self._stage, self._ledger, self._retain_days = stage, stage.ledger, retain_days
+    def __init__(self, stage: Stage, storage: Storage) -> None:
+        self._stage, self._ledger, self._storage = stage, stage.ledger, storage
         self._watch = StepWatch(stage.ledger.clock, stage.limits.clock_step_seconds_min)
         self._since_last()
         with self._ledger.read() as tx:
-            since = self._ledger.clock.now() - retain_days * _DAY_SECONDS
+            since = self._ledger.clock.now() - storage.results_days * _DAY_SECONDS
             self._steps = anew.steps_since(tx, since)
 
     def look(self) -> None:
@@ -34,13 +35,22 @@ class Timekeeper:
 
     @property
     def retain_days(self) -> float:
-        """Return how old an image must look before it may go.
+        """Return how old an image must look before it may go."""
+        return self._as_they_look(self._storage.retain_days)
 
-        What came before the clock was set forward looks older than it is, and none is kept for less than the
-        site's days. Once those have passed the step is forgotten.
+    @property
+    def results_days(self) -> float:
+        """Return how old a result must look before it may go."""
+        return self._as_they_look(self._storage.results_days)
+
+    def _as_they_look(self, days: float) -> float:
+        """Add to the site's days what the clock was set forward within them.
+
+        What came before looks older than it is, and none is kept for less than the site's days.
+        Once those have passed the step is forgotten.
         """
-        since = self._ledger.clock.now() - self._retain_days * _DAY_SECONDS
-        return self._retain_days + sum(max(by, 0.0) for at, by in self._steps if at > since) / _DAY_SECONDS
+        since = self._ledger.clock.now() - days * _DAY_SECONDS
+        return days + sum(max(by, 0.0) for at, by in self._steps if at > since) / _DAY_SECONDS
 
     def _since_last(self) -> None:
         """Notice a clock that went back while nobody looked: beats that lie in the future tell."""

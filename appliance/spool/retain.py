@@ -1,4 +1,4 @@
-"""Retention: the images of a finished study go after the days the site chose, with a row that says so.
+"""Retention: the images and results of a finished study go after the days the site chose; a row says so.
 
 The row comes first: after a crash in between, the sweep finds bytes that a purged row no longer claims and
 removes them.
@@ -14,7 +14,7 @@ from appliance.core import log
 from appliance.core.crash import crash_here
 from appliance.core.words import InstanceState
 from appliance.disk.durable import remove_file, translated
-from appliance.ledger import custody, results
+from appliance.ledger import custody, expiry, results
 from appliance.ledger.engine import Ledger
 from appliance.spool.alone import alone
 from appliance.spool.release import SEGMENT_SUFFIX
@@ -30,6 +30,23 @@ def purge_old(ledger: Ledger, spool: Spool, *, retain_days: float) -> int:
     """Purge one batch of old instances; return how many. While a sweep goes on, none."""
     with alone(spool, wait=False) as mine:
         return _purge(ledger, spool, retain_days=retain_days) if mine else 0
+
+
+def purge_old_results(ledger: Ledger, spool: Spool, *, retain_days: float) -> int:
+    """Purge one batch of old results' objects; return how many.
+
+    What a crash leaves behind the row goes when a worker starts, see `remove_unrecorded`.
+    """
+    now = ledger.clock.now()
+    with ledger.write() as tx:
+        gone = expiry.expired(tx, before=now - retain_days * _DAY_SECONDS, limit=_BATCH)
+        if gone:
+            expiry.expire(tx, gone, at=now)
+    for name in (name for one in gone for name in one.files):
+        remove_file(spool.root / name)
+    if gone:
+        _log.info("custody.results_purged", objects=len(gone))
+    return len(gone)
 
 
 def _purge(ledger: Ledger, spool: Spool, *, retain_days: float) -> int:

@@ -61,10 +61,11 @@ def _answers(config: Config) -> list[tuple[str, str]]:
 
 
 def _information(config: Config) -> str:
-    days = config.storage.retain_days
+    days, results_days = config.storage.retain_days, config.storage.results_days
     return (
         "Yes: images with the identity that the PACS gives them, on the machine's disk, for"
-        f" {days:g} days after their study is finished. None in logs, metrics or telemetry."
+        f" {days:g} days after their study is finished, and results for {results_days:g}."
+        " None in logs, metrics or telemetry."
     )
 
 

@@ -5,24 +5,27 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 
 from appliance.assemble.gather import digest_of
 from appliance.core.clock import HeldClock
 from appliance.core.config import Config, parse
 from appliance.core.limits import Limits
 from appliance.core.packages import find_packages
-from appliance.core.words import JobState, Outcome
+from appliance.core.words import DeliveryState, JobState, Outcome, StudyState
 from appliance.demo.study import MadeStudy
 from appliance.disk.durable import NoSpace
 from appliance.inference.choose import MAKERS
-from appliance.ledger import counts, deliveries, jobs, results, studies
+from appliance.ledger import counts, custody, deliveries, jobs, results, studies, tables
 from appliance.ledger.engine import Ledger
+from appliance.spool import retain
 from appliance.spool.keeper import Row, instance_of, write_rows
 from appliance.spool.record import Record
-from appliance.spool.retain import remove_unrecorded
+from appliance.spool.retain import purge_old_results, remove_unrecorded
 from appliance.spool.store import Spool
 from appliance.worker import attempt as attempt_module
 from appliance.worker.attempt import Attempter
@@ -347,6 +350,42 @@ def test_frozen_objects_that_a_crash_left_unrecorded_go_at_the_next_start(bench:
         writing.write(b"half")
         assert remove_unrecorded(bench.ledger, spool) == 1
     assert set(spool.names()) == recorded
+
+
+def finished(bench: Bench) -> Spool:
+    """A study whose result was made and taken everywhere."""
+    bench.attempter.attempt(bench.job())
+    with bench.ledger.write() as tx:
+        tx.execute(sa.update(tables.deliveries).values(state=DeliveryState.ACCEPTED))
+        tx.execute(sa.update(tables.studies).values(state=StudyState.DECIDED))
+        assert custody.close_finished(tx) == 1
+    return Spool(bench.kept.root, "results")
+
+
+def test_results_of_a_finished_study_go_after_their_days(bench: Bench, clock: HeldClock):
+    spool = finished(bench)
+    made = len(list(spool.names()))
+    clock.advance(9.9 * 86_400)
+    assert purge_old_results(bench.ledger, spool, retain_days=10) == 0
+    assert len(list(spool.names())) == made > 1
+    clock.advance(0.2 * 86_400)
+    assert purge_old_results(bench.ledger, spool, retain_days=10) > 0
+    assert list(spool.names()) == []
+    assert purge_old_results(bench.ledger, spool, retain_days=10) == 0
+
+
+def test_bytes_that_a_crash_left_behind_their_row_go_when_a_worker_starts(
+    bench: Bench, clock: HeldClock, monkeypatch: pytest.MonkeyPatch
+):
+    spool = finished(bench)
+    left = set(spool.names())
+    clock.advance(11 * 86_400)
+    with monkeypatch.context() as died, pytest.raises(InterruptedError):
+        died.setattr(retain, "remove_file", Mock(side_effect=InterruptedError))
+        purge_old_results(bench.ledger, spool, retain_days=10)
+    assert set(spool.names()) == left
+    assert remove_unrecorded(bench.ledger, spool) == len(left)
+    assert list(spool.names()) == []
 
 
 def test_a_shadow_route_sends_nothing(ledger: Ledger, tmp_path: Path):
