@@ -20,7 +20,7 @@ from appliance.results.document import findings_document, notice_document
 from appliance.results.drawable import drawable
 from appliance.results.headers import local_time
 from appliance.results.keyobjects import key_images, key_objects
-from appliance.results.lacking import lacking
+from appliance.results.lacking import lacking, unplaced
 from appliance.results.page import findings_page, notice_page
 from appliance.results.parametric import map_references, parametric_maps, too_large
 from appliance.results.presentation import presentations
@@ -66,7 +66,8 @@ def encode(
             findings = drawable(findings, volume.shape)
         missing = lacking(findings, volume=volume, source=sources[0], outputs=outputs)
         forms = seg_forms(findings, volume, source=sources[0], outputs=outputs) if volume is not None else []
-        remarks = [*wording.not_made(missing), *replacements(forms)]
+        nowhere = unplaced(findings, volume=volume, source=sources[0], outputs=outputs)
+        remarks = [*wording.not_made(missing, unplaced=nowhere), *replacements(forms)]
         if volume is not None and "pmap" in outputs:
             remarks += too_large(findings, volume)
         context = _remarked(context, sources[0], remarks)

@@ -50,9 +50,24 @@ def placed(source: Dataset, volume: Volume) -> Dataset:
     for keyword in ("Rows", "Columns"):
         # An element of its own: the one that is there may be the source's.
         header.add_new(keyword, "US", 1)
-    if "SliceThickness" not in header and not is_multiframe(header):
+    if is_multiframe(header):
+        _share(header)
+    elif "SliceThickness" not in header:
         header.SliceThickness = round(volume.slice_spacing_mm or 1.0, 4)
     return header
+
+
+def _share(header: Dataset) -> None:
+    """Say once how the frames of a volume are turned, and how large their pixels are.
+
+    The encoder reads it nowhere else, and many scanners say it frame by frame.
+    """
+    shared = (header.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
+    first = (header.get("PerFrameFunctionalGroupsSequence") or [Dataset()])[0]
+    for keyword in ("PlaneOrientationSequence", "PixelMeasuresSequence"):
+        if not shared.get(keyword) and first.get(keyword):
+            setattr(shared, keyword, first.get(keyword))
+    header.SharedFunctionalGroupsSequence = [shared]
 
 
 def shown(source: Dataset, slices: Sequence[int]) -> Sequence[int]:

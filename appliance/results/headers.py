@@ -57,7 +57,7 @@ def _tags(*keywords: str) -> tuple[BaseTag, ...]:
 
 
 _UIDS = (uids.SOP_CLASS, uids.SOP_INSTANCE, uids.STUDY, uids.SERIES)
-(_MODALITY,) = _tags("Modality")
+_MODALITY, _NUMBER_OF_FRAMES = _tags("Modality", "NumberOfFrames")
 _REFERENCED = _tags("ReferencedSOPClassUID", "ReferencedSOPInstanceUID")
 _SOP_SEQUENCE, _SERIES_SEQUENCE, _INSTANCE_SEQUENCE = _tags(
     "ReferencedSOPSequence", "ReferencedSeriesSequence", "ReferencedInstanceSequence"
@@ -135,6 +135,8 @@ def stub(source: Dataset) -> Dataset:
             made[tag] = deepcopy(element) if element.VR == "SQ" else _own(element)
     if is_multiframe(made):
         made.NumberOfFrames = int(made.NumberOfFrames)
+    else:
+        made.pop(_NUMBER_OF_FRAMES, None)
     made.file_meta = FileMetaDataset()
     made.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     return made

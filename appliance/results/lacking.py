@@ -28,7 +28,23 @@ def lacking(
         source: a header of an image the model saw.
         outputs: what was asked for.
     """
-    given = _given(findings, volume, source) if volume is not None else {}
+    return _lacking(findings, volume, outputs, placed=is_placed(source))
+
+
+def unplaced(
+    findings: Findings, *, volume: Volume | None, source: Dataset, outputs: Collection[str]
+) -> list[str]:
+    """Name those of `lacking` that there would be if the images said where in the patient they lie."""
+    if is_placed(source):
+        return []
+    anyway = _lacking(findings, volume, outputs, placed=True)
+    return [kind for kind in _lacking(findings, volume, outputs, placed=False) if kind not in anyway]
+
+
+def _lacking(
+    findings: Findings, volume: Volume | None, outputs: Collection[str], *, placed: bool
+) -> list[str]:
+    given = _given(findings, volume, placed) if volume is not None else {}
     return [kind for kind in OUTPUTS if kind in outputs and not given.get(kind, kind in _ALWAYS)]
 
 
@@ -36,10 +52,10 @@ def lacking(
 _ALWAYS = frozenset({"text-sr", "pdf", "iocm"})
 
 
-def _given(findings: Findings, volume: Volume, source: Dataset) -> Mapping[str, bool]:
+def _given(findings: Findings, volume: Volume, placed: bool) -> Mapping[str, bool]:
     masks = bool(written_segments(findings))
     marks = masks or bool(findings.lesions)
-    overlay = masks and is_placed(source)
+    overlay = masks and placed
     report = bool(subjects(findings, volume.shape, with_seg=False))
     return {
         "sr": report,
@@ -49,6 +65,6 @@ def _given(findings: Findings, volume: Volume, source: Dataset) -> Mapping[str, 
         "seg-labelmap": overlay,
         "gsps": marks,
         "sc": True,
-        "pmap": bool(findings.maps) and is_placed(source),
+        "pmap": bool(findings.maps) and placed,
         "kos": marks,
     }

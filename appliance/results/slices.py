@@ -20,6 +20,10 @@ _SAME_POSITION_MM = 0.01
 # By tag: a keyword is looked up in the dictionary first, for each of hundreds of headers.
 _INSTANCE_NUMBER, _NUMBER_OF_FRAMES = Tag("InstanceNumber"), Tag("NumberOfFrames")
 _POSITION = Tag("ImagePositionPatient")
+# Macros of a frame, and what of each places it.
+_PLANE = ("PlanePositionSequence", "ImagePositionPatient")
+_ORIENTATION = ("PlaneOrientationSequence", "ImageOrientationPatient")
+_MEASURES = ("PixelMeasuresSequence", "PixelSpacing")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,18 +49,34 @@ class SlicePlace:
 
 
 def is_multiframe(source: Dataset) -> bool:
-    """Say whether a header describes a multi-frame image (PS3.3 C.7.6.6)."""
-    return _NUMBER_OF_FRAMES in source
+    """Say whether a header describes a multi-frame image (PS3.3 C.7.6.6).
+
+    One with a place of its own that says it has one frame is a slice like any other: converters write so.
+    """
+    return _NUMBER_OF_FRAMES in source and not (
+        _POSITION in source and number(source, _NUMBER_OF_FRAMES) == 1
+    )
 
 
 def is_placed(source: Dataset) -> bool:
-    """Say whether an image has a place in the patient, which a SEG frame needs; a radiograph has none."""
-    return FRAME_OF_REFERENCE in source and (_POSITION in source or is_multiframe(source))
+    """Say whether an image has a place in the patient, which a SEG frame needs; a radiograph has none.
+
+    A multi-frame image has one where each frame says where it lies, how it is turned and how large its pixels
+    are; a Frame of Reference UID alone is no place.
+    """
+    if FRAME_OF_REFERENCE not in source:
+        return False
+    if not is_multiframe(source):
+        return _POSITION in source
+    return frame_positions(source) is not None and all(
+        frame_macros(source, *macro) is not None for macro in (_ORIENTATION, _MEASURES)
+    )
 
 
 def has_spacing(source: Dataset) -> bool:
     """Say whether an image states how large its pixels are, in the patient or at a detector."""
-    return is_multiframe(source) or "PixelSpacing" in source or "ImagerPixelSpacing" in source
+    stated = "PixelSpacing" in source or "ImagerPixelSpacing" in source
+    return stated or (is_multiframe(source) and frame_macros(source, *_MEASURES) is not None)
 
 
 def slice_places(sources: Sequence[Dataset], volume: Volume) -> list[SlicePlace]:
@@ -68,8 +88,12 @@ def slice_places(sources: Sequence[Dataset], volume: Volume) -> list[SlicePlace]
     """
     along = volume.positions @ volume.normal
     if is_multiframe(sources[0]):
+        placed = is_placed(sources[0])
         frames = _frames_by_position(sources[0], volume.positions)
-        return [_place(sources[0], frame, float(mm)) for frame, mm in zip(frames, along, strict=True)]
+        return [
+            _place(sources[0], frame, float(mm) if placed else None)
+            for frame, mm in zip(frames, along, strict=True)
+        ]
     assert len(sources) == len(volume.positions), "one source per slice of the volume"
     return [
         _place(source, None, float(mm) if is_placed(source) else None)
@@ -78,13 +102,25 @@ def slice_places(sources: Sequence[Dataset], volume: Volume) -> list[SlicePlace]
 
 
 def frame_positions(source: Dataset) -> DoubleArray | None:
-    """Read Image Position (Patient) of each frame, (frames, 3), LPS mm; None when the frames have none."""
-    groups = source.get("PerFrameFunctionalGroupsSequence") or []
-    if not groups or any("PlanePositionSequence" not in group for group in groups):
+    """Read Image Position (Patient) of each frame, (frames, 3), LPS mm; None when a frame has none."""
+    macros = frame_macros(source, *_PLANE)
+    if macros is None or any(len(macro.ImagePositionPatient) != 3 for macro in macros):
         return None
-    return np.array(
-        [group.PlanePositionSequence[0].ImagePositionPatient for group in groups], dtype=np.float64
-    )
+    return np.array([macro.ImagePositionPatient for macro in macros], dtype=np.float64)
+
+
+def frame_macros(source: Dataset, sequence: str, keyword: str) -> list[Dataset] | None:
+    """Read what each frame says by one macro, its own or the one that all share; None where one says nothing.
+
+    Args:
+        source: the header of a multi-frame image.
+        sequence: the macro, by keyword (PS3.3 C.7.6.16.2).
+        keyword: what of it must have a value.
+    """
+    shared = source.get("SharedFunctionalGroupsSequence") or [Dataset()]
+    groups = source.get("PerFrameFunctionalGroupsSequence") or [Dataset()]
+    found = [(group.get(sequence) or shared[0].get(sequence) or [Dataset()])[0] for group in groups]
+    return found if all(macro.get(keyword) for macro in found) else None
 
 
 def _frames_by_position(source: Dataset, positions: DoubleArray) -> list[int]:

@@ -195,12 +195,18 @@ def stand_in(context: ResultContext, output: str) -> list[str]:
     return [f"Stands in for the {_OUTPUTS[asked]}, which a destination does not take."]
 
 
-def not_made(outputs: Sequence[str]) -> list[str]:
-    """Say what was asked for and cannot be made of these findings."""
-    if not outputs:
-        return []
-    named = ", ".join(_OUTPUTS[output] for output in outputs)
-    return [f"Not part of this result, for these findings give none: {named}."]
+def not_made(outputs: Sequence[str], *, unplaced: Sequence[str] = ()) -> list[str]:
+    """Say what was asked for and cannot be made of these findings, or of images without a place."""
+    others = [output for output in outputs if output not in unplaced]
+    reasons = (
+        ("these findings give none", others),
+        ("the images do not say where in the patient they lie", unplaced),
+    )
+    return [
+        f"Not part of this result, for {reason}: {', '.join(_OUTPUTS[output] for output in named)}."
+        for reason, named in reasons
+        if named
+    ]
 
 
 def sentences(lines: Sequence[str]) -> str:

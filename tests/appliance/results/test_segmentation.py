@@ -103,6 +103,77 @@ def test_multiframe_sources_keep_their_frames_apart():
         assert np.allclose(stored.PlanePositionSequence[0].ImagePositionPatient, position)
 
 
+def _without(*keywords: str):
+    def change(header: Dataset) -> None:
+        groups = [*header.PerFrameFunctionalGroupsSequence, *header.SharedFunctionalGroupsSequence]
+        for group in (header, *groups):
+            for keyword in keywords:
+                group.pop(keyword, None)
+
+    return change
+
+
+def _of_one_frame(header: Dataset) -> None:
+    del header.PerFrameFunctionalGroupsSequence[0].PlanePositionSequence
+
+
+def _emptied(header: Dataset) -> None:
+    for group in header.PerFrameFunctionalGroupsSequence:
+        group.PlanePositionSequence = []
+
+
+# Each has a Frame of Reference UID all the same.
+NOWHERE = {
+    "no position": _without("PlanePositionSequence"),
+    "one frame without": _of_one_frame,
+    "empty positions": _emptied,
+    "no orientation": _without("PlaneOrientationSequence"),
+    "no spacing": _without("PixelMeasuresSequence"),
+    "no groups": _without("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence"),
+    "no shared groups": _without("SharedFunctionalGroupsSequence"),
+}
+
+
+@pytest.mark.parametrize("change", NOWHERE.values(), ids=NOWHERE)
+def test_frames_without_a_place_get_a_report_that_says_why_there_is_no_segmentation(change, tmp_path):
+    made = multiframe(series())
+    change(made.sources[0])
+    outputs = frozenset({"sr", "seg", "seg-fractional", "seg-labelmap", "pmap", "sc"})
+    objects = encode(
+        context(),
+        sources=made.sources,
+        volume=made.volume,
+        findings=mapped(bands(made.volume)),
+        outputs=outputs,
+    )
+    assert {one.output for one in objects} == {"sr", "sc"}
+    (report,) = only(objects, "sr")
+    said = b"for the images do not say where in the patient they lie: segmentation, fractional segmentation"
+    assert said in report.data
+    assert_valid(objects, tmp_path)
+
+
+@pytest.mark.parametrize("keyword", ["PlaneOrientationSequence", "PixelMeasuresSequence"])
+def test_what_each_frame_says_by_itself_is_what_all_share(keyword, tmp_path):
+    """Many scanners write the orientation of each frame, though all are turned alike."""
+    made, apart = multiframe(series()), multiframe(series())
+    shared = apart.sources[0].SharedFunctionalGroupsSequence[0]
+    for group in apart.sources[0].PerFrameFunctionalGroupsSequence:
+        setattr(group, keyword, shared[keyword].value)
+    del shared[keyword]
+    before = str(apart.sources[0])
+    findings = bands(made.volume)
+    assert encoded(findings, apart) == encoded(findings, made)
+    assert str(apart.sources[0]) == before, "the source stays as it was"
+
+
+def test_a_slice_that_says_it_has_one_frame_is_a_slice():
+    made, said = series(), series()
+    for source in said.sources:
+        source.NumberOfFrames = 1
+    assert encoded(bands(said.volume), said) == encoded(bands(made.volume), made)
+
+
 def test_overlapping_segments_keep_all_their_voxels():
     made = series()
     shape = made.volume.shape
