@@ -175,6 +175,10 @@ def test_f45_images_stay_for_their_days_however_the_clock_is_set(room: Room) -> 
     assert room.conductor._timekeeper.retain_days >= days + YEARS / DAY, "a start forgets no step"
     room.clock.advance(0.2 * DAY)
     assert room.conductor._timekeeper.retain_days == days
+    of_results = room.box.config.storage.results_days
+    assert room.conductor._timekeeper.results_days >= of_results + YEARS / DAY, "theirs are not over yet"
+    room.clock.advance((of_results - days) * DAY)
+    assert room.conductor._timekeeper.results_days == of_results
 
 
 def test_f45_drift_is_no_step() -> None:

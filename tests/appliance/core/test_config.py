@@ -207,6 +207,12 @@ def test_what_is_no_ae_title_is_refused(title):
     assert fault.startswith("dicom.ae_title: ")
 
 
+@pytest.mark.parametrize(("images", "results", "kept"), [(7, 365, 365), (400, 365, 400), (30, 1, 30)])
+def test_results_are_kept_no_shorter_than_their_images(images: float, results: float, kept: float):
+    storage = {"root": "/data", "retain_days": images, "retain_results_days": results}
+    assert config.parse({"site": {"name": "x"}, "storage": storage}).storage.results_days == kept
+
+
 @pytest.mark.parametrize("wrong", ["peers", "routes", "assembly", "storage"])
 def test_a_section_of_the_wrong_kind_is_a_fault_and_no_crash(wrong):
     assert any(fault.startswith(wrong) for fault in faults_of(changed(wrong, value=7)))
