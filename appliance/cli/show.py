@@ -9,6 +9,7 @@ import typer
 from rich.table import Column, Table
 
 from appliance.cli.terms import DEFAULT_CONFIG, ConfigOption, JsonOption, fail, opened_ledger, out, print_json
+from appliance.console.announcing import only_announced
 from appliance.console.explain import why as explain_why
 from appliance.console.worklist import standing as worklist_standing
 from appliance.core.alarming import AlarmKind, sentence
@@ -18,6 +19,7 @@ from appliance.disk.space import free_bytes
 from appliance.health.outbox import Outbox, folder_of
 from appliance.ledger import (
     alarms,
+    announced,
     commitments,
     controls,
     counts,
@@ -37,6 +39,7 @@ from appliance.sync.phase import Phase
 from appliance.sync.standing import read_standing
 
 _LATEST = 50
+_NEVER_KEPT = "no instance of this study was ever kept here"
 
 
 def status(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
@@ -47,6 +50,7 @@ def status(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -
         reconciled = missing.standing(tx, read.reconcile.peers)
         worklist = worklist_standing(tx, read)
         uncommitted, promised = commitments.standing(tx), promises.standing(tx)
+        said = announced.standing(tx)
         wrong = alarms.current(tx)
         coming, holds = passages.under_way(tx), controls.everything(tx, at=ledger.clock.now())
     report: dict[str, Any] = asdict(counted) | {"balance": counted.balance}
@@ -56,6 +60,7 @@ def status(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -
         "waiting": reconciled.waiting,
         **{peer: None if at is None else as_text(at) for peer, at in reconciled.looked_at.items()},
     }
+    report["announced"] = asdict(said)
     standing = read_standing(read.storage.root)
     report["registry"] = None if standing is None else standing.as_json()
     report["releases"] = [_release(passage) for passage in coming]
@@ -177,7 +182,7 @@ def _show_study(ledger: Ledger, study_uid: str, *, as_json: bool) -> None:
         study = study_rows.find(tx, study_uid)
         asked = [asdict(one) for one in fetches.of_study(tx, study_uid)]
         if study is None and not asked:
-            fail("no instance of this study was ever kept here")
+            fail(_NEVER_KEPT)
         summary: dict[str, Any] = {"study_uid": study_uid} if study is None else _summary(tx, study)
         whole = summary | {
             "fetches": asked,
@@ -203,8 +208,9 @@ def why(
     """Say why each model ran, or did not, on a study, with a sentence for every series."""
     with opened_ledger(config) as (_, ledger):
         explanation = explain_why(ledger, study_uid)
+        told = [] if explanation is not None else only_announced(ledger, study_uid)
     if explanation is None:
-        fail("no instance of this study was ever kept here")
+        fail(" ".join(["no instance of this study was ever kept here.", *told]) if told else _NEVER_KEPT)
     if as_json:
         print_json(explanation.as_dict())
         return

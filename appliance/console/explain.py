@@ -12,12 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from appliance.console import comparing
+from appliance.console import announcing, comparing
 from appliance.console.text import counted, moment, one_line
 from appliance.console.wording import DELIVERY_STATES, OUTCOMES, Tone, refusal, status, tell
 from appliance.console.worklist import sentence as workitem_sentence
 from appliance.core.words import DeliveryState, InstanceState, JobState, Outcome, StudyState, Verdict
 from appliance.ledger import (
+    announced,
     controls,
     decisions,
     deliveries,
@@ -29,6 +30,7 @@ from appliance.ledger import (
     results,
     workitems,
 )
+from appliance.ledger.announced import Announced
 from appliance.ledger.deliveries import BY_FALLBACK
 from appliance.ledger.engine import Ledger, Tx
 from appliance.ledger.studies import Study
@@ -96,6 +98,7 @@ class _Known:
     events: Sequence[events.Event]
     releases: Sequence[passages.Passage]
     controls: Sequence[controls.Control]
+    announced: Announced
     asks: Mapping[int, priors.Ask]
     priors: Mapping[int, Sequence[str]]
     workitems: Sequence[workitems.Item]
@@ -125,6 +128,7 @@ def _read(tx: Tx, study_uid: str, *, at: float) -> _Known | None:
         events=events.of_study(tx, study_uid),
         releases=passages.under_way(tx),
         controls=controls.everything(tx, at=at),
+        announced=announced.about(tx, study_uid),
         asks=asks,
         priors={job_id: comparing.sentences(tx, ask) for job_id, ask in asks.items()},
         workitems=workitems.of_study(tx, study_uid),
@@ -158,7 +162,8 @@ def _standing(known: _Known) -> str:
         held = f"Held with {images}: {_clause(study.reason)}."
         return f"{held} Nothing is decided or sent until a person releases it."
     if study.state is StudyState.GATHERING:
-        return f"Still receiving: {images} so far, the last at {moment(study.last_at)}."
+        lacking = announcing.incomplete(known.announced)
+        return f"Still receiving: {images} so far, the last at {moment(study.last_at)}{lacking}."
     if study.state is StudyState.READY:
         return f"Complete with {images} ({_clause(study.reason)}); the routes are about to decide."
     if not any(d.content_digest == study.content_digest for d in known.decisions):
@@ -181,6 +186,7 @@ def _notes(known: _Known) -> list[str]:
             f"The peer that was asked says the study has {counted(study.asked_count, 'image')}; "
             f"{study.asked_kept} were here at {moment(study.asked_at)}."
         )
+    notes += announcing.sentences(study, known.announced)
     aside = known.places.get(InstanceState.QUARANTINED, 0)
     if aside:
         notes.append(f"{counted(aside, 'image')} set aside (quarantined): no model sees them.")

@@ -65,6 +65,8 @@ def _counts(now: Snapshot) -> Iterator[Metric]:
     looked = {peer: now.at - at for peer, at in now.missed.looked_at.items() if at is not None}
     help_text = "Seconds since a PACS last said what it has; absent while it never did."
     yield _states("reconcile_age_seconds", help_text, "peer", looked)
+    help_text = "Images that were announced of studies that gather, and are not here."
+    yield _gauge("announced_absent_images", help_text, now.announced.absent)
     help_text = "Objects that a peer accepted and has to commit yet."
     open_ = {peer: one.to_ask + one.asked for peer, one in now.uncommitted.items()}
     yield _states("uncommitted_objects", help_text, "peer", open_)

@@ -16,7 +16,7 @@ from appliance.core.clock import Clock
 from appliance.core.config import Config
 from appliance.core.limits import DEFAULT as CORE
 from appliance.disk.space import free_bytes
-from appliance.ledger import alarms, assessments, commitments, counts, missing, reading, services
+from appliance.ledger import alarms, announced, assessments, commitments, counts, missing, reading, services
 from appliance.ledger.engine import Ledger, Tx
 
 
@@ -64,6 +64,8 @@ class Snapshot:
     oldest_delivery_seconds: float | None
     # Studies that a PACS has and the box has not.
     missed: missing.Standing
+    # Studies of which more was announced than came.
+    announced: announced.Standing
     # What each PACS accepted and has not committed yet.
     uncommitted: Mapping[str, commitments.Standing]
     # What the box says is wrong with itself.
@@ -105,6 +107,7 @@ def take(
             oldest_job_seconds=None if oldest_job is None else max(0.0, now - oldest_job),
             oldest_delivery_seconds=max((now - entry.oldest_at for entry in waiting), default=None),
             missed=missing.standing(tx, config.reconcile.peers),
+            announced=announced.standing(tx),
             uncommitted=commitments.standing(tx),
             alarms=alarms.current(tx),
         )
