@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 from appliance.assemble import given_up
+from appliance.assemble.named import note_what_never_came
 from appliance.assemble.turns import one_by_one
 from appliance.core import log
 from appliance.core.clock import as_datetime
@@ -115,7 +116,11 @@ class Reconciler:
         _log.info("reconcile.absent", peer=self._peer, study=short(study_uid), absent=absent)
 
     def turn(self, stopping: Callable[[], bool] = lambda: False) -> int:
-        """Look after what is due, one study after the other; return how many were fetched."""
+        """Look after what is due, one study after the other; return how many were fetched.
+
+        What the PACS itself announced and never came is due too.
+        """
+        note_what_never_came(self._ledger, self._peer, grace_seconds=self._section.grace_minutes * 60)
         with self._ledger.read() as tx:
             due = missing.due(tx, self._peer, at=self._ledger.clock.now())
         return one_by_one(due, self._look_after, stopping)

@@ -10,7 +10,7 @@ from appliance.assemble import given_up
 from appliance.assemble.reconcile import Archive, Reconciler
 from appliance.core.config import Reconcile
 from appliance.core.limits import DEFAULT
-from appliance.ledger import counts, deliveries, events, missing, results
+from appliance.ledger import counts, deliveries, events, missing, notices, results
 from appliance.ledger.missing import MissedState
 from dicom_node.find import FoundInstance, FoundStudy
 from dicom_node.move import Moved
@@ -88,6 +88,46 @@ def states(ledger):
 def arrives(ledger, *numbers):
     with ledger.write() as tx:
         given.kept(tx, *numbers)
+
+
+def announce(ledger, uid, *numbers):
+    named = [(given.SERIES, CT, f"{given.SERIES}.{number}") for number in numbers]
+    room = notices.Room(notices_max=9, instances_max=99)
+    with ledger.write() as tx:
+        kind, at = notices.NoticeKind.AVAILABILITY, ledger.clock.now()
+        notices.take(tx, "pacs", kind, uid, [given.STUDY], named, at=at, room=room)
+
+
+def test_what_a_pacs_announced_and_never_came_is_fetched(ledger, make, clock):
+    pacs = Pacs(there=[image(n) for n in (1, 2, 3)], count=3)
+    reconciler = make(pacs)
+    announce(ledger, "2.25.1", 1, 2, 3)
+    announce(ledger, "2.25.2", 1)
+    with ledger.write() as tx:
+        given.kept(tx, 1, at=clock.now())
+    assert reconciler.turn() == 0
+    assert (standing(ledger).waiting, pacs.asked) == (0, 0), "it may be on its way"
+    clock.advance(GRACE_SECONDS)
+    assert reconciler.turn() == 1
+    assert pacs.fetched == [[given.SERIES]]
+    arrives(ledger, 2, 3)
+    clock.advance(DEFAULT.reconcile_check_seconds)
+    reconciler.turn()
+    assert states(ledger) == [MissedState.FETCHED]
+    asked = pacs.asked
+    clock.advance(10 * GRACE_SECONDS)
+    assert reconciler.turn() == 0
+    assert pacs.asked == asked, "a notice is compared once"
+
+
+def test_what_was_announced_and_came_is_not_asked_for(ledger, make, clock):
+    pacs = Pacs(there=[image(1)], count=1)
+    reconciler = make(pacs)
+    announce(ledger, "2.25.1", 1)
+    arrives(ledger, 1)
+    clock.advance(GRACE_SECONDS)
+    assert reconciler.turn() == 0
+    assert (states(ledger), pacs.asked) == ([], 0)
 
 
 def test_a_study_that_is_all_here_is_not_missed_and_its_instances_are_not_asked_for(ledger, make):
