@@ -23,6 +23,8 @@ def faults(config: Config) -> list[str]:
     for peer in config.peers:
         if peer.dicomweb_token is not None and not os.access(peer.dicomweb_token, os.R_OK):
             found.append(f"peers.{peer.name}.dicomweb_token: cannot be read")
+    if config.worklist.token is not None and not os.access(config.worklist.token, os.R_OK):
+        found.append("worklist.token: cannot be read")
     return found
 
 
@@ -33,6 +35,8 @@ def warnings(config: Config) -> list[str]:
         for peer in config.peers
         if peer.dicomweb_token is not None and (peer.dicomweb or "").startswith("http://")
     ]
+    if config.worklist.token is not None and (config.worklist.url or "").startswith("http://"):
+        found.append("worklist.url: its token and patients' data cross the network in the clear; use https")
     for where, files in files_by_table(config).items():
         if files.key.stat().st_mode & (stat.S_IRWXO | stat.S_IWGRP):
             found.append(f"{where}.key: other users can read or change it; chmod 600 or 640")

@@ -131,6 +131,14 @@ def _to_peers(config: Config) -> Iterator[Flow]:
 
 
 def _to_others(config: Config) -> Iterator[Flow]:
+    if config.worklist.url is not None:
+        yield _call(
+            "conductor",
+            config.worklist.url,
+            "DICOMweb (UPS-RS)",
+            "workitems are claimed, and completed with where their results are",
+            patient_data=True,
+        )
     if config.audit.host:
         yield Flow(
             way=Way.OUT,

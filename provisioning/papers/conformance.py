@@ -74,6 +74,7 @@ def conformance_statement(config: Config, version: str) -> str:
         created=_created(config),
         commits=config.dicom.commit,
         commitment=speaks_commitment(config),
+        worklist=config.worklist.url is not None,
     )
 
 

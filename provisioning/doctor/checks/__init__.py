@@ -44,6 +44,7 @@ from provisioning.doctor.checks import (
     tls_files,
     unit_addresses,
     watchdog,
+    worklist,
     writable,
 )
 
@@ -81,6 +82,7 @@ CHECKS: Final[tuple[Check, ...]] = tuple(
         peer_store,
         peer_move,
         peer_web,
+        worklist,
         audit_repository,
         registry_reach,
         registry_tls,

@@ -87,5 +87,32 @@ def test_check_config_looks_at_the_files_of_dicomweb(tmp_path: Path) -> None:
     assert any(one.startswith("dicomweb.tls.key: cannot be read") for one in report["faults"])
 
 
+def test_check_config_looks_at_the_token_of_the_worklist(tmp_path: Path) -> None:
+    secret, file = tmp_path / "token", tmp_path / "site.toml"
+    file.write_text(
+        f"""
+        site.name = "s"
+        storage.root = "{tmp_path}"
+        [[peers]]
+        name = "pacs"
+        ae_title = "PACS"
+        host = "127.0.0.1"
+        port = 104
+        may = ["store", "query"]
+        [worklist]
+        url = "http://worklist.example/dicom-web"
+        token = "{secret}"
+        station = "BOX^99HOSP"
+        """
+    )
+    assert json.loads(_run("check-config", str(file), "--json"))["faults"] == [
+        "worklist.token: cannot be read"
+    ]
+    secret.write_text("x")
+    report = json.loads(_run("check-config", str(file), "--json"))
+    assert (report["faults"], len(report["warnings"])) == ([], 1)
+    assert "in the clear" in report["warnings"][0]
+
+
 def _run(*arguments: str) -> str:
     return CliRunner().invoke(app, arguments).stdout

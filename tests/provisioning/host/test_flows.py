@@ -89,6 +89,16 @@ def test_numbers_and_alarms_go_where_the_site_says() -> None:
     assert not found(flows_of(quiet), service="telemetry")
 
 
+def test_a_worklist_is_called_by_the_conductor() -> None:
+    url = "https://worklist.example:8443/dicom-web"
+    peers = [{"name": "pacs", "ae_title": "PACS", "host": "10.0.0.2", "port": 104, "may": ["store", "query"]}]
+    (flow,) = found(
+        flows_of(config(worklist={"url": url, "station": "BOX"}, peers=peers)), service="conductor"
+    )
+    assert (flow.address, flow.port, flow.tls, flow.patient_data) == ("worklist.example", 8443, True, True)
+    assert not found(flows_of(config()), service="conductor")
+
+
 def test_names_are_looked_up_only_where_there_are_names() -> None:
     assert found(flows_of(config()), protocol="DNS")
     assert not found(flows_of(config(registry={})), protocol="DNS")

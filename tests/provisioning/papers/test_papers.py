@@ -223,3 +223,14 @@ def test_nothing_breaks_a_table() -> None:
         for line in text.splitlines() if name.endswith(".md") else ():
             if line.startswith("|"):
                 assert line.endswith("|")
+
+
+def test_the_statement_says_whether_a_worklist_is_spoken_with():
+    peers = [{"name": "pacs", "ae_title": "PACS", "host": "10.0.0.2", "port": 104, "may": ["store", "query"]}]
+    worklist = {"url": "https://worklist.example/web", "station": "BOX"}
+    told = sections(conformance_statement(config(worklist=worklist, peers=peers), "1"))[
+        "8.4 Worklist (UPS-RS)"
+    ]
+    assert "| Search for Workitems | 11.9 |" in told
+    assert "polls" in told
+    assert sections(conformance_statement(config(), "1"))["8.4 Worklist (UPS-RS)"].strip() == "Not spoken."
