@@ -1,7 +1,7 @@
 """Steps that change voxel values one by one.
 
 Promises: each works on any block of a volume, so a series is prepared slice by slice without a second copy.
-Never: changes the array it was given.
+Never: changes the array it was given; one that nothing changes in may come back itself.
 """
 
 from typing import Annotated, Literal
@@ -21,6 +21,9 @@ class FillPadding(Strict):
 
     def apply(self, values: FloatArray, valid: BoolArray) -> FloatArray:
         """Return `values` with `value` where `valid` is False."""
+        # One True stands for all of a series without padding (`Volume.valid`).
+        if valid.size and not any(valid.strides) and valid.flat[0]:
+            return values
         return np.where(valid, values, np.float32(self.value))
 
 
