@@ -12,6 +12,7 @@ from appliance.core.config import Config
 from appliance.core.outputs import OUTPUTS, SOP_CLASSES
 from appliance.services.promising import is_spoken as speaks_commitment
 from dicom_node.limits import Limits
+from dicom_node.notices import Status as NoticeStatus
 from dicom_node.status import Status
 from dicom_node.storage_classes import name_of
 from dicom_node.values import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
@@ -37,6 +38,20 @@ MEANINGS = {
     Status.UID_INVALID: "a UID is missing or malformed",
     Status.UID_MISMATCH: "command and data set name different instances",
     Status.BOUND_EXCEEDED: "the data set is nested deeper or is wider than this device reads",
+}
+# PS3.7 Annex C, PS3.4 F.7.2: the same of an N-CREATE or N-SET that says what belongs to a study.
+NOTICE_MEANINGS = {
+    NoticeStatus.TAKEN: "the notice is durable on this device",
+    NoticeStatus.INVALID_VALUE: "not readable, a malformed UID or status, or a new step not in progress",
+    NoticeStatus.PROCESSING_FAILURE: "with Error ID A506: the step has ended; else a fault of this device",
+    NoticeStatus.DUPLICATE_INSTANCE: "a notice of this peer has this UID already; nothing changed",
+    NoticeStatus.NO_SUCH_INSTANCE: "this peer created no such step",
+    NoticeStatus.INVALID_INSTANCE: "the SOP Instance UID is missing or malformed",
+    NoticeStatus.NO_SUCH_CLASS: "the SOP class is not that of the presentation context",
+    NoticeStatus.MISSING_ATTRIBUTE: "a study, a series or an instance is not named",
+    NoticeStatus.MISSING_VALUE: "a sequence that has to name something is empty",
+    NoticeStatus.NOT_AUTHORISED: "this peer may not notify",
+    NoticeStatus.RESOURCE_LIMITATION: "more is named than this device takes, in one notice or in all",
 }
 _CREATED = {
     "sr": "Comprehensive 3D SR, TID 1500 Measurement Report: findings, measurements, regions",
@@ -74,6 +89,8 @@ def conformance_statement(config: Config, version: str) -> str:
         created=_created(config),
         commits=config.dicom.commit,
         commitment=speaks_commitment(config),
+        notifiers=[peer.ae_title for peer in config.peers if "notify" in peer.may],
+        notice_statuses=[(f"{status:04X}", NOTICE_MEANINGS[status]) for status in NoticeStatus],
         worklist=config.worklist.url is not None,
     )
 

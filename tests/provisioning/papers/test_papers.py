@@ -20,13 +20,15 @@ from dicom_node.commitment import PUSH_MODEL
 from dicom_node.find import find_contexts
 from dicom_node.limits import Limits
 from dicom_node.listener import Listener
+from dicom_node.notices import INSTANCE_AVAILABILITY, PERFORMED_STEP
+from dicom_node.notices import Status as NoticeStatus
 from dicom_node.send import Outgoing, send
 from dicom_node.status import Status
 from dicom_node.storage_classes import STORAGE_CLASSES, VERIFICATION
 from dicom_node.syntaxes import OFFERED
 from dicom_node.values import Peer
 from provisioning.papers.commands import papers_of
-from provisioning.papers.conformance import MEANINGS, conformance_statement
+from provisioning.papers.conformance import MEANINGS, NOTICE_MEANINGS, conformance_statement
 from provisioning.papers.hazards import hazards
 from provisioning.papers.sbom import bill_of_materials
 from tests.dicom_node.samples import LIMITS, Shelf, serving
@@ -65,6 +67,9 @@ def everything() -> Iterator[tuple[str, str]]:
     """Propose more than anybody speaks: every storage class and service, in every syntax there is."""
     services = [
         PUSH_MODEL,
+        INSTANCE_AVAILABILITY,
+        PERFORMED_STEP,
+        "1.2.840.10008.3.1.2.3.4",
         VERIFICATION,
         str(find_contexts()[0].abstract_syntax),
         "1.2.840.10008.5.1.4.31",
@@ -92,10 +97,15 @@ def accepted_by(port: int, calling_ae: str, called_ae: str) -> Pairs:
     return found
 
 
-@pytest.mark.parametrize("commit", [False, True])
-def test_the_statement_lists_what_an_association_accepts(commit: bool) -> None:
-    site = config(dicom={"ae_title": "BOX", "commit": commit})
+@pytest.mark.parametrize(("commit", "notify"), [(False, False), (True, True)])
+def test_the_statement_lists_what_an_association_accepts(commit: bool, notify: bool) -> None:
+    may = ["store", "notify"] if notify else ["store"]
+    site = config(
+        dicom={"ae_title": "BOX", "commit": commit},
+        peers=[{"name": "ct", "ae_title": "CT1", "may": may}],
+    )
     steward: Any = object() if commit else None
+    clerk: Any = object() if notify else None
     listener = Listener(
         ae_title="BOX",
         host="127.0.0.1",
@@ -104,6 +114,7 @@ def test_the_statement_lists_what_an_association_accepts(commit: bool) -> None:
         intake=Shelf(),
         limits=LIMITS,
         steward=steward,
+        clerk=clerk,
     )
     port = listener.start()
     try:
@@ -153,6 +164,7 @@ def test_who_may_be_asked_is_proposed_a_query() -> None:
 
 def test_each_status_is_explained_and_each_class_named() -> None:
     assert set(MEANINGS) == set(Status)
+    assert set(NOTICE_MEANINGS) == set(NoticeStatus)
     text = conformance_statement(config(), "0")
     assert str(Limits().pdu_bytes_max) in text
     overview = sections(text)["1 Conformance statement overview"]
