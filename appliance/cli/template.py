@@ -24,7 +24,8 @@ max_associations = 16
 # plain = false
 
 # Who may talk to the box. An AE title that is not listed here is rejected.
-# may:     "store" lets the peer send studies; "query" lets the box ask it how many images a study has.
+# may:     "store" lets the peer send studies; "query" lets the box ask it how many images a study has;
+#          "notify" lets it say which images belong to a study (IAN, MPPS): docs/pacs.md says who should.
 # outputs: what this peer gets of a result:
 #   "sr"             report with measurements and regions
 #   "sr-cornerstone" the same for viewers built on OHIF, with contours that they turn into measurements
@@ -69,7 +70,7 @@ url = ""
 
 # A study is complete when nothing arrived for quiet_seconds (and for series_quiet_seconds in each series),
 # or at once when the peer named in confirm_with says that it has no more images than the box,
-# and at the latest deadline_seconds after its first image.
+# or when all that peers with "notify" named is here; and at the latest deadline_seconds after its first image.
 [assembly]
 quiet_seconds = 60
 series_quiet_seconds = 30
