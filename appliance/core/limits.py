@@ -127,6 +127,13 @@ class Limits:
     # A study of the last days may be on its way here by itself, and is judged as any study.
     priors_recent_days: float = 3.0
 
+    # How long SQLite may look through the ledger's file before the box starts, how soon after its start the
+    # conductor has it looked through beside the work, how often from then on, and how long each time.
+    ledger_start_look_seconds_max: float = 10.0
+    ledger_first_look_seconds: float = 60.0
+    ledger_look_every_seconds: float = 86_400.0
+    ledger_look_seconds_max: float = 1_800.0
+
     # A wall clock that is off by so much from one look to the next was set; slewing is less.
     clock_step_seconds_min: float = 2.0
 

@@ -22,9 +22,12 @@ from alembic.config import Config as AlembicConfig
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
+from appliance.core import log
 from appliance.core.clock import SYSTEM, Clock
 from appliance.disk.durable import make_folder
+from appliance.ledger import soundness
 
+_log = log.get("ledger")
 _BUSY_MS = 30_000
 _TURN_LOOK_SECONDS = 0.003
 _TARGET = "head"
@@ -154,6 +157,29 @@ def _set_up_sqlite(engine: sa.Engine) -> None:
     def _on_begin(connection: sa.Connection) -> None:
         writes = connection.get_execution_options().get("readside_write", False)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    said: list[str] = []
+
+    @sa.event.listens_for(engine, "handle_error")
+    def _on_error(context: sa.engine.ExceptionContext) -> None:
+        # Whatever a verb's caller makes of its error: this one is no full disk and passes by no trying again.
+        if soundness.is_broken(context.original_exception) and not said:
+            said.append("ledger.damaged")
+            _log.critical("ledger.damaged", do=soundness.ADVICE)
+
+
+def assert_sound(url: str, *, seconds_max: float) -> None:
+    """Look through the ledger's file before anything stands on it; one too large for the time is taken as is.
+
+    Raises:
+        LedgerRefused: it is damaged.
+    """
+    found = soundness.look(url, seconds_max=seconds_max)
+    if found.faults:
+        _log.critical("ledger.damaged", faults=len(found.faults), first=found.faults[0])
+        raise LedgerRefused(f"the ledger is damaged, SQLite says: {found.faults[0]}. {soundness.ADVICE}")
+    if not found.is_whole:
+        _log.warning("ledger.unchecked", seconds=seconds_max)
 
 
 def _assert_durable(engine: sa.Engine) -> None:

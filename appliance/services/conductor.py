@@ -19,6 +19,7 @@ from appliance.routes.table import RouteTable
 from appliance.services.confirming import start_confirming
 from appliance.services.priors import Comparing
 from appliance.services.reconciling import Reconciling
+from appliance.services.soundness import Looking
 from appliance.services.stage import Stage, living, on_stage
 from appliance.services.timekeeping import Timekeeper
 from appliance.services.worklist import Worklisting
@@ -41,6 +42,8 @@ def run(config: Config) -> int:
         comparing.start()
         worklisting = Worklisting(stage, config)
         worklisting.start()
+        looking = Looking(stage, config)
+        looking.start()
         conductor = Conductor(stage, config)
         while not stage.stopping.is_set():
             alive()
@@ -52,6 +55,7 @@ def run(config: Config) -> int:
         reconciling.join()
         comparing.join()
         worklisting.join()
+        looking.join()
         return stage.exit_code
 
 

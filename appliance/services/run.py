@@ -18,7 +18,7 @@ from pathlib import Path
 from appliance.core import log
 from appliance.core.config import Config
 from appliance.core.limits import DEFAULT, Limits
-from appliance.ledger.engine import open_ledger
+from appliance.ledger.engine import assert_sound, open_ledger
 from appliance.services.stage import SUPERVISOR
 
 _log = log.get("supervisor")
@@ -112,6 +112,7 @@ def run_box(config: Config, config_path: Path) -> int:
     log.configure("supervisor")
     # Opened once before anything starts: a ledger that is refused is one clear error, not five.
     open_ledger(config.ledger_url).close()
+    assert_sound(config.ledger_url, seconds_max=DEFAULT.ledger_start_look_seconds_max)
     supervisor = Supervisor(config_path, names_of(config))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: supervisor.stopping.set())
