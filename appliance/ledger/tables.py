@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from appliance.ledger import (
+    audit_tables,
     columns,
     commitment_tables,
     fetch_tables,
@@ -19,10 +20,13 @@ from appliance.ledger import (
     shadow_tables,
     worklist_tables,
 )
-from appliance.ledger.columns import refer, row_id, sequence, text, time, unique_where
+from appliance.ledger.columns import refer, row_id, text, time, unique_where
 
 # Who takes it from here has every table in it.
 metadata = columns.metadata
+audit = audit_tables.audit
+audit_checkpoints = audit_tables.audit_checkpoints
+audit_shipped = audit_tables.audit_shipped
 commitments = commitment_tables.commitments
 uncommitted = commitment_tables.uncommitted
 promises = commitment_tables.promises
@@ -375,36 +379,4 @@ console_tokens = sa.Table(
     text("username"),
     time("created_at"),
     time("expires_at"),
-)
-
-# The audit trail: one PS3.15 A.5 message for each row, chained by hashes from the first to the last.
-# `event_id` is the row of the timeline that it tells of; none for what the trail says of itself.
-audit = sa.Table(
-    "audit",
-    metadata,
-    sequence(),
-    sa.Column("event_id", sa.BigInteger, sa.ForeignKey("events.id"), nullable=True, unique=True),
-    time("at"),
-    text("body"),
-    text("hash"),
-)
-
-# Signed states of the chain; the same lines stand in a file beside the ledger and leave by syslog.
-audit_checkpoints = sa.Table(
-    "audit_checkpoints",
-    metadata,
-    sequence(),
-    time("at"),
-    text("hash"),
-    text("key_id"),
-    text("signature"),
-)
-
-# How far the trail was handed to each audit repository.
-audit_shipped = sa.Table(
-    "audit_shipped",
-    metadata,
-    sa.Column("repository", sa.Text, primary_key=True),
-    sa.Column("seq", sa.BigInteger, nullable=False),
-    time("at"),
 )
