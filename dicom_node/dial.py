@@ -37,6 +37,7 @@ from dicom_node.limits import Limits
 from dicom_node.secured import CallingConnection, secured
 from dicom_node.sockets import adopt, connection_of, cut, prepare
 from dicom_node.tls import TlsFault
+from dicom_node.user import proposed
 from dicom_node.values import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, Peer
 
 log = structlog.get_logger(__name__)
@@ -292,7 +293,7 @@ def _associate(
                 (evt.EVT_DIMSE_RECV, received.reset),
                 *handlers,
             ],
-            ext_neg=list(roles),
+            ext_neg=[*roles, *proposed(peer.user)],
         )
     except OSError:
         # The host's name has no address.

@@ -39,7 +39,8 @@ class NoAssociation(Exception):
         """Keep both.
 
         "unreachable", "rejected", "aborted", "no_context" or "protocol_error"; where TLS could not be agreed
-        on, "tls_" and the word of `dicom_node.tls.reason_of`, "tls_wrong_certificate" or "tls_files".
+        on, "tls_" and the word of `dicom_node.tls.reason_of`, "tls_wrong_certificate" or "tls_files";
+        "user_file" when the passcode that we show cannot be read.
         """
         super().__init__(reason)
         self.reason, self.rejection = reason, rejection

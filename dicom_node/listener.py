@@ -30,7 +30,16 @@ from dicom_node.notice_desk import NOTICE_MESSAGES, Clerk, NoticeDesk
 from dicom_node.notices import notice_contexts
 from dicom_node.proof import proof_of
 from dicom_node.receive import NO_UID, OnRefused, Reception, Refused, handle_store
-from dicom_node.roster import DRAINING, FULL, IDENTITY_MISMATCH, OnSuspect, Roster, Suspect
+from dicom_node.roster import (
+    DRAINING,
+    FULL,
+    IDENTITY_MISMATCH,
+    USER_REFUSED,
+    OnSuspect,
+    Rejection,
+    Roster,
+    Suspect,
+)
 from dicom_node.sockets import acknowledge_at_once, connection_of, cut
 from dicom_node.status import Status
 from dicom_node.storage_classes import STORAGE_CLASSES, VERIFICATION
@@ -238,6 +247,7 @@ class Listener:
             calling_ae=asked.calling_ae_title,
             called_ae=asked.called_ae_title,
             proof=proof_of(connection_of(association)),
+            proposed=asked.user_information,
         )
         rejection = DRAINING if self._draining.is_set() else refused
         if rejection is None and not self._take_seat(association):
@@ -251,19 +261,21 @@ class Listener:
             address=address.address if address else None,
             reason=rejection.reason,
         )
-        if rejection is IDENTITY_MISMATCH:
-            self._suspect(association)
+        if rejection in (IDENTITY_MISMATCH, USER_REFUSED):
+            self._suspect(association, rejection)
         association.acse.send_reject(rejection.result, rejection.source, rejection.reason)
         # Waits until the rejection is on the wire; the reactor would close the socket at once.
         association.kill()
 
-    def _suspect(self, association: GuardedAssociation) -> None:
-        """Tell of a known AE title with a certificate that is another's, or with none."""
+    def _suspect(self, association: GuardedAssociation, rejection: Rejection) -> None:
+        """Tell of a known AE title with another's certificate, with none, or without its user."""
         asked, address = association.requestor.primitive, association.requestor.address_info
         proof = proof_of(connection_of(association))
         suspect = Suspect(
-            word=IDENTITY_MISMATCH.word,
-            reason="no_certificate" if proof is None else "another_certificate",
+            word=rejection.word,
+            reason="user"
+            if rejection is USER_REFUSED
+            else ("no_certificate" if proof is None else "another_certificate"),
             address=address.address if address else "",
             calling_ae=asked.calling_ae_title.strip() if asked else "",
         )

@@ -7,12 +7,17 @@ The address a connection comes from is not compared with the peer's host in this
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
+import structlog
+
 from dicom_node.proof import Proof
+from dicom_node.user import UserFault
 from dicom_node.values import Peer
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +36,7 @@ CALLED_AE_UNKNOWN = Rejection(result=1, source=1, reason=7, word="node.refused_a
 CALLING_AE_UNKNOWN = Rejection(result=1, source=1, reason=3, word="node.refused_ae")
 # To the peer it looks like any unknown AE title: whoever guesses learns nothing.
 IDENTITY_MISMATCH = Rejection(result=1, source=1, reason=3, word="roster.identity_mismatch")
+USER_REFUSED = Rejection(result=1, source=2, reason=1, word="roster.user_refused")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +45,7 @@ class Suspect:
 
     Attributes:
         word: "tls.refused" for a handshake that failed, "roster.identity_mismatch" for an AE title whose
-            certificate is another's.
+            certificate is another's, "roster.user_refused" for one that does not show its user.
         reason: why, in one word.
     """
 
@@ -67,21 +73,37 @@ class Roster:
         """Count the AE titles known."""
         return len(self._peers)
 
-    def rejection(self, *, calling_ae: str, called_ae: str, proof: Proof | None = None) -> Rejection | None:
+    def rejection(
+        self, *, calling_ae: str, called_ae: str, proof: Proof | None = None, proposed: Iterable[object] = ()
+    ) -> Rejection | None:
         """Return why an association may not be, or None when it may.
 
-        `proof` is the certificate that the caller showed; none without TLS.
+        `proof` is the certificate that the caller showed, none without TLS; `proposed` is the user
+        information of its request (PS3.7 D.3.3).
         """
         if called_ae.strip(" ") != self._ae_title:
             return CALLED_AE_UNKNOWN
         peer = self.peer(calling_ae)
         if peer is None:
             return CALLING_AE_UNKNOWN
-        return None if _proven(peer, proof) else IDENTITY_MISMATCH
+        if not _proven(peer, proof):
+            return IDENTITY_MISMATCH
+        return None if _named(peer, proposed) else USER_REFUSED
 
     def peer(self, calling_ae: str) -> Peer | None:
         """Return the peer that calls itself `calling_ae`."""
         return self._peers.get(calling_ae.strip(" "))
+
+
+def _named(peer: Peer, proposed: Iterable[object]) -> bool:
+    """Say whether a peer shows the user that it has to; with a passcode that nobody can read, none does."""
+    if peer.shows is None:
+        return True
+    try:
+        return peer.shows.is_shown_in(proposed)
+    except UserFault as fault:
+        log.error("roster.user_file", peer=peer.name, reason=str(fault))
+        return False
 
 
 def _proven(peer: Peer, proof: Proof | None) -> bool:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from dicom_node.tls import Credentials
+from dicom_node.user import User
 
 IMPLEMENTATION_CLASS_UID: Final = "2.25.158713823978013120722527502476747453191"
 IMPLEMENTATION_VERSION_NAME: Final = "READSIDE_010"
@@ -92,6 +93,7 @@ class Peer:
     `tls` is what we prove ourselves with; with it nothing is said to the peer, or taken from it, in the
     clear. `certificate_sha256` are the fingerprints of the certificates it may show; without any, its
     certificate has to name it (`dicom_node.proof`).
+    `user` is whom we name to the peer when we call it, `shows` whom it has to name to us.
     """
 
     name: str
@@ -101,6 +103,8 @@ class Peer:
     may: frozenset[str] = frozenset()
     tls: Credentials | None = None
     certificate_sha256: frozenset[str] = frozenset()
+    user: User | None = None
+    shows: User | None = None
 
     def __post_init__(self) -> None:
         """Check the title, the port and the rights once."""

@@ -360,6 +360,7 @@ WORDS: Final[Mapping[str, Teller]] = {
     "audit.verified": _log_used,
     "tls.refused": _node_turned_away,
     "roster.identity_mismatch": _node_turned_away,
+    "roster.user_refused": _node_turned_away,
     "dicomweb.stranger": _node_turned_away,
     "tls.reloaded": _alert(SOFTWARE),
     "tls.refused_files": _alert(SOFTWARE, MINOR_FAILURE),

@@ -55,6 +55,8 @@ outputs = ["sr", "seg", "sc"]
 # dicomweb_token = "/etc/readside/pacs.token"
 # tls = true             # nothing goes to this peer, or is taken from it, in the clear
 # certificate_sha256 = "..."   # its certificate's fingerprint; without it the certificate must name the peer
+# user = "readside"      # the user that the box names to it; with tls also user_passcode = "FILE"
+# shows_user = "pacs"    # the user that it has to name to the box; with tls also shows_user_passcode = "FILE"
 
 # Everything the box keeps. Receiving stops, with status A700, before less than floor_gib is free.
 # Images of finished studies are removed after retain_days, their results after retain_results_days.
@@ -70,7 +72,7 @@ url = ""
 
 # A study is complete when nothing arrived for quiet_seconds (and for series_quiet_seconds in each series),
 # or at once when the peer named in confirm_with says that it has no more images than the box,
-# or when all that peers with "notify" named is here; and at the latest deadline_seconds after its first image.
+# or when all that peers with "notify" named is here; at the latest deadline_seconds after its first image.
 [assembly]
 quiet_seconds = 60
 series_quiet_seconds = 30

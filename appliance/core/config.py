@@ -9,7 +9,7 @@ and names.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -174,6 +174,7 @@ def _faults_between(
         for peer in peers
         if (peer.tls or peer.certificate_sha256) and not has_tls
     ]
+    faults += [fault for peer in peers for fault in _passcode_faults(peer)]
     faults += [
         f"peers.{peer.name}.commitment: needs host and port of the peer, to ask it"
         for peer in peers
@@ -225,6 +226,14 @@ def _doubles(where: str, names: Sequence[str]) -> list[str]:
     return [
         f"{where}: {name!r} stands there twice" for name in sorted({n for n in names if names.count(n) > 1})
     ]
+
+
+def _passcode_faults(peer: Peer) -> Iterator[str]:
+    for key, user, _ in peer.passcodes:
+        if user is None:
+            yield f"peers.{peer.name}.{key}: needs {key.removesuffix('_passcode')}, whose passcode it is"
+        if not peer.tls:
+            yield f"peers.{peer.name}.{key}: would travel in the clear; set tls = true, or leave it out"
 
 
 def _destination_fault(route: str, name: str, peer: Peer | None) -> str:

@@ -31,6 +31,7 @@ Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,6
 AeTitleText = Annotated[
     str, StringConstraints(pattern=r"^[\x20-\x5b\x5d-\x7e]{1,16}$", strip_whitespace=True)
 ]
+UserName = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]([\x20-\x7e]{0,62}[\x21-\x7e])?$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=7 * 86400)]
 Right = Literal["store", "query", "notify"]
@@ -150,6 +151,8 @@ class Peer(Section):
         dicomweb: address of its DICOMweb service; with it results go there by STOW-RS.
         dicomweb_token: file with the token that the service is shown.
         retrieve: how the box fetches from it: have it sent (C-MOVE), or get it (C-GET).
+        user: the user that the box names to it (PS3.7 D.3.3.7), with `user_passcode` a file of its passcode.
+        shows_user: the user that it has to name to the box, with `shows_user_passcode` likewise.
     """
 
     name: Name
@@ -164,6 +167,19 @@ class Peer(Section):
     dicomweb: WebAddress | None = None
     dicomweb_token: SecretFile | None = None
     retrieve: Literal["move", "get"] = "move"
+    user: UserName | None = None
+    user_passcode: SecretFile | None = None
+    shows_user: UserName | None = None
+    shows_user_passcode: SecretFile | None = None
+
+    @property
+    def passcodes(self) -> list[tuple[str, str | None, Path]]:
+        """Return each passcode: its key, the user it is of, and its file."""
+        both = (
+            ("user_passcode", self.user, self.user_passcode),
+            ("shows_user_passcode", self.shows_user, self.shows_user_passcode),
+        )
+        return [(key, user, file) for key, user, file in both if file is not None]
 
     @property
     def reachable(self) -> bool:

@@ -22,6 +22,7 @@ _REFUSED: Final = "receive.refused"
 _REJECTED: Final = {
     "tls.refused": Rejected.TLS,
     "roster.identity_mismatch": Rejected.CERTIFICATE,
+    "roster.user_refused": Rejected.OTHER,
     "node.refused_ae": Rejected.CALLING_AE,
     "node.full": Rejected.TOO_MANY,
 }

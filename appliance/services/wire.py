@@ -5,11 +5,13 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 
 from appliance.core.config import Config, DicomTls, Peer
 from dicom_node import values
 from dicom_node.dicomweb.outward import WebPeer
 from dicom_node.tls import Credentials, Files
+from dicom_node.user import User
 
 
 def wire_peer(peer: Peer, config: Config) -> values.Peer:
@@ -22,7 +24,13 @@ def wire_peer(peer: Peer, config: Config) -> values.Peer:
         may=frozenset(peer.may),
         tls=_credentials(files_of(config.dicom.tls)) if peer.tls and config.dicom.tls else None,
         certificate_sha256=frozenset(peer.certificate_sha256),
+        user=_user(peer.user, peer.user_passcode),
+        shows=_user(peer.shows_user, peer.shows_user_passcode),
     )
+
+
+def _user(name: str | None, passcode: Path | None) -> User | None:
+    return None if name is None else User(name=name, passcode=passcode)
 
 
 def web_peer(peer: Peer, config: Config) -> WebPeer:

@@ -112,11 +112,25 @@ def _policies(config: Config) -> list[tuple[str, object]]:
         ("Associations accepted at once, each port", at_once),
         ("Connections accepted from one address", max(limits.connections_per_address_max, at_once)),
         ("Asynchronous operations window", "not negotiated: one operation at a time"),
-        ("User identity negotiation", "not used"),
+        ("User identity negotiation, as acceptor", _users(config, "shows_user")),
+        ("User identity negotiation, as requestor", _users(config, "user")),
         ("ARTIM", f"{limits.acse_seconds_max:g} s"),
         ("Silence before an association is aborted", f"{limits.network_seconds_max:g} s"),
         ("Largest instance", f"{limits.instance_bytes_max // 2**20} MiB"),
     ]
+
+
+def _users(config: Config, key: str) -> str:
+    """Say which peers a user is shown to, or by (PS3.7 D.3.3.7)."""
+    kinds = {
+        peer.name: "user name" if getattr(peer, f"{key}_passcode") is None else "user name and passcode"
+        for peer in config.peers
+        if getattr(peer, key) is not None
+    }
+    if not kinds:
+        return "ignored when it comes" if key == "shows_user" else "not used"
+    said = "; ".join(f"{name}: {kind}" for name, kind in sorted(kinds.items()))
+    return f"{said}; no answer is {'given' if key == 'shows_user' else 'asked for'}"
 
 
 def _contexts(offers: Sequence[Offer]) -> list[tuple[str, str, str, str, str]]:

@@ -86,6 +86,7 @@ def _keys(config: Config) -> list[Path]:
     found += [table.key for table in tables if table is not None]
     found += [path for path in (config.audit.key,) if path is not None]
     found += [peer.dicomweb_token for peer in config.peers if peer.dicomweb_token is not None]
+    found += [file for peer in config.peers for _, _, file in peer.passcodes]
     return found
 
 

@@ -207,6 +207,18 @@ def test_what_is_no_ae_title_is_refused(title):
     assert fault.startswith("dicom.ae_title: ")
 
 
+def test_a_passcode_travels_under_tls_only_and_is_somebodys():
+    passcodes = {"user_passcode": "/x", "shows_user": "p", "shows_user_passcode": "/y"}
+    peer = {"name": "p", "ae_title": "P", **passcodes}
+    with pytest.raises(config.ConfigError) as caught:
+        config.parse({"site": {"name": "x"}, "storage": {"root": "/data"}, "peers": [peer]})
+    assert caught.value.faults == [
+        "peers.p.user_passcode: needs user, whose passcode it is",
+        "peers.p.user_passcode: would travel in the clear; set tls = true, or leave it out",
+        "peers.p.shows_user_passcode: would travel in the clear; set tls = true, or leave it out",
+    ]
+
+
 @pytest.mark.parametrize(("images", "results", "kept"), [(7, 365, 365), (400, 365, 400), (30, 1, 30)])
 def test_results_are_kept_no_shorter_than_their_images(images: float, results: float, kept: float):
     storage = {"root": "/data", "retain_days": images, "retain_results_days": results}
