@@ -19,6 +19,7 @@ from appliance.core import log
 from appliance.core.config import Config, ConfigError
 from appliance.core.instance import Instance
 from appliance.core.limits import DEFAULT, Limits
+from appliance.core.niceness import giving_way
 from appliance.core.words import short
 from appliance.inference.engine import InferenceError
 from appliance.ledger import foresight, studies
@@ -134,17 +135,25 @@ class ReadAhead(threading.Thread):
         poll, self._asked_seconds = self._limits.poll_seconds, 0.0
         if not self._look():
             return poll
+        # Receiving comes first; an analysis does not give way, for a job may come to wait for it.
+        with giving_way():
+            prepared = self._prepare_all()
+        # While that was done more may have come: what is analysed is what the ledger has now.
+        again = self._pause_seconds if prepared else min(self._foresee(), poll)
+        with giving_way():
+            self._ask_early()
+            self._touch()
+        return again
+
+    def _prepare_all(self) -> int:
+        """Prepare what is wanted as long as no job comes; return how many instances were new."""
         prepared = 0
         for seen in self._wanted():
             for instance in seen.instances:
                 if not self._may_go_on:
-                    return poll
+                    return prepared
                 prepared += self._prepare(seen, instance)
-        # While that was done more may have come: what is analysed is what the ledger has now.
-        again = self._pause_seconds if prepared else min(self._foresee(), poll)
-        self._ask_early()
-        self._touch()
-        return again
+        return prepared
 
     def _touch(self) -> None:
         """Take the memory of volumes, as long as nothing else is to be done."""
