@@ -130,6 +130,14 @@ def test_a_script_can_be_run_and_is_sound_bash(script):
     subprocess.run(["bash", "-n", str(path)], check=True, timeout=30)
 
 
+def test_how_many_processes_share_the_suite_is_said_and_must_be_a_number():
+    assert "`--processes N`" in (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    command = [str(ROOT / "scripts" / "test"), "--processes", "many"]
+    refused = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert refused.returncode == 1
+    assert "--processes takes a number" in refused.stderr
+
+
 def test_the_licence_is_apache_2_whole():
     text = (ROOT / "LICENSE").read_text(encoding="utf-8")
     assert "Version 2.0, January 2004" in text
