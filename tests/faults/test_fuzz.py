@@ -40,6 +40,7 @@ Outcome = TypeVar("Outcome", str, int)
 DATA_SETS = 14_000
 ALIKE = 3_000
 COMMANDS = 4_000
+NOISE = 1_000
 CONVERSATIONS = 300
 LIMITS = Limits()
 ANSWERS = {2, 3, 4, 6, 7}
@@ -147,19 +148,24 @@ def test_malformed_data_sets_are_judged_or_refused() -> None:
     assert 0.05 < words["kept"] / DATA_SETS < 0.5
 
 
+def noise(number: int) -> tuple[bytes, str]:
+    """Bytes that nobody made, every other time behind the beginning of a sound data set; and their syntax."""
+    known, dice = sample(), random.Random(number)
+    data = dice.randbytes(dice.randrange(300))
+    start = known.data[: dice.randrange(len(known.data))] if number % 2 else b""
+    return start + data, dice.choice((EXPLICIT, IMPLICIT, BIG, mutate.ENCAPSULATED, "1.2.3"))
+
+
 def test_noise_is_judged_or_refused() -> None:
     known = sample()
 
     def one(number: int) -> str:
-        dice = random.Random(number)
-        data = dice.randbytes(dice.randrange(300))
-        start = known.data[: dice.randrange(len(known.data))] if number % 2 else b""
-        syntax = dice.choice((EXPLICIT, IMPLICIT, BIG, mutate.ENCAPSULATED, "1.2.3"))
-        found = judged(start + data, syntax, known) if syntax != "1.2.3" else None
-        study_uid_of(start + data, syntax, LIMITS)
+        data, syntax = noise(number)
+        found = judged(data, syntax, known) if syntax != "1.2.3" else None
+        study_uid_of(data, syntax, LIMITS)
         return found.word if isinstance(found, Refusal) else "kept"
 
-    assert each(range(1_000), one)["kept"] < 500
+    assert each(range(NOISE), one)["kept"] < NOISE // 2
 
 
 def test_an_instance_like_an_earlier_one_is_judged_as_if_it_were_the_first() -> None:
@@ -293,6 +299,19 @@ def test_malformed_conversations_end_and_nobody_dies_of_them(
     for one in shelf.arrivals:
         again = scan(one.data, one.header.transfer_syntax_uid, LIMITS)
         assert again.elements, "what was kept is what was judged"
+
+
+def test_twenty_thousand_different_malformed_inputs_are_tried() -> None:
+    """What the tests above try, each counted once, and none that is as it was made."""
+    # Their hashes: the inputs themselves would be a hundred megabytes.
+    sound = {hash((seed.sample.data, seed.sample.transfer_syntax_uid)) for seed in mutate.seeds()}
+    mutants = {hash(mutate.mutant(number)[1:]) for number in range(DATA_SETS + ALIKE)} - sound
+    noises = {hash(noise(number)) for number in range(NOISE)}
+    commands = {hash(mutate.command(number)) for number in range(COMMANDS)} - {hash(raw.store_rq(sample()))}
+    messages = {hash(message) for number in range(CONVERSATIONS) for message in twisted(number)[1]}
+    tried_in_all = [len(each_kind) for each_kind in (mutants, noises, commands, messages)]
+    assert sum(tried_in_all) > 20_000, tried_in_all
+    print("malformed data sets, noises, command sets and messages:", *tried_in_all)
 
 
 @pytest.mark.long
