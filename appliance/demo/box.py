@@ -188,13 +188,17 @@ class Box:
         Raises:
             NotReady: it did not get ready in time, or ended.
         """
-        with self.log_path.open("ab") as output:
-            self._process = subprocess.Popen(self.command, stdout=output, stderr=subprocess.STDOUT)
+        self._process = self._launched()
         deadline = time.monotonic() + self.start_seconds_max
         while not self._ready():
             if time.monotonic() > deadline or self._process.poll() is not None:
                 raise NotReady("the box did not get ready")
             time.sleep(0.1)
+
+    def _launched(self) -> subprocess.Popen[bytes]:
+        """Start what runs the box."""
+        with self.log_path.open("ab") as output:
+            return subprocess.Popen(self.command, stdout=output, stderr=subprocess.STDOUT)
 
     def _ready(self) -> bool:
         """Say whether the services were heard and the listener, which may still be sweeping, answers."""

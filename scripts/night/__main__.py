@@ -1,4 +1,4 @@
-"""Run the fault night, or a large department's day, and write the scoreboard."""
+"""Run the fault night, a large department's day, or power cuts, and write the scoreboard."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ import json
 import os
 import sys
 import tempfile
+import threading
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
 from appliance.core import log
 from scripts.night import judge as judging
 from scripts.night.attacks import Attacks
+from scripts.night.cuts import FORESEEN
 from scripts.night.journal import Journal, lines
 from scripts.night.kills import Storm, tally
 from scripts.night.pacs import Moods
@@ -83,6 +86,34 @@ def department_day(folder: Path, seconds: float, *, senders: int, forked: bool) 
         return _told(going, "Department day")
 
 
+def power_cuts(folder: Path, cuts: int, *, senders: int, seed: int) -> Night:
+    """Take the power from a box in traffic so many times."""
+    templates = [
+        Template(6, 48, wanted=True),
+        Template(12, 96, wanted=False),
+        # Longer than what is written at once.
+        Template(2, 1024, wanted=False),
+    ]
+    with course(
+        folder, forked=True, retain_seconds=30, quiet_seconds=1.0, power_seed=seed,
+        traffic={"templates": templates, "pause_seconds": 0.5, "odd": 0.1, "waiting_max": 4},
+    ) as going:  # fmt: skip
+        power = going.power
+        assert power is not None
+        power.traffic_seconds = (0.2, 6.0)
+        moods = Moods(going.pacs, Journal(folder / "moods.jsonl"), threading.Event(), ("slow", "losing"))
+        sending = [Sender(going.traffic, number) for number in range(senders)]
+        for thread in (*sending, moods):
+            thread.start()
+        print(f"scoreboard: {cuts} power cuts, seed {seed}", file=sys.stderr)
+        going.traffic.phase, began = "cuts", time.monotonic()
+        power.cut_often(cuts)
+        going.seconds["cuts"] = round(time.monotonic() - began, 1)
+        moods.stop()
+        going.settle(sending)
+        return _told(going, "Power cuts", power=power, moods=moods.had)
+
+
 def _told(going: Course, kind: str, **more: object) -> Night:
     memory = going.memory.told()
     print("scoreboard: judging", file=sys.stderr)
@@ -95,7 +126,9 @@ def _told(going: Course, kind: str, **more: object) -> Night:
         machine=_machine(),
         forked=going.box.forked,
         seconds=going.seconds,
-        verdict=judging.judge(going.box, folder=going.folder),
+        verdict=judging.judge(
+            going.box, folder=going.folder, foreseen=FORESEEN if going.power else frozenset()
+        ),
         memory=memory,
         stores=stores,
         **more,  # type: ignore[arg-type]
@@ -107,6 +140,15 @@ def _machine() -> str:
     return f"{os.cpu_count()} shared cores, {gib:.0f} GiB of memory"
 
 
+def _run(asked: argparse.Namespace, folder: Path) -> Night:
+    if asked.cuts:
+        seed = int(time.time()) if asked.seed is None else asked.seed
+        return power_cuts(folder, asked.cuts, senders=asked.senders or 4, seed=seed)
+    seconds = asked.hours * 3600 if asked.hours else asked.minutes * 60
+    run = department_day if asked.day else fault_night
+    return run(folder, seconds, senders=asked.senders or (20 if asked.day else 6), forked=asked.forked)
+
+
 def main() -> int:
     """Run what was asked for, and stop by itself."""
     parser = argparse.ArgumentParser(prog="scripts/scoreboard", description=__doc__)
@@ -115,6 +157,13 @@ def main() -> int:
     parser.add_argument(
         "--day", action="store_true", help="a large department's day instead: 20 senders, no faults"
     )
+    parser.add_argument(
+        "--cuts",
+        type=int,
+        metavar="N",
+        help="so many power cuts instead, on a disk that forgets (needs root)",
+    )
+    parser.add_argument("--seed", type=int, help="the seed of the power cuts; else the clock's")
     parser.add_argument("--senders", type=int, help="modalities at once (6; 20 for a day)")
     parser.add_argument(
         "--forked", action="store_true", help="fork services instead of starting them: more kills"
@@ -126,13 +175,11 @@ def main() -> int:
     )
     asked = parser.parse_args()
     log.silence()
-    seconds = asked.hours * 3600 if asked.hours else asked.minutes * 60
     with ExitStack() as stack:
         folder = asked.keep or Path(
             stack.enter_context(tempfile.TemporaryDirectory(prefix="readside-night-"))
         )
-        run = department_day if asked.day else fault_night
-        night = run(folder, seconds, senders=asked.senders or (20 if asked.day else 6), forked=asked.forked)
+        night = _run(asked, folder)
     sections = sections_of(asked.out.read_text(encoding="utf-8")) if asked.out.exists() else {}
     sections[night.kind] = markdown(night)
     asked.out.write_text(page(sections), encoding="utf-8")

@@ -112,13 +112,16 @@ def sent(*paths: Path) -> Sent:
     return Sent(tried=tried, answers=answers, acknowledged=frozenset(acknowledged))
 
 
-def judge(box: NightBox, *, folder: Path) -> Verdict:
-    """Hold every journal against the box, which is quiet by now; only what it purges must wait for us."""
+def judge(box: NightBox, *, folder: Path, foreseen: frozenset[str] = frozenset()) -> Verdict:
+    """Hold every journal against the box, which is quiet by now; only what it purges must wait for us.
+
+    The words in `foreseen` are no errors in this run.
+    """
     with alone(Spool(box.config.storage.root), wait=True):
-        return _judge(box, folder)
+        return _judge(box, folder, UNFORESEEN - foreseen)
 
 
-def _judge(box: NightBox, folder: Path) -> Verdict:
+def _judge(box: NightBox, folder: Path, bad_words: frozenset[str]) -> Verdict:
     studies = studies_sent(folder / "senders.jsonl")
     everything = sent(folder / "senders.jsonl", folder / "attackers.jsonl")
     sound = sent(folder / "senders.jsonl")
@@ -134,7 +137,7 @@ def _judge(box: NightBox, folder: Path) -> Verdict:
         reports = {(line["uid"], line["digest"]) for line in accepted if line["sop_class"].startswith(REPORT)}
         undecided = _undecided(db, studies)
         answered = _answered(db, studies, reports)
-        unforeseen = _unforeseen(box.log_path)
+        unforeseen = _unforeseen(box.log_path, bad_words)
         checks: dict[str, Any] = {
             "acknowledged and not in the box, byte for byte": sorted(uid for uid, _ in lost),
             "kept twice": sorted(uid for (uid, _), number in spooled.items() if number > 1),
@@ -243,12 +246,12 @@ def _unsettled(db: sqlite3.Connection) -> list[str]:
     ]
 
 
-def _unforeseen(path: Path) -> list[str]:
+def _unforeseen(path: Path, bad_words: frozenset[str]) -> list[str]:
     """Return what of a log is no event, or an event that means that nobody foresaw it."""
-    return [said for said, _ in _faults(path)]
+    return [said for said, _ in _faults(path, bad_words)]
 
 
-def _faults(path: Path) -> Iterator[tuple[str, int]]:
+def _faults(path: Path, bad_words: frozenset[str]) -> Iterator[tuple[str, int]]:
     with path.open(encoding="utf-8", errors="replace") as file:
         for number, line in enumerate(file, start=1):
             try:
@@ -256,7 +259,7 @@ def _faults(path: Path) -> Iterator[tuple[str, int]]:
             except ValueError:
                 yield f"line {number}: {line[:160].strip()}", number
                 continue
-            if entry["event"] in UNFORESEEN:
+            if entry["event"] in bad_words:
                 yield (
                     f"line {number}: {entry['event']} {entry.get('error', '')} {entry.get('where', '')}",
                     number,

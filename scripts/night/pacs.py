@@ -77,6 +77,11 @@ class Moods(threading.Thread):
         self._dice = random.Random(17)
         self.had: dict[str, int] = dict.fromkeys(moods, 0)
 
+    def stop(self) -> None:
+        """Let the mood be good for good."""
+        self._stopping.set()
+        self.join(90)
+
     def run(self) -> None:
         """Change the mood until told to stop; the last one is good."""
         while not self._stopping.wait(self._dice.uniform(3, 9)):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from appliance.core.crash import POINTS
+from scripts.night.cuts import Power
 from scripts.night.judge import Verdict
 from scripts.night.kills import Tally
 
@@ -24,6 +25,7 @@ class Night:
     verdict: Verdict
     tally: Tally | None = None
     supervisor_kills: int = 0
+    power: Power | None = None
     attacks: Mapping[str, int] = field(default_factory=dict)
     moods: Mapping[str, int] = field(default_factory=dict)
     # Milliseconds of each acknowledged store, by phase.
@@ -56,6 +58,13 @@ class Night:
                 "supervisor": self.supervisor_kills,
                 "recovery_seconds": {name: quantiles(found) for name, found in self.tally.recovery.items()},
                 "unforeseen": self.tally.unforeseen,
+            }
+        if self.power is not None:
+            told["power_cuts"] = {
+                "seed": self.power.seed,
+                "cuts": [asdict(cut) for cut in self.power.cuts],
+                "while_starting": self.power.while_starting,
+                "back_seconds": quantiles(self.power.back_seconds),
             }
         return told
 
@@ -91,6 +100,8 @@ def markdown(night: Night) -> str:
     parts.append(_table(("what went through", ""), _flat(night.verdict.figures)))
     if night.tally is not None:
         parts += _storm(night, night.tally)
+    if night.power is not None:
+        parts += _power(night.power)
     if night.attacks:
         parts.append(_table(("attack", "times"), sorted(night.attacks.items())))
     if night.moods:
@@ -118,6 +129,25 @@ def _storm(night: Night, tally: Tally) -> list[str]:
         f"SIGKILL ended {tally.kills} processes of services and {night.supervisor_kills} of the supervisor.",
         _table(("service", "killed", "back after, s: p50", "p99"), rows),
         _table(("crash point", "service", "killed there"), points),
+    ]
+
+
+def _power(power: Power) -> list[str]:
+    cuts = power.cuts
+    q = quantiles(power.back_seconds)
+    lost = [
+        (name, sum(found), sum(gone))
+        for name, found, gone in (
+            ("sectors of 512 bytes", [cut.sectors for cut in cuts], [cut.sectors_lost for cut in cuts]),
+            ("names given or taken", [cut.names for cut in cuts], [cut.names_lost for cut in cuts]),
+        )
+    ]
+    return [
+        f"The power was cut {len(cuts)} times, {power.while_starting} of them while the box still started"
+        f" (seed {power.seed}). Nothing that waited for a sync survived"
+        f" {sum(not cut.kept for cut in cuts)} of them."
+        f" Back after {q['p50']:.1f} s (p50), {q['max']:.1f} s at most.",
+        _table(("not synced at a cut", "in all", "lost"), lost),
     ]
 
 
@@ -150,7 +180,12 @@ against the ledger, read as a plain file, and against the spool, digested anew.
 
 A killed process loses what it had in memory and nothing else: the page cache survives it. Power cuts are
 another matter: `tests/faults/test_disk.py` goes through every state that a recorded disk can leave behind.
-A file system that forgets what was not synced (LazyFS) was not run here.
+
+With `--cuts` the box stands on a file system that forgets what was not synced: `tests/lossy`, in the manner
+of LazyFS, which no package registry offers. It is stricter than ext4: names need the sync of their folder,
+and a durable write makes nothing safe but itself. Each cut halts it in mid-act, kills every process of the
+box, and drops what no sync covered: all of it, or each sector and each name by the throw of a die. Then the
+box starts on what is left.
 
 With `--day` there are no faults: twenty modalities send small images, most of which no route wants, as fast
 as the box takes them. The machine is shared with other work, so times are only as good as that.

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 from appliance.services.run import NAMES
 from appliance.services.stage import living
 from scripts.night import judge as judging
+from scripts.night.cuts import Power, powered
 from scripts.night.journal import Journal
 from scripts.night.pacs import MoodyPacs
 from scripts.night.senders import Sender, Traffic
@@ -53,9 +54,11 @@ class Memory(threading.Thread):
         """Return what each has now."""
         found = {}
         for name in NAMES:
-            pid = living(self.box.config.run_dir, name)
-            if pid is not None and (size := _resident_mib(pid)):
-                found[name] = size
+            # A disk without power cannot say who is there.
+            with suppress(OSError):
+                pid = living(self.box.config.run_dir, name)
+                if pid is not None and (size := _resident_mib(pid)):
+                    found[name] = size
         return found
 
     def told(self) -> dict[str, tuple[float, float, float]]:
@@ -84,6 +87,7 @@ class Course:
     pacs: MoodyPacs
     traffic: Traffic
     memory: Memory
+    power: Power | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 
     def phase(self, name: str, seconds: float) -> None:
@@ -116,11 +120,22 @@ class Course:
 
 
 @contextmanager
-def course(folder: Path, *, forked: bool, traffic: Mapping[str, Any], **site: float) -> Iterator[Course]:
-    """Start a box and its PACS in a folder of their own, and stop them at the end."""
+def course(
+    folder: Path, *, forked: bool, traffic: Mapping[str, Any], power_seed: int | None = None, **site: float
+) -> Iterator[Course]:
+    """Start a box and its PACS in a folder of their own, and stop them at the end.
+
+    With `power_seed` the box stands on a disk that forgets, and its power can be cut.
+
+    Raises:
+        NoLossyDisk: this machine can have no such disk.
+    """
     box, pacs = made_in(folder, forked=forked, **site)
     with ExitStack() as stack:
         stack.callback(pacs.stop)
+        power = None
+        if power_seed is not None:
+            power = stack.enter_context(powered(box, Journal(folder / "cuts.jsonl"), seed=power_seed))
         # There is one checkpoint of a trail in an hour: the first is where that point can be met.
         box.order("audit", "audit-signed")
         stack.callback(box.stop)
@@ -130,4 +145,4 @@ def course(folder: Path, *, forked: bool, traffic: Mapping[str, Any], **site: fl
         memory = Memory(box)
         memory.start()
         stack.callback(memory.stopping.set)
-        yield Course(folder, box, pacs, shared, memory)
+        yield Course(folder, box, pacs, shared, memory, power)

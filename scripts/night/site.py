@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
+from typing import cast
 
 from appliance.core.config import load
 from appliance.demo.box import BOX_AE, Box, SiteShape, free_ports
 from scripts.night.pacs import MoodyPacs, pacs_in
 from scripts.night.senders import CALLING_AE, WANTED
+from scripts.night.spring import Spring
 from tests.certificates import Authority
 
 PACS_AE = "PACS"
@@ -42,6 +45,8 @@ class NightBox(Box):
 
     forked = False
     start_seconds_max = 90.0
+    module = "scripts.night.supervise"
+    spring: Spring | None = None
 
     @property
     def orders(self) -> Path:
@@ -58,8 +63,17 @@ class NightBox(Box):
     @property
     def command(self) -> list[str]:
         """Return what runs the box under such a supervisor."""
-        command = [sys.executable, "-m", "scripts.night.supervise", "--config", str(self.config_path)]
+        command = [sys.executable, "-m", self.module, "--config", str(self.config_path)]
         return [*command, "--orders", str(self.orders), *(["--forked"] if self.forked else [])]
+
+    def begin(self) -> None:
+        """Start the box, and wait for nothing."""
+        self._process = self._launched()
+
+    def _launched(self) -> subprocess.Popen[bytes]:
+        if self.spring is None:
+            return super()._launched()
+        return cast("subprocess.Popen[bytes]", self.spring.fork())
 
 
 def made_in(

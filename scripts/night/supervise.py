@@ -1,9 +1,10 @@
 """The box's own supervisor, which also arms crash points and writes down each death.
 
-usage: python -m scripts.night.supervise --config FILE --orders FOLDER [--forked]
+usage: python -m scripts.night.supervise --config FILE --orders FOLDER [--forked] [--again FD]
 An order is a file named after a service; its text is what READSIDE_CRASH_AT says to the next process of it.
 With --forked, services are forked from this process, which has everything loaded: a start then costs
-milliseconds, and is otherwise the same.
+milliseconds, and is otherwise the same. With --again the supervisor itself is forked, for each line on
+standard input, and its number is told to that file.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from appliance.ledger.engine import open_ledger
 from appliance.services.run import NAMES, Child, Supervisor
 from appliance.services.stage import SUPERVISOR
 from scripts.night.journal import Journal
+from scripts.night.spring import forked_again
 
 _LOOK_SECONDS = 0.02
 
@@ -145,12 +147,15 @@ def main() -> int:
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--orders", type=Path, required=True)
     parser.add_argument("--forked", action="store_true")
+    parser.add_argument("--again", type=int)
     asked = parser.parse_args()
     log.configure("supervisor")
-    open_ledger(load(asked.config).ledger_url).close()
     if asked.forked:
         for name in NAMES:
             import_module(f"appliance.services.{name}")
+    if asked.again is not None:
+        forked_again(asked.again)
+    open_ledger(load(asked.config).ledger_url).close()
     asked.orders.mkdir(parents=True, exist_ok=True)
     supervisor = NightSupervisor(
         asked.config,
@@ -162,7 +167,11 @@ def main() -> int:
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: supervisor.stopping.set())
-    return supervisor.run()
+    code = supervisor.run()
+    if asked.again is not None:
+        # A process that was forked has threads of libraries to wait for that it never had.
+        os._exit(code)
+    return code
 
 
 if __name__ == "__main__":

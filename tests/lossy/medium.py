@@ -1,7 +1,7 @@
 """A medium that forgets: what programs see, what is safe, and what a power cut leaves.
 
 Each file has two contents, the one that programs see and the one that a sync brought to the disk, and the
-ranges in which they may differ; each folder has two lists of names in the same way.
+pages in which they may differ; each folder has two lists of names in the same way.
 
 What is safe when; stricter than ext4, as POSIX lets a file system be, and not absurd:
 
@@ -23,8 +23,11 @@ from __future__ import annotations
 import random
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from copy import copy
 from dataclasses import dataclass, field
+
+from tests.lossy.pages import PAGE_BYTES, Pages
 
 ROOT = 1
 SECTOR_BYTES = 512
@@ -45,9 +48,9 @@ class Node:
     atime: int = field(default_factory=time.time_ns)
     mtime: int = field(default_factory=time.time_ns)
     ctime: int = field(default_factory=time.time_ns)
-    seen: bytearray = field(default_factory=bytearray)
-    kept: bytearray = field(default_factory=bytearray)
-    loose: list[tuple[int, int]] = field(default_factory=list)
+    seen: Pages = field(default_factory=Pages)
+    kept: Pages = field(default_factory=Pages)
+    loose: set[int] = field(default_factory=set)
     names: dict[str, int] = field(default_factory=dict)
     kept_names: dict[str, int] = field(default_factory=dict)
 
@@ -57,16 +60,12 @@ class Node:
 
     @property
     def size(self) -> int:
-        return len(self.target) or len(self.seen)
+        return len(self.target) or self.seen.size
 
-    def loosen(self, start: int, end: int) -> None:
-        """Note that a range is not as it is kept."""
+    def loosen(self, pages: Iterable[int]) -> None:
+        """Note that pages may not be as they are kept."""
         self.mtime = self.ctime = time.time_ns()
-        if start >= end:
-            return
-        if self.loose and self.loose[-1][1] == start:
-            start = self.loose.pop()[0]
-        self.loose.append((start, end))
+        self.loose.update(pages)
 
 
 @dataclass(eq=False, kw_only=True)
@@ -95,6 +94,11 @@ class Cut:
     def lost(self) -> int:
         """Return how many things are gone."""
         return self.sectors_lost + self.lengths_lost + self.names_lost
+
+    @property
+    def kept(self) -> int:
+        """Return how many things are there that no sync covered."""
+        return self.sectors - self.sectors_lost + self.names - self.names_lost
 
 
 class Medium:
@@ -200,43 +204,33 @@ class Medium:
 
     # Bytes.
 
-    def write(self, node: Node, at: int, data: bytes | memoryview, *, durable: bool = False) -> None:
+    def write(self, node: Node, at: int, data: bytes, *, durable: bool = False) -> None:
         """Write; `durable` as with O_DSYNC."""
         if self._restless and node.loose and self._dice.random() < self._restless:
             self._write_back(node)
-        begins = min(at, len(node.seen))
-        node.seen.extend(bytes(max(at - len(node.seen), 0)))
-        node.seen[at : at + len(data)] = data
-        node.loosen(begins, at + len(data))
+        node.loosen(node.seen.write(at, data))
         if durable:
-            node.kept.extend(bytes(max(at + len(data) - len(node.kept), 0)))
-            node.kept[at : at + len(data)] = data
+            node.kept.write(at, data)
 
     def resize(self, node: Node, size: int) -> None:
         """Cut a file off, or make it longer by zeros."""
-        before = len(node.seen)
-        _fit(node.seen, size)
-        node.loosen(min(before, size), max(before, size))
+        node.loosen(node.seen.resize(size))
 
     def hole(self, node: Node, at: int, length: int) -> None:
         """Let a range read as zeros; the length stays."""
-        end = min(at + length, len(node.seen))
-        if at < end:
-            node.seen[at:end] = bytes(end - at)
-            node.loosen(at, end)
+        node.loosen(node.seen.clear(at, length))
 
     def sync(self, node: Node) -> None:
         """Make the bytes and the length of a file safe."""
-        _fit(node.kept, len(node.seen))
-        for start, end in node.loose:
-            node.kept[start:end] = node.seen[start:end]
+        for number in node.loose:
+            node.kept.put_page(number, node.seen.page(number))
+        node.kept.size = node.seen.size
         node.loose.clear()
 
     def _write_back(self, node: Node) -> None:
-        start, end = self._dice.choice(node.loose)
-        end = min(end, len(node.seen), len(node.kept))
-        if start < end:
-            node.kept[start:end] = node.seen[start:end]
+        number = self._dice.choice(sorted(node.loose))
+        if number * PAGE_BYTES < node.kept.size:
+            node.kept.put_page(number, node.seen.page(number))
 
     # The cut.
 
@@ -291,26 +285,32 @@ def _put(names: dict[str, int], change: Change) -> None:
         names[change.name] = change.node
 
 
-def _fit(data: bytearray, size: int) -> None:
-    del data[size:]
-    data.extend(bytes(size - len(data)))
-
-
 def _cut_bytes(node: Node, dice: random.Random, survive: float, grain: int) -> tuple[int, int, int]:
     """Leave of a file what the cut does; return its loose sectors, and the sectors and lengths lost."""
-    longer = max(len(node.seen), len(node.kept))
-    length_lost = len(node.seen) != len(node.kept) and dice.random() >= survive
-    _fit(node.kept, len(node.kept) if length_lost else len(node.seen))
-    _fit(node.seen, longer)
-    grains = sorted({at for a, b in node.loose for at in range(a // grain * grain, b, grain)})
-    lost = 0
-    for at in grains:
-        if dice.random() < survive:
-            end = min(at + grain, len(node.kept))
-            node.kept[at:end] = node.seen[at:end]
-        else:
-            lost += 1
-    node.seen = bytearray(node.kept)
+    length_lost = node.seen.size != node.kept.size and dice.random() >= survive
+    loose = lost = 0
+    for number in sorted(node.loose):
+        old, new = node.kept.page(number), node.seen.page(number)
+        left = bytearray(old)
+        for at in range(0, PAGE_BYTES, grain):
+            fresh = new[at : at + grain]
+            differ = _sectors(old[at : at + grain], fresh)
+            loose += differ
+            if dice.random() < survive:
+                left[at : at + grain] = fresh
+            else:
+                lost += differ
+        node.kept.put_page(number, bytes(left))
+    size = node.kept.size if length_lost else node.seen.size
+    # Nothing may lie behind the end, or it would be seen when the file grows: a page is written back whole.
+    node.kept.size = max(node.kept.size, node.seen.size) + PAGE_BYTES
+    node.kept.resize(size)
+    node.seen = copy(node.kept)
     node.loose.clear()
-    sectors = max(grain // SECTOR_BYTES, 1)
-    return len(grains) * sectors, lost * sectors, int(length_lost)
+    return loose, lost, int(length_lost)
+
+
+def _sectors(old: bytes, new: bytes) -> int:
+    """Return how many sectors of two stretches of bytes differ."""
+    sectors = range(0, len(old), SECTOR_BYTES)
+    return sum(old[at : at + SECTOR_BYTES] != new[at : at + SECTOR_BYTES] for at in sectors)

@@ -219,11 +219,11 @@ class Disk:
 
     def _read(self, number: int, body: memoryview) -> Answer:
         _, at, length, *_ = kernel.WRITE_IN.unpack_from(body)
-        return bytes(self._node(number).seen[at : at + length])
+        return self._node(number).seen.read(at, length)
 
     def _write(self, number: int, body: memoryview) -> Answer:
         _, at, length, _, _, flags, _ = kernel.WRITE_IN.unpack_from(body)
-        data = body[kernel.WRITE_IN.size : kernel.WRITE_IN.size + length]
+        data = bytes(body[kernel.WRITE_IN.size : kernel.WRITE_IN.size + length])
         self.medium.write(self._node(number), at, data, durable=bool(flags & os.O_DSYNC))
         return kernel.WRITE_OUT.pack(length, 0)
 
@@ -234,7 +234,7 @@ class Disk:
             self.medium.hole(node, at, length)
         elif mode & ~_KEEP_SIZE:
             raise Refused(errno.EOPNOTSUPP)
-        elif not mode and at + length > len(node.seen):
+        elif not mode and at + length > node.seen.size:
             self.medium.resize(node, at + length)
         return b""
 
@@ -264,7 +264,7 @@ class Disk:
 
     def _space(self, _number: int, _body: memoryview) -> Answer:
         blocks = _SIZE_BYTES // kernel.BLOCK_BYTES
-        used = sum(-(-len(node.seen) // kernel.BLOCK_BYTES) for node in self.medium.nodes.values())
+        used = sum(-(-node.seen.size // kernel.BLOCK_BYTES) for node in self.medium.nodes.values())
         free = max(blocks - used, 0)
         return kernel.STATFS_OUT.pack(
             blocks, free, free, 10**6, 10**6, kernel.BLOCK_BYTES, 255, kernel.BLOCK_BYTES, 0
