@@ -97,7 +97,7 @@ class Limits:
     notice_instances_open_max: int = 5_000_000
     # How long a notice counts after it said something new; that of a study that gathers counts longer.
     notice_keep_seconds: float = 86_400.0
-    notices_per_turn_max: int = 200
+    notices_per_turn_max: int = 50
 
     # What a destination said it takes is asked anew after this time; one that was silent, sooner.
     acceptance_seconds_max: float = 86_400.0
