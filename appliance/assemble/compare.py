@@ -21,13 +21,20 @@ from appliance.ledger.priors import Ask, Prior, PriorState
 from appliance.spool.store import Spool
 
 _log = log.get("assemble")
+# Study, route, and since when -> whether a job is open now.
+Renew = Callable[[str, str, float], bool]
+# Of these the images may be here.
+_MAY_BE_RENEWED = ("prior.not_judged", "prior.no_report")
 
 
 class Comparer:
-    """Settles what was chosen, study by study."""
+    """Settles what was chosen, study by study.
 
-    def __init__(self, ledger: Ledger, spool: Spool) -> None:
-        self._ledger, self._spool = ledger, spool
+    `renew` has a study analysed that is here and has no answer to compare with, see `Decider.to_compare`.
+    """
+
+    def __init__(self, ledger: Ledger, spool: Spool, renew: Renew) -> None:
+        self._ledger, self._spool, self._renew = ledger, spool, renew
 
     def turn(self, stopping: Callable[[], bool] = lambda: False) -> int:
         """Look at every job that waits for studies; return for how many the wait ended."""
@@ -55,6 +62,8 @@ class Comparer:
         if stands.result_id is None and stands.lacking is None:
             return False
         word = stands.lacking
+        if word in _MAY_BE_RENEWED and self._renew(prior.study_uid, job.route, prior.chosen_at):
+            return False
         if stands.result_id is not None:
             word = self._contradiction(stands.result_id, job)
         now = self._ledger.clock.now()
@@ -70,9 +79,7 @@ class Comparer:
         """Return the word for why a result is nothing to compare a job with; None where it is."""
         with self._ledger.read() as tx:
             images = jobs.inputs_of(tx, job.id)
-            reports = [made for made in results.objects_of(tx, result_id) if made.output == "sr"]
-        if not reports:
-            return "prior.no_report"
+            reports = [made for made in results.objects_of(tx, result_id) if made.output == comparable.REPORT]
         here, then = (
             whose_images(images[len(images) // 2], self._spool),
             whose_result(reports[0], self._spool),

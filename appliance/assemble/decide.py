@@ -19,6 +19,7 @@ from appliance.routes.table import ActiveRoute, RouteTable
 from models.analysis import check_geometry
 
 _log = log.get("routes")
+_DECIDED = (StudyState.DECIDED, StudyState.CLOSED)
 _ONLY_TO_COMPARE = (
     "the study was fetched to be compared with a later one, by another route; fetch or send it, or have it"
     " analysed, for its own sake and this route judges it"
@@ -47,10 +48,7 @@ class Decider:
             # Another version was activated since the look: the next turn decides with that one.
             if not self._table.is_fresh(tx):
                 return []
-            candidates = [
-                Candidate(series_uid=s.series_uid, facts=s.facts or {})
-                for s in studies.series_of(tx, study.study_uid)
-            ]
+            candidates = _candidates(tx, study.study_uid)
             sought = priors.sought_by(tx, study.study_uid, last_at=study.last_at)
             taken = [self._ask(tx, study, active, candidates, sought) for active in self._table.routes]
             if announced.discontinued(tx, study.study_uid):
@@ -62,6 +60,21 @@ class Decider:
         verdicts = {decision.route: decision.verdict.value for decision in taken}
         _log.info("routes.decided", study=short(study.study_uid), verdicts=verdicts)
         return opened
+
+    def to_compare(self, study_uid: str, route: str, *, since: float) -> bool:
+        """Have a route work on a study that was decided before; say whether a job of it is open now.
+
+        Only to compare with: the route was not there yet, or its result went after its time of keeping. What
+        was worked on since a moment, in epoch seconds, is not worked on again.
+        """
+        self._table.refresh()
+        with self._ledger.write() as tx:
+            study = studies.find(tx, study_uid)
+            active = next((one for one in self._table.routes if one.route.name == route), None)
+            if study is None or active is None or study.state not in _DECIDED or not self._table.is_fresh(tx):
+                return False
+            decision = self._ask(tx, study, active, _candidates(tx, study_uid), {route})
+            return decisions.record_also(tx, study, decision, since=since, at=self._ledger.clock.now())
 
     def _ask(
         self,
@@ -91,6 +104,10 @@ class Decider:
             # An earlier study is not compared with still earlier ones.
             wait_seconds=None if rule is None or work is None or refused or sought else rule.wait_seconds,
         )
+
+
+def _candidates(tx: Tx, study_uid: str) -> list[Candidate]:
+    return [Candidate(series_uid=s.series_uid, facts=s.facts or {}) for s in studies.series_of(tx, study_uid)]
 
 
 def _not_asked(active: ActiveRoute, candidates: Sequence[Candidate]) -> decisions.Decision:

@@ -26,6 +26,8 @@ from appliance.assemble.limits import DEFAULT, ReadingLimits
 # Scheme and value of a coded entry; meanings differ by language and are not compared (PS3.3 8.3).
 Coded = tuple[str, str]
 GROUP: Coded = ("DCM", "125007")
+# Quoted from an earlier document (CID 7001): this one does not say it.
+PREVIOUS_FINDINGS: Coded = ("DCM", "121068")
 TRACKING_UID: Coded = ("DCM", "112040")
 _UNREADABLE = (
     BytesLengthException, OSError, EOFError, ValueError, TypeError, LookupError, ArithmeticError,
@@ -161,6 +163,8 @@ class _Tree:
                 seen += 1
                 if seen > self._limits.items_max or depth >= self._limits.item_depth_max:
                     raise Unreadable("it has more content items, or deeper ones, than are read")
+                if _coded(item, "ConceptNameCodeSequence") == PREVIOUS_FINDINGS:
+                    continue
                 inside = self._take(item, group)
                 waiting.append((item, depth + 1, inside))
 

@@ -6,6 +6,7 @@ Never: looks at more than rows; whose study it is is for who reads the bytes.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -16,10 +17,13 @@ from appliance.ledger.fetches import FetchState
 from appliance.ledger.jobs import Job
 from appliance.ledger.priors import Prior
 from appliance.ledger.tables import jobs as job_rows
+from appliance.ledger.tables import objects
 from appliance.ledger.tables import results as result_rows
 
 # What a model said itself; a notice is nothing to compare with.
 INFERRED = (Outcome.FINDING, Outcome.NO_FINDING, Outcome.MEASURED, Outcome.ABSTAINED)
+# What is quoted from, and says whose it is.
+REPORT = "sr"
 _MOVING = (StudyState.GATHERING, StudyState.READY)
 _OPEN = (JobState.WAITING, JobState.LEASED)
 
@@ -38,17 +42,24 @@ _ON_ITS_WAY = Standing()
 def result_of(tx: Tx, study_uid: str, job: Job) -> int | None:
     """Return the newest result of an earlier study, of the route and the model of a job, that is an answer.
 
-    Its version may be another than the job's: the same if there is one.
+    Its version may be another than the job's: the same if there is one. Its report is still here.
     """
-    query = (
+    kept = sa.exists().where(
+        objects.c.result_id == result_rows.c.id, objects.c.output == REPORT, objects.c.purged_at.is_(None)
+    )
+    query = _answers(study_uid, job).where(kept)
+    newest = query.order_by((job_rows.c.model_digest == job.model_digest).desc(), result_rows.c.id.desc())
+    found = [row.id for row in tx.execute(newest) if not results.superseded(tx, row.id)]
+    return found[0] if found else None
+
+
+def _answers(study_uid: str, job: Job) -> sa.Select[Any]:
+    return (
         sa.select(result_rows.c.id)
         .join(job_rows, job_rows.c.id == result_rows.c.job_id)
         .where(result_rows.c.study_uid == study_uid, result_rows.c.route == job.route)
         .where(job_rows.c.model_name == job.model_name, result_rows.c.outcome.in_(INFERRED))
-        .order_by((job_rows.c.model_digest == job.model_digest).desc(), result_rows.c.id.desc())
     )
-    found = [result_id for result_id in tx.execute(query).scalars() if not results.superseded(tx, result_id)]
-    return found[0] if found else None
 
 
 def standing(tx: Tx, prior: Prior, job: Job) -> Standing:
@@ -85,5 +96,7 @@ def _unanswered(tx: Tx, study: studies.Study, job: Job) -> Standing:
     )
     if tx.execute(open_jobs.limit(1)).first() is not None:
         return _ON_ITS_WAY
-    refused = mine.verdict is Verdict.NOT_ELIGIBLE
-    return Standing(lacking="prior.not_eligible" if refused else "prior.no_answer")
+    if mine.verdict is Verdict.NOT_ELIGIBLE:
+        return Standing(lacking="prior.not_eligible")
+    answered = tx.execute(_answers(study.study_uid, job).limit(1)).first() is not None
+    return Standing(lacking="prior.no_report" if answered else "prior.no_answer")

@@ -58,6 +58,32 @@ def record(tx: Tx, study: studies.Study, taken: Sequence[Decision], *, at: float
     return [job_id for job_id in opened if job_id is not None]
 
 
+def record_also(tx: Tx, study: studies.Study, decision: Decision, *, since: float, at: float) -> bool:
+    """Record what a route says of a content that was decided before; say whether a job of it is open now.
+
+    For a route that was not there then. Where it was, its decision stands, and work that ended before `since`
+    is done once more.
+    """
+    assert study.content_digest is not None, "a study is decided after it became ready"
+    key = (decisions.c.study_uid == study.study_uid, decisions.c.content_digest == study.content_digest)
+    known = tx.execute(sa.select(decisions.c.id).where(*key, decisions.c.route == decision.route)).first()
+    if known is None:
+        job_id = _record_one(tx, study, decision, at)
+        here = (rounds.c.study_uid == study.study_uid, rounds.c.content_digest == study.content_digest)
+        tx.execute(sa.update(rounds).where(*here).values(routes=rounds.c.routes + 1))
+    else:
+        job_id = None if decision.work is None else jobs.open_job(tx, decision.work, at=at)
+    job = None if job_id is None else jobs.find(tx, job_id)
+    if job is None:
+        return False
+    if job.finished_at is None:
+        return True
+    if decision.work is None or decision.work.refusal is not None or job.finished_at >= since:
+        return False
+    jobs.again(tx, job, at=at, mode=decision.work.mode)
+    return True
+
+
 def _record_one(tx: Tx, study: studies.Study, decision: Decision, at: float) -> int | None:
     job_id = None if decision.work is None else jobs.open_job(tx, decision.work, at=at)
     if job_id is not None and decision.wait_seconds is not None:

@@ -279,8 +279,8 @@ def newer_exists(tx: Tx, job: Job) -> bool:
     return tx.execute(query.limit(1)).first() is not None
 
 
-def again(tx: Tx, job: Job, *, at: float) -> int:
-    """Ask for the same work once more because a person said so.
+def again(tx: Tx, job: Job, *, at: float, mode: str | None = None) -> int:
+    """Ask for the same work once more because a person said so; or in a given mode, to compare with.
 
     The new run supersedes the old one's result. A study that was analysed only to be compared with, and whose
     work a person wants once more, is wanted for itself.
@@ -288,14 +288,17 @@ def again(tx: Tx, job: Job, *, at: float) -> int:
     assert job.state in (JobState.FAILED, JobState.HELD, JobState.DONE), job.state
     highest = tx.execute(sa.select(sa.func.max(jobs.c.run)).where(*_same_work(job))).scalar_one()
     copied = {name: value for name, value in vars(job).items() if name in Work.__dataclass_fields__}
-    if job.mode == priors.MODE and job.state is JobState.DONE:
+    if mode is not None:
+        copied["mode"] = mode
+    elif job.mode == priors.MODE and job.state is JobState.DONE:
         copied["mode"] = "release"
     new_id = tx.execute(
         jobs.insert().values(**copied | _fresh(at) | {"run": highest + 1}).returning(jobs.c.id)
     ).scalar_one()
     inputs = sa.select(sa.literal(new_id), job_inputs.c.instance_id).where(job_inputs.c.job_id == job.id)
     tx.execute(job_inputs.insert().from_select(["job_id", "instance_id"], inputs))
-    priors.again(tx, job.id, int(new_id), at=at)
+    if copied["mode"] != priors.MODE:
+        priors.again(tx, job.id, int(new_id), at=at)
     events.add(tx, "job.again", at=at, study_uid=job.study_uid, job=new_id, route=job.route, former=job.id)
     return int(new_id)
 

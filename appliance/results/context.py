@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import Literal
 
 NoticeKind = Literal["not eligible", "failed", "not run"]
@@ -69,6 +69,25 @@ class Reference:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Earlier:
+    """What the same model said of an earlier study of the patient.
+
+    Attributes:
+        day: its Study Date.
+        report: the report that the numbers are quoted from.
+        same_version: whether the very same model made both.
+        values: by label (None for the whole series), full name and unit.
+    """
+
+    study_uid: str
+    day: date
+    report: Reference
+    model_version: str
+    same_version: bool
+    values: Mapping[tuple[str | None, str, str], float]
+
+
+@dataclass(frozen=True, kw_only=True)
 class ResultContext:
     """Hold what every object of one result shares.
 
@@ -83,6 +102,8 @@ class ResultContext:
         refers_to: which of several segmentations the report refers to; None for the first that is made.
         remarks: sentences that every object of the result says, such as what was asked for and cannot be
             made of these findings.
+        earlier: what it is compared with, the newest study first; with another comparison it is another
+            result, under other UIDs.
     """
 
     provenance: Provenance
@@ -96,6 +117,7 @@ class ResultContext:
     stands_in: Mapping[str, str] = field(default_factory=dict)
     refers_to: str | None = None
     remarks: Sequence[str] = ()
+    earlier: Sequence[Earlier] = ()
 
     def __post_init__(self) -> None:
         for at in (self.at, self.superseded_at):
@@ -104,7 +126,9 @@ class ResultContext:
     def uid(self, *kind: str) -> str:
         """Derive the UID of one thing in this result, named by its kind and index ("sr", "0")."""
         model = self.provenance.model_digest
-        return derive_uid(self.study_uid, self.content_digest, model, self.route, str(self.run), *kind)
+        whole = (self.study_uid, self.content_digest, model, self.route, str(self.run))
+        quoted = [one.report.sop_instance_uid for one in self.earlier]
+        return derive_uid(*whole, *(["earlier", *quoted] if quoted else []), *kind)
 
 
 @dataclass(frozen=True, kw_only=True)

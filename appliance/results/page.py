@@ -20,7 +20,7 @@ from pydicom import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import CTImageStorage
 
-from appliance.results import wording
+from appliance.results import earlier, wording
 from appliance.results.context import EncodedObject, Notice, ResultContext
 from appliance.results.finish import Label, common, finish
 from appliance.results.headers import put_evidence, stub
@@ -41,6 +41,7 @@ def findings_page(context: ResultContext, *, sources: Sequence[Dataset], finding
     sections = [
         _section(codes.DCM.Conclusions, codes.DCM.Conclusion, first),
         _section(codes.DCM.Findings, codes.DCM.Finding, _lines(findings)),
+        _section(codes.DCM.PreviousFindings, codes.DCM.PreviousFinding, _earlier(context, findings)),
         _procedure(context, sources),
     ]
     return _page(context, LABEL, sources=sources, sections=sections)
@@ -70,6 +71,12 @@ def _lines(findings: Findings) -> list[str]:
     if len(lines) > room:
         last = [f"{len(lines) - room} more lines are in the structured report.", *last]
     return [*lines[:room], *last]
+
+
+def _earlier(context: ResultContext, findings: Findings) -> list[str]:
+    said = earlier.lines(context, findings)
+    more = len(said) - DEFAULT.text_lines_max
+    return said if more <= 0 else [*said[:-more], f"{more} more lines are in the structured report."]
 
 
 def _procedure(context: ResultContext, sources: Sequence[Dataset]) -> ContainerContentItem | None:

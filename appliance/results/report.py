@@ -36,7 +36,7 @@ from pydicom import Dataset
 from pydicom.sequence import Sequence as Items
 from pydicom.sr.codedict import codes
 
-from appliance.results import coding, wording
+from appliance.results import coding, earlier, wording
 from appliance.results.context import EncodedObject, Reference, ResultContext
 from appliance.results.finish import Label, common, finish
 from appliance.results.groups import Group, Setting, group
@@ -104,6 +104,8 @@ def report(
         referenced_images=_library(stubs),
     )
     tree[0].ContentSequence.append(_words(context, findings))
+    quoted = earlier.previous_findings(context, subjects)
+    tree[0].ContentSequence.extend(quoted)
     made_too = [header(one) for one in (*([seg] if seg else []), *(maps or {}).values())]
     made = Comprehensive3DSR(
         evidence=stubs[:1], content=without_content(tree[0]), is_complete=True, **common(context, label)
@@ -112,6 +114,9 @@ def report(
     _add(made, groups[1:])
     coding.explain_schemes(made)
     put_evidence(made, [*sources, *made_too])
+    if quoted:
+        # Of another procedure (PS3.3 C.17.2.3); and not replaced by this one, as a predecessor would be.
+        put_evidence(made, [header(one.report) for one in context.earlier], "PertinentOtherEvidenceSequence")
     predecessors(made, context)
     return finish(made, context, label, source=sources[0])
 
@@ -199,6 +204,7 @@ def _words(context: ResultContext, findings: Findings) -> ContainerContentItem:
     for line in [
         *wording.standing(context),
         *wording.verdicts(findings),
+        *earlier.lines(context, findings),
         *wording.reservations(findings),
         wording.CAUTION,
         *wording.made_by(context),

@@ -9,12 +9,15 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from appliance.assemble.compare import Comparer
+from appliance.assemble.decide import Decider
 from appliance.assemble.priors import Question, Rule, Seeker
 from appliance.core import log
 from appliance.core.config import Config
 from appliance.core.priors_section import asked_for_priors
+from appliance.ledger.catalogue import Catalogue
 from appliance.ledger.reading import LedgerFault
 from appliance.routes.expression import compile_study_condition
+from appliance.routes.table import RouteTable
 from appliance.services.beside import Beside
 from appliance.services.stage import Stage
 from appliance.services.wire import wire_peer
@@ -34,10 +37,16 @@ class Comparing:
     def __init__(self, stage: Stage, config: Config) -> None:
         self._stage, spool = stage, Spool(config.storage.root)
         peers = PeersOf(config)
+        # A table of its own: the conductor's belongs to its turns.
+        decider = Decider(stage.ledger, RouteTable(config, Catalogue(stage.ledger, config)))
+
+        def renew(study_uid: str, route: str, since: float) -> bool:
+            return decider.to_compare(study_uid, route, since=since)
+
         seeker = Seeker(stage.ledger, spool, rules_of(config), peers.ask, stage.limits)
         self._turns: Mapping[str, _Turn] = {
             "seek": seeker.turn,
-            "compare": Comparer(stage.ledger, spool).turn,
+            "compare": Comparer(stage.ledger, spool, renew).turn,
         }
         self._beside = Beside(stage, self._keep, self._turns, called="priors")
 

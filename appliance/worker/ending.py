@@ -14,11 +14,13 @@ from appliance.ledger import acceptances, figures, jobs, results
 from appliance.ledger.engine import Ledger
 from appliance.ledger.figures import Figures
 from appliance.ledger.jobs import Job
+from appliance.ledger.priors import MODE as PRIOR_MODE
 from appliance.ledger.results import Ending, Result
 from appliance.results.context import EncodedObject, Notice, NoticeKind, Reference, ResultContext
 from appliance.results.encode import encode, encode_notice
 from appliance.spool.store import Spool
 from appliance.worker.addressing import OF_FINDINGS, Addressing, address, destinations, nothing_to_show
+from appliance.worker.comparison import compared
 from appliance.worker.engines import EngineShelf, Serving
 from appliance.worker.figures import figures_of, figures_wanted
 from appliance.worker.freeze import freeze, thaw
@@ -62,6 +64,7 @@ class Endings:
         context = self._context(
             job, serving.engine_text, stepped_down=serving.stepped_down, addressing=addressing
         )
+        context = compared(self._ledger, self._spool, job, context, findings)
         made = encode(
             context,
             sources=analysis.sources,
@@ -79,7 +82,9 @@ class Endings:
             measurements=rows_of(findings),
             seconds=analysis.seconds,
         )
-        numbers = figures_of(analysis) if figures_wanted(self._config) else None
+        # What was fetched to be compared with is none of what comes to this box.
+        counts = figures_wanted(self._config) and job.mode != PRIOR_MODE
+        numbers = figures_of(analysis) if counts else None
         return self._record(
             job,
             JobState.DONE,

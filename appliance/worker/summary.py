@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from appliance.results.earlier import full_name
 from models import codes
 from models.findings import Findings, Measurement, Withheld
 
@@ -22,7 +23,7 @@ def rows_of(findings: Findings) -> list[dict[str, Any]]:
 
 def _row(measurement: Measurement, segment: str | None) -> dict[str, Any]:
     return {
-        "name": _named(measurement),
+        "name": full_name(measurement),
         "value": measurement.value,
         "unit": measurement.unit.value,
         "segment": segment,
@@ -35,13 +36,10 @@ def _probability(value: float, of: str) -> dict[str, Any]:
 
 def _withheld(withheld: Withheld) -> dict[str, Any]:
     return {
-        "name": _named(withheld),
+        "name": full_name(withheld),
         "value": None,
         "unit": "",
         "segment": withheld.segment,
         "withheld": withheld.reason,
     }
 
-
-def _named(item: Measurement | Withheld) -> str:
-    return item.name.meaning if item.derivation is None else f"{item.derivation.meaning} {item.name.meaning}"

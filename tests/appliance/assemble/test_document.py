@@ -19,6 +19,8 @@ from appliance.assemble.document import Document, Unreadable, read_document
 from appliance.assemble.limits import DEFAULT
 from appliance.assemble.verdict import Own, Unclear, judge
 from tests.appliance.assemble import papers
+from tests.appliance.results.given import bands
+from tests.appliance.results.test_earlier import COMPARED
 
 IMPLICIT, EXPLICIT, DEFLATED, BIG = (
     "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2",
@@ -48,6 +50,14 @@ def test_every_transfer_syntax_of_a_document_gives_the_same(paper):
         plain = Dataset.from_json(read.to_json())
         write_dataset(target, plain)
         assert read_document(target.getvalue(), syntax) == wanted
+
+
+def test_what_is_quoted_from_an_earlier_report_is_not_what_a_document_says():
+    quoting = papers.report_of(papers.our_result(COMPARED, outputs=("sr",), findings=bands))
+    found = read_document(papers.encoded(quoting), EXPLICIT)
+    del quoting.ContentSequence[-1]
+    assert read_document(papers.encoded(quoting), EXPLICIT).groups == found.groups
+    assert len(found.groups) == 3
 
 
 def test_a_document_keeps_nobody_s_name(paper):

@@ -19,7 +19,7 @@ from appliance.core.clock import as_datetime
 from appliance.core.config import Priors
 from appliance.core.limits import DEFAULT
 from appliance.core.words import JobState, Outcome, Verdict
-from appliance.ledger import decisions, fetches, jobs, priors, results
+from appliance.ledger import counts, decisions, fetches, jobs, priors, results
 from appliance.ledger.engine import Ledger
 from appliance.ledger.fetches import FetchState
 from appliance.ledger.priors import Ask, Prior, PriorState
@@ -64,7 +64,7 @@ class Site:
         condition = compile_study_condition(when) if when else None
         self.rule = Rule(priors=rule, when=condition, peers=list(peers.there))
         self.seeker = Seeker(bench.ledger, bench.spool, {"bands": self.rule}, peers.ask)
-        self.comparer = Comparer(bench.ledger, bench.spool)
+        self.comparer = Comparer(bench.ledger, bench.spool, self.renew)
         with_rule = route("bands", 'Modality == "CT"')
         self.routes = [
             replace(with_rule, route=with_rule.route.model_copy(update={"priors": rule})),
@@ -116,7 +116,7 @@ class Site:
             assert leased is not None
             location = making.kept(spool, header, at=self.bench.clock.now())
             made = ResultObject(
-                output="sr", sop_class_uid="1.2", sop_instance_uid=f"{study}.9.9", series_uid=f"{study}.9",
+                output="sr", sop_class_uid="1.2", sop_instance_uid=f"{study}.9.{job.id}", series_uid=f"{study}.9",
                 transfer_syntax_uid=making.EXPLICIT_LE, series_description="", modality="SR",
                 digest="sha256:0", location=location,
             )  # fmt: skip
@@ -128,6 +128,9 @@ class Site:
                 state=JobState.DONE, word="job.done", reason=None, result=result, objects=[made], send_to={}
             )
             assert results.end(tx, leased, ending, at=self.bench.clock.now())
+
+    def renew(self, study: str, route: str, since: float) -> bool:
+        return Decider(self.ledger, table(self.routes)).to_compare(study, route, since=since)
 
     def compared(self) -> tuple[Ask, list[Prior]]:
         self.comparer.turn()
@@ -342,6 +345,53 @@ class TestWhatItComesTo:
         site.analysed(**identity)
         ask, (one,) = site.compared()
         assert (one.state, one.word, ask.word) == (PriorState.LACKING, word, priors.DONE)
+
+    def test_one_that_was_judged_before_the_route_was_there_is_analysed_to_compare_with(self, bench: Bench):
+        site = Site(bench, Peers({"pacs": [there(OLD)]}))
+        with_it, site.routes = site.routes, site.routes[1:]
+        site.arrive(OLD, StudyDate="20230301")
+        assert set(site.decided(OLD)) == {"others"}
+        site.routes = with_it
+        site.sought()
+        assert site.compared()[0].ended_at is None
+        assert (site.job(OLD).mode, site.job(OLD).state) == (priors.MODE, JobState.WAITING)
+        with bench.ledger.read() as tx:
+            verdicts = {one.route: one.verdict for one in decisions.of_study(tx, OLD)}
+            assert verdicts == {"others": Verdict.RUN, "bands": Verdict.RUN}
+            assert counts.count(tx).balance == 0
+        site.analysed()
+        assert site.compared()[1][0].state is PriorState.USED
+
+    def test_one_whose_result_went_after_its_time_is_analysed_once_more(self, bench: Bench):
+        site = Site(bench, Peers({"pacs": [there(OLD)]}))
+        site.arrive(OLD, StudyDate="20230301")
+        site.decided(OLD)
+        with bench.ledger.write() as tx:
+            priors.close(tx, site.job(OLD).id, at=bench.clock.now())
+        site.analysed()
+        with bench.ledger.write() as tx:
+            tx.exec_driver_sql("UPDATE objects SET purged_at = 1")
+        bench.clock.advance(1)
+        former = site.job(OLD)
+        site.sought()
+        assert site.compared()[0].ended_at is None
+        assert (site.job(OLD).run, site.job(OLD).mode) == (2, priors.MODE)
+        assert site.compared()[0].ended_at is None
+        assert site.job(OLD).run == 2
+        site.analysed()
+        ask, (one,) = site.compared()
+        assert (one.state, ask.word) == (PriorState.USED, priors.DONE)
+        assert site.job(OLD).id > former.id
+
+    def test_one_whose_result_went_is_not_analysed_again_and_again(self, bench: Bench):
+        site = self.site(bench)
+        self.arrived(site)
+        bench.clock.advance(1)
+        site.analysed()
+        with bench.ledger.write() as tx:
+            tx.exec_driver_sql("UPDATE objects SET purged_at = 1")
+        _, (one,) = site.compared()
+        assert (one.word, site.job(OLD).run) == ("prior.no_report", 1)
 
     def test_a_fetch_that_failed_is_a_word(self, bench: Bench):
         site = self.site(bench)
