@@ -20,7 +20,7 @@ from appliance.core.config import Config
 from appliance.core.crash import crash_here
 from appliance.core.limits import DEFAULT, Limits
 from appliance.core.words import short
-from appliance.ledger import workitems
+from appliance.ledger import jobs, workitems
 from appliance.ledger.engine import Ledger
 from appliance.ledger.fetches import FetchState
 from appliance.ledger.performed import Performed, Stage, Why, performed, performed_by
@@ -176,12 +176,21 @@ class Performer:
     def _has_ended(self, item: Item) -> bool:
         """Settle how it ends once all that it names has ended here; say whether that was so."""
         stage, came = self._standing(item)
+        if withheld := [job_id for one in came for job_id in one.withheld]:
+            return self._send_it(withheld)
         if stage is not Stage.ENDED:
             return False
         answered = any(one.why is None for one in came)
         return self._settle(
             item, None if answered else _worst(came), [placed for one in came for placed in one.delivered]
         )
+
+    def _send_it(self, job_ids: Sequence[int]) -> bool:
+        """Have done for its own sake what was done only for another study to be compared with."""
+        with self._ledger.write() as tx:
+            for job in filter(None, (jobs.find(tx, job_id) for job_id in job_ids)):
+                jobs.again(tx, job, at=self._ledger.clock.now())
+        return True
 
     def _standing(self, item: Item) -> tuple[str, list[Performed]]:
         """Return how far it is: as far as the study that is furthest behind."""

@@ -25,6 +25,7 @@ from appliance.ledger.tables import (
     services,
     studies,
     uncommitted,
+    workitems,
 )
 from appliance.ledger.tables import events as timeline
 
@@ -53,6 +54,7 @@ def begin_anew(tx: Tx, *, at: float, step_seconds: float, limits: Limits) -> Non
         (fetches.c.due_at, sa.true()),
         (missed.c.due_at, sa.true()),
         (notices.c.changed_at, sa.true()),
+        (workitems.c.due_at, workitems.c.ended_at.is_(None)),
         (looks.c.at, sa.true()),
         (acceptances.c.asked_at, sa.true()),
         (services.c.started_at, sa.true()),

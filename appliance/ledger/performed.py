@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from appliance.core.limits import Limits
 from appliance.core.words import DeliveryState, JobState, Outcome, StudyState, Verdict
-from appliance.ledger import decisions, deliveries, jobs, results, studies
+from appliance.ledger import decisions, deliveries, jobs, priors, results, studies
 from appliance.ledger.engine import Tx
 from appliance.ledger.tables import jobs as job_rows
 from appliance.ledger.tables import objects as object_rows
@@ -74,11 +74,13 @@ class Performed:
 
     Attributes:
         why: once it has ended: why it gave no answer; None where it gave one.
+        withheld: jobs whose results were sent to nobody, because nobody had asked for the study itself.
         delivered: what peers have of it, an explanation of why there is no answer among it.
     """
 
     stage: Stage
     why: Why | None = None
+    withheld: Sequence[int] = ()
     delivered: Sequence[Placed] = ()
 
 
@@ -138,6 +140,8 @@ def _of_jobs(tx: Tx, study_uid: str, wanted: Sequence[jobs.Job], limits: Limits)
     made = {job.id: results.find_of_job(tx, job.id) for job in wanted}
     if any(job.state in _UNENDED or _to_explain(job, made[job.id], limits) for job in wanted):
         return Performed(stage=Stage.ANALYSING)
+    if withheld := [job.id for job in wanted if job.mode == priors.MODE and job.state is JobState.DONE]:
+        return Performed(stage=Stage.ANALYSING, withheld=withheld)
     found = [result for result in made.values() if result is not None]
     objects = {item.id: item for result in found for item in results.objects_of(tx, result.id)}
     sent = [one for one in deliveries.of_study(tx, study_uid) if one.object_id in objects]

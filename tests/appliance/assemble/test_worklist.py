@@ -22,7 +22,7 @@ from appliance.core.clock import HeldClock
 from appliance.core.config import Config, parse
 from appliance.core.crash import WORKLIST_POINTS
 from appliance.core.words import JobState, Outcome
-from appliance.ledger import decisions, deliveries, events, fetches, results, studies, workitems
+from appliance.ledger import decisions, deliveries, events, fetches, jobs, priors, results, studies, workitems
 from appliance.ledger.engine import Ledger
 from appliance.ledger.fetches import FetchState
 from appliance.ledger.performed import Why
@@ -204,6 +204,27 @@ def test_a_study_that_was_analysed_before_is_answered_with_that(bench):
     assert held.state == "COMPLETED"
     with bench.ledger.read() as tx:
         assert len(results.of_study(tx, made.STUDY)) == 1
+
+
+def test_a_study_that_was_only_compared_with_is_analysed_for_itself_and_sent(bench):
+    with bench.ledger.write() as tx:
+        made.kept(tx, 1, 2, 3)
+        study = made.ready(tx)
+        decision = made.decision(study.content_digest or "", mode=priors.MODE)
+        (job_id,) = decisions.record(tx, study, [decision], at=NOW) or []
+        job = made.leased(tx, job_id)
+        assert results.end(tx, job, made.ending(job_id, send_to={}), at=NOW)
+    held = bench.begin()
+    bench.fetched(word="fetch.was_here")
+    bench.turns(3)
+    with bench.ledger.write() as tx:
+        first, second = jobs.of_study(tx, made.STUDY)
+        assert (first.mode, second.mode, second.run) == (priors.MODE, "release", 2)
+        job = made.leased(tx, second.id, at=bench.clock.now())
+        assert results.end(tx, job, made.ending(second.id), at=bench.clock.now())
+    bench.delivered()
+    bench.turns(2)
+    assert held.state == "COMPLETED"
 
 
 class TestWhatIsNotClaimed:

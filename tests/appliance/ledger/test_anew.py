@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from appliance.core.words import DeliveryState, JobState
-from appliance.ledger import anew, deliveries, jobs, studies
+from appliance.ledger import anew, deliveries, jobs, studies, workitems
 from tests.appliance.ledger import given
 
 DAY = 86_400.0
@@ -27,6 +27,15 @@ def test_what_gathers_is_leased_or_waits_begins_anew(ledger):
         assert (job.state, job.lease_until) == (JobState.LEASED, BEFORE + given.LIMITS.lease_seconds)
         assert anew.steps_since(tx, BEFORE - 1) == [(BEFORE, -DAY)]
         assert anew.steps_since(tx, BEFORE + 1) == []
+
+
+def test_workitems_are_looked_after_at_once(ledger):
+    with ledger.write() as tx:
+        workitems.want(tx, "1.9", transaction_uid="2.25.1", route="", at=given.NOW)
+        anew.begin_anew(tx, at=BEFORE, step_seconds=-DAY, limits=given.LIMITS)
+    with ledger.read() as tx:
+        (found,) = workitems.unended(tx)
+    assert (found.due_at, found.wanted_at) == (BEFORE, given.NOW)
 
 
 def test_only_what_the_destination_did_is_a_failure(ledger):
