@@ -13,11 +13,14 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from pydicom import dcmread
+from pydicom.uid import Comprehensive3DSRStorage
 
 from appliance.demo.box import Box
 from appliance.demo.study import MadeStudy
 from appliance.ledger import jobs, priors, results, studies, tables
 from appliance.ledger.priors import PriorState
+from tests.appliance.results.sr_rules import children, faults, numbers
 from tests.system.boxes import (
     Pacs,
     log_of,
@@ -125,8 +128,33 @@ def test_the_patients_earlier_study_is_fetched_and_analysed_and_its_result_goes_
         assert here.pacs.came_for(here.today.study_uid)
         assert here.pacs.came_for(here.earlier.study_uid) == []
         assert len(spooled(box)) == 9
+        _it_is_quoted(here, result)
         assert status(box)["balance"] == 0
         _nobody_is_named(box)
+
+
+def _it_is_quoted(here: Ward, result: results.Result) -> None:
+    """Look into the report that the PACS got: the earlier numbers, their date, and where they are from."""
+    (report,) = [
+        dcmread(path)
+        for path in here.pacs.folder.rglob("*.dcm")
+        if dcmread(path, specific_tags=["SOPClassUID"]).get("SOPClassUID") == Comprehensive3DSRStorage
+    ]
+    assert faults(report) == []
+    (section,) = children(report, "121068")
+    assert children(section, "111060")[0].Date == YEAR_AGO
+    with here.box.ledger.read() as tx:
+        (own,) = [made for made in results.objects_of(tx, result.id) if made.output == "sr"]
+    (source,) = children(section, "121002")[0].ReferencedSOPSequence
+    assert source.ReferencedSOPInstanceUID == own.sop_instance_uid
+    quoted = [
+        float(number.MeasuredValueSequence[0].NumericValue)
+        for group in children(section, "125007")
+        for number in numbers(group)
+    ]
+    measured = [row["value"] for row in result.measurements if row["value"] is not None]
+    assert len(quoted) > 0
+    assert all(any(abs(one - value) <= 1e-8 * abs(value) for value in measured) for one in quoted)
 
 
 def _nobody_is_named(box: Box) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -11,12 +11,15 @@ from typing import Any
 import pytest
 import structlog
 
+from appliance.assemble import compare as compare_module
 from appliance.assemble import decide as decide_module
+from appliance.assemble import priors as priors_module
 from appliance.assemble.compare import Comparer
 from appliance.assemble.decide import Decider
 from appliance.assemble.priors import Question, Rule, Seeker
 from appliance.core.clock import as_datetime
 from appliance.core.config import Priors
+from appliance.core.crash import PRIOR_POINTS
 from appliance.core.limits import DEFAULT
 from appliance.core.words import JobState, Outcome, Verdict
 from appliance.ledger import counts, decisions, fetches, jobs, priors, results
@@ -116,8 +119,8 @@ class Site:
             assert leased is not None
             location = making.kept(spool, header, at=self.bench.clock.now())
             made = ResultObject(
-                output="sr", sop_class_uid="1.2", sop_instance_uid=f"{study}.9.{job.id}", series_uid=f"{study}.9",
-                transfer_syntax_uid=making.EXPLICIT_LE, series_description="", modality="SR",
+                output="sr", sop_class_uid="1.2", sop_instance_uid=f"{study}.9.{job.id}",
+                series_uid=f"{study}.9", transfer_syntax_uid=making.EXPLICIT_LE, series_description="", modality="SR",
                 digest="sha256:0", location=location,
             )  # fmt: skip
             result = Result(
@@ -432,3 +435,47 @@ class TestWhatItComesTo:
             "others": Verdict.RUN,
         }
         assert site.job(OLD).mode == "release"
+
+
+class Killed(BaseException):
+    """A process that died in mid-act."""
+
+
+@pytest.mark.parametrize("point", PRIOR_POINTS["conductor"])
+def test_a_kill_at_any_point_of_the_way_changes_nothing(bench: Bench, monkeypatch, point: str):
+    def die(name: str) -> None:
+        if name == point:
+            raise Killed
+
+    def turns(crash: Callable[[str], None]) -> int:
+        """Take a turn of everything; return how often a process died."""
+        died = 0
+        for module in (compare_module, priors_module):
+            monkeypatch.setattr(module, "crash_here", crash)
+        for turn in (site.seeker.turn, site.comparer.turn):
+            try:
+                turn()
+            except Killed:
+                died += 1
+        return died
+
+    def live(_name: str) -> None:
+        pass
+
+    site = Site(bench, Peers({"pacs": [there(OLD)]}))
+    site.arrive()
+    site.decided()
+    died = turns(die)
+    turns(live)
+    with bench.ledger.read() as tx:
+        assert len(fetches.of_study(tx, OLD)) == 1
+    site.arrive(OLD, StudyDate="20230301")
+    site.fetched()
+    site.decided(OLD)
+    site.analysed()
+    died += turns(die)
+    turns(live)
+    assert died == 1
+    ask, (one,) = site.wait()
+    assert (ask.word, one.state) == (priors.DONE, PriorState.USED)
+    assert site.job().not_before <= bench.clock.now()
