@@ -16,6 +16,7 @@ from pynetdicom import AE, evt
 
 from appliance.core.clock import HeldClock
 from appliance.core.words import DeliveryState
+from appliance.ledger import counts, jobs
 from appliance.ledger.engine import Ledger
 from appliance.queue.bell import BellCord
 from appliance.queue.hub import Hub, hub_address
@@ -23,11 +24,13 @@ from appliance.queue.tickets import BadTicket, Bell, Ticket, decode, encode
 from dicom_node.limits import Limits
 from dicom_node.query import count_instances
 from dicom_node.send import Sent, send
+from tests.appliance.ledger import given
 from tests.appliance.outbox.test_committing import DEMANDING, Desk, lost, whole
 from tests.appliance.outbox.test_committing import LIMITS as DESK_LIMITS
 from tests.appliance.outbox.test_courier import PACS, Office, sent
 from tests.dicom_node.samples import EXPLICIT, IMPLICIT, sample, serving
 from tests.dicom_node.test_send import outgoing
+from tests.faults.test_wire import Logs, said
 
 STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 QUICK = Limits(
@@ -40,7 +43,7 @@ QUICK = Limits(
 )
 
 
-def test_f48_bells_are_doubled_lost_reordered_and_made_up(tmp_path: Path) -> None:
+def test_f48_bells_are_doubled_lost_reordered_and_made_up(logs: Logs, tmp_path: Path) -> None:
     """A bell wakes and says no more: what is to do is asked of the ledger, so any of them may be wrong."""
     dice = random.Random(48)
     for _ in range(2_000):
@@ -64,6 +67,23 @@ def test_f48_bells_are_doubled_lost_reordered_and_made_up(tmp_path: Path) -> Non
         assert worker.wait(5) == Ticket(Bell.JOB, 7)
         stranger.close()
     context.term()
+    assert said(logs, "queue.bad_ticket")
+    assert {line["log_level"] for line in logs} <= {"warning", "info", "debug"}, "noise is nobody's fault"
+
+
+def test_f48_a_box_that_hears_no_bell_works_all_the_same(ledger: Ledger, logs: Logs, tmp_path: Path) -> None:
+    """Every bell is lost: whoever looks at the ledger finds what is to do, once, and it is done once."""
+    (job_id,) = given.a_job(ledger)
+    now = ledger.clock.now()
+    for _ in range(2):
+        with ledger.read() as tx:
+            assert jobs.due(tx, at=now, limit=10) == [job_id], "doubled or not"
+    with ledger.write() as tx:
+        assert jobs.lease(tx, job_id, owner="worker:1", at=now, seconds=30) is not None
+        assert jobs.lease(tx, job_id, owner="worker:2", at=now, seconds=30) is None, "two bells, one lease"
+    with ledger.read() as tx:
+        assert jobs.due(tx, at=now, limit=10) == []
+        assert counts.count(tx).balance == 0
 
 
 @pytest.fixture

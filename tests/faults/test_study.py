@@ -1,4 +1,4 @@
-"""What befalls a study behind the wire: F30, F31, F33, F37, F38, F46 and F49 of the fault list.
+"""What befalls a study behind the wire: F30, F31, F33, F37, F38, F46, F47 and F49 of the fault list.
 
 Whatever is sound on the wire is kept with 0000 and byte for byte; what is wrong with it shows in its own job.
 """
@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,8 +22,12 @@ from appliance.assemble.gather import series_facts
 from appliance.core.clock import HeldClock
 from appliance.core.config import ConfigError, parse
 from appliance.core.instance import Instance
-from appliance.core.limits import DEFAULT
+from appliance.core.limits import DEFAULT, Limits
 from appliance.core.words import JobState, Outcome
+from appliance.inference.choose import MAKERS
+from appliance.inference.cpu import OnnxRuntimeCpu
+from appliance.inference.engine import InferenceError, Probe
+from appliance.inference.settings import EngineSettings
 from appliance.ledger import jobs, studies
 from appliance.ledger.engine import Ledger
 from appliance.routes.expression import compile_condition
@@ -30,8 +35,10 @@ from appliance.routes.table import compile_routes
 from appliance.services import worker as worker_service
 from appliance.spool.store import Spool
 from appliance.worker import attempt as attempt_module
+from appliance.worker.attempt import Attempter
 from appliance.worker.child import DecoderChild
 from appliance.worker.decode import Decoder
+from appliance.worker.engines import EngineShelf
 from appliance.worker.faults import DecodeError
 from appliance.worker.limits import DecodeLimits
 from appliance.worker.run import analyse_series
@@ -42,6 +49,7 @@ from models.analysis import check_geometry
 from tests.appliance.ledger import given
 from tests.appliance.worker.given import ct, package
 from tests.appliance.worker.test_attempt import Bench, site
+from tests.appliance.worker.test_engines import with_inference
 from tests.dicom_node.samples import JPEG_2000, Sample, element, real, sample
 from tests.dicom_node.samples import encoded as encoded_as
 from tests.faults import test_data
@@ -49,6 +57,7 @@ from tests.faults.test_data import Box
 from tests.faults.test_wire import Logs, echoes, said, wait_for
 
 box, ledger = test_data.box, test_data.ledger
+ONE_TRY = Limits(attempts_max=1)
 J2K = "MR_small_jp2klossless.dcm"
 MARKS = ("Zyxwv", "Qponm")
 
@@ -216,6 +225,91 @@ def test_f46_a_worker_that_the_system_killed_for_memory(ledger: Ledger, logs: Lo
         held = kills == DEFAULT.kills_max
         assert found.state is (JobState.HELD if held else JobState.WAITING), "held at last, and seen"
     assert len(said(logs, "job.worker_died")) == DEFAULT.kills_max
+
+
+class NoDevice(OnnxRuntimeCpu):
+    """A GPU that is gone: the driver finds none."""
+
+    name = "cuda"
+
+    def __init__(self, settings: EngineSettings) -> None:
+        super().__init__(settings.limits)
+
+    def probe(self) -> Probe:
+        return Probe(ok=False, reason="no device was found")
+
+
+class WrongAnswers(NoDevice):
+    """A GPU that computes wrong, as one with failing memory does."""
+
+    def probe(self) -> Probe:
+        return Probe(ok=True)
+
+    def infer(self, batch: Mapping[str, Any], *, deadline_seconds: float) -> dict[str, Any]:
+        found = super().infer(batch, deadline_seconds=deadline_seconds)
+        return {name: np.roll(values, 1, axis=-1) for name, values in found.items()}
+
+
+class LostAtWork(WrongAnswers):
+    """A GPU that comes through its golden cases and falls off the bus at a study."""
+
+    at_work = False
+
+    def infer(self, batch: Mapping[str, Any], *, deadline_seconds: float) -> dict[str, Any]:
+        if self.at_work:
+            raise InferenceError("inference.failed", "The device was lost (CUDA error 719).")
+        return OnnxRuntimeCpu.infer(self, batch, deadline_seconds=deadline_seconds)
+
+
+def with_gpu(ledger: Ledger, root: Path, gpu: Any) -> tuple[Bench, Attempter]:
+    """A bench whose worker prefers a GPU."""
+    config = with_inference(site(root), engines=["cuda", "cpu"])
+    shelf = EngineShelf(ledger, config, makers={**MAKERS, "cuda": gpu})
+    attempter = Attempter(ledger, config, owner="worker:1", limits=ONE_TRY, engines=shelf)
+    return Bench(ledger, root, config), attempter
+
+
+@pytest.mark.parametrize(
+    ("gpu", "says", "word"),
+    [(NoDevice, "no device was found", ""), (WrongAnswers, "golden case", "engine.rejected")],
+)
+def test_f47_a_gpu_that_cannot_serve_is_passed_over_and_every_object_says_so(
+    ledger: Ledger, logs: Logs, tmp_path: Path, gpu: Any, says: str, word: str
+) -> None:
+    bench, attempter = with_gpu(ledger, tmp_path / "root", gpu)
+    job_id = bench.job()
+    assert attempter.attempt(job_id)
+    job, result, objects, sent = bench.seen(job_id)
+    assert (job.state, result.outcome) == (JobState.DONE, Outcome.MEASURED), job.reason
+    assert "CPU" in result.engine
+    assert says in result.stepped_down
+    results = Spool(bench.kept.root, "results")
+    assert sent
+    for item in objects:
+        assert b"Passed over" in results.read(item.location) or item.output == "seg", item.output
+    assert not word or said(logs, word)
+    assert says in str(said(logs, "model.loaded")[0]["stepped_down"])
+    attempter.close()
+    bench.attempter.close()
+
+
+def test_f47_a_gpu_that_is_lost_at_a_study_is_a_failure_that_is_told(
+    ledger: Ledger, logs: Logs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench, attempter = with_gpu(ledger, tmp_path / "root", LostAtWork)
+    attempter.warm_up()
+    monkeypatch.setattr(LostAtWork, "at_work", True)
+    job_id = bench.job()
+    assert attempter.attempt(job_id)
+    job, result, objects, sent = bench.seen(job_id)
+    assert (job.state, job.word) == (JobState.FAILED, "inference.failed")
+    assert (result.outcome, result.measurements) == (Outcome.FAILED, [])
+    assert "device was lost" in result.statement
+    (page,) = [item for item in objects if item.output == "text-sr"]
+    assert page.id in {delivery.object_id for delivery in sent}, "the radiologist is told"
+    assert b"This is not a negative result" in Spool(bench.kept.root, "results").read(page.location)
+    attempter.close()
+    bench.attempter.close()
 
 
 def test_f49_a_worker_that_lost_its_lease_finishes_late(

@@ -53,6 +53,7 @@ def test_tests_of_a_case_are_in_its_row() -> None:
             for case in name.upper().strip("_").split("_"):
                 found.add(case)
                 assert place in rows[case], f"{case} is tested in {place}, and its row does not say so"
+    assert set(CASES[:55]) - found == set(), "each of the wire, the data and the box has a test by its name"
     own = {
         case for case, places in rows.items() if any(place.startswith("tests/faults/") for place in places)
     }

@@ -634,3 +634,64 @@ def test_several_listeners_share_one_port(listen: Listen) -> None:
     assert all(echoes(port) for _ in range(10))
     first.stop()
     assert all(echoes(port) for _ in range(10))
+
+
+def test_f50_stop_and_upgrade_in_traffic(
+    listen: Listen, logs: Logs, kept: tuple[SpoolIntake, RowWriter], ledger: Ledger
+) -> None:
+    """What runs ends well, who comes is asked to come again, and the new process finds all of it."""
+    old = listen(intake=kept[0], reuse_port=True)
+    port = old.start()
+    images = [sample(SOPInstanceUID=f"2.25.50.{number}", InstanceNumber=number) for number in range(4)]
+    draining = threading.Thread(target=old.drain, args=(10.0,))
+    with RawPeer.associated(port) as running:
+        running.send(raw.stored(images[0]))
+        assert running.status() == Status.KEPT
+        draining.start()
+        assert wait_for(lambda: bool(said(logs, "node.draining")))
+        with RawPeer.call(port) as early:
+            early.send(raw.associate_rq())
+            assert early.read() == (3, b"\0\2\3\1"), "rejected for now, by the provider, congestion"
+        # On an association that stands everything goes on, however long the drain has asked for its end.
+        for known in images[1:3]:
+            running.send(raw.stored(known, piece=300))
+            assert running.status() == Status.KEPT
+        running.send(raw.RELEASE)
+        assert running.rest() == [(6, bytes(4))]
+    draining.join(10)
+    assert not draining.is_alive()
+    old.stop()
+    new = listen(intake=kept[0], reuse_port=True, port=port)
+    assert new.start() == port
+    with RawPeer.associated(port) as again:
+        for known in (images[0], images[3]):
+            again.send(raw.stored(known))
+            assert again.status() == Status.KEPT
+        again.send(raw.RELEASE)
+        again.rest()
+    new.stop()
+    finish(kept)
+    with ledger.read() as tx:
+        found = studies.instances_of(tx, "2.25.102")
+        assert {one.sop_instance_uid for one in found} == {known.sop_instance_uid for known in images}
+        assert counts.count(tx).balance == 0
+    assert not said(logs, "receive.aborted")
+
+
+def test_f50_what_does_not_end_in_time_is_aborted_and_was_not_acknowledged(
+    listen: Listen, kept: tuple[SpoolIntake, RowWriter], ledger: Ledger
+) -> None:
+    listener = listen(intake=kept[0])
+    port = listener.start()
+    whole, half = sample(SOPInstanceUID="2.25.50.1"), sample(SOPInstanceUID="2.25.50.2")
+    with RawPeer.associated(port) as peer:
+        peer.send(raw.stored(whole))
+        assert peer.status() == Status.KEPT
+        peer.send(raw.stored(half, piece=200)[:-100])
+        listener.drain(0.2)
+        assert peer.rest() == [(7, b"\0\0\0\0")]
+    listener.stop()
+    finish(kept)
+    with ledger.read() as tx:
+        found = studies.instances_of(tx, "2.25.102")
+        assert [one.sop_instance_uid for one in found] == [whole.sop_instance_uid]
