@@ -70,7 +70,7 @@ def status(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -
         for peer, s in uncommitted.items()
     }
     report["promises"] = promised
-    report["worklist"] = worklist
+    report["worklist"] = None if worklist is None else worklist.as_json()
     report["alerts"] = [
         {
             "alarm": AlarmKind(one.kind).word,

@@ -70,6 +70,11 @@ def _counts(now: Snapshot) -> Iterator[Metric]:
     help_text = "Objects that a peer accepted and has to commit yet."
     open_ = {peer: one.to_ask + one.asked for peer, one in now.uncommitted.items()}
     yield _states("uncommitted_objects", help_text, "peer", open_)
+    if now.worklist is not None:
+        yield _states("workitems", "Workitems of the worklist by state.", "state", now.worklist.workitems)
+        help_text = "Seconds since the worklist last answered; absent while it never did."
+        if now.worklist.answered_at is not None:
+            yield _gauge("worklist_answer_age_seconds", help_text, now.at - now.worklist.answered_at)
     yield _gauge("balance", "Rows that break a promise; 0 unless something is lost.", counts.balance)
     yield _states("balance_faults", "Rows that break a promise, by promise.", "promise", counts.faults)
 

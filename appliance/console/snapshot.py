@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from appliance.console import worklist
 from appliance.console.limits import DEFAULT, Limits
 from appliance.core.clock import Clock
 from appliance.core.config import Config
@@ -68,6 +69,8 @@ class Snapshot:
     announced: announced.Standing
     # What each PACS accepted and has not committed yet.
     uncommitted: Mapping[str, commitments.Standing]
+    # None where the box has no worklist.
+    worklist: worklist.Standing | None = None
     # What the box says is wrong with itself.
     alarms: Sequence[alarms.Alarm] = ()
 
@@ -109,6 +112,7 @@ def take(
             missed=missing.standing(tx, config.reconcile.peers),
             announced=announced.standing(tx),
             uncommitted=commitments.standing(tx),
+            worklist=worklist.standing(tx, config),
             alarms=alarms.current(tx),
         )
 

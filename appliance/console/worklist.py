@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from appliance.assemble.discontinued import REASONS
@@ -10,7 +12,7 @@ from appliance.core.config import Config
 from appliance.ledger import workitems
 from appliance.ledger.engine import Tx
 from appliance.ledger.performed import Why
-from appliance.ledger.states import WorkitemState
+from appliance.ledger.states import WORKITEM, WorkitemState
 from appliance.ledger.workitems import Item
 
 _STANDING = {
@@ -22,6 +24,7 @@ _STANDING = {
     WorkitemState.TAKEN: "the worklist says that somebody else has it now",
     WorkitemState.GONE: "the worklist has it no longer",
 }
+_ENDS = frozenset(state for state, moves in WORKITEM.items() if not moves)
 
 
 def sentence(item: Item) -> str:
@@ -33,15 +36,46 @@ def sentence(item: Item) -> str:
     return f"{asked}: {_STANDING.get(item.state, 'it is claimed')}{why}{word}."
 
 
-def standing(tx: Tx, config: Config) -> dict[str, Any] | None:
-    """Return how the box stands with its worklist, as `readside status` writes it; None without one."""
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """How the box stands with its worklist.
+
+    Attributes:
+        workitems: how many there are, by state.
+        asked_at: when it was asked last, in epoch seconds; None where it never was, or none is configured.
+        answered_at: when it answered last.
+        word: why it did not answer when it was asked last.
+    """
+
+    workitems: Mapping[str, int]
+    asked_at: float | None
+    answered_at: float | None
+    word: str | None
+
+    @property
+    def under_way(self) -> int:
+        """Return how many were wanted and have not ended."""
+        return sum(count for state, count in self.workitems.items() if state not in _ENDS)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as `readside status` writes it."""
+        return {
+            "workitems": dict(self.workitems),
+            "asked_at": None if self.asked_at is None else as_text(self.asked_at),
+            "answered_at": None if self.answered_at is None else as_text(self.answered_at),
+            "word": self.word,
+        }
+
+
+def standing(tx: Tx, config: Config) -> Standing | None:
+    """Return how the box stands with its worklist; None where it has none and never had one."""
     counted, url = workitems.counted(tx), config.worklist.url
-    if url is None:
-        return {"workitems": dict(counted), "off": True} if counted else None
-    look = workitems.look_of(tx, url)
-    return {
-        "workitems": dict(counted),
-        "asked_at": None if look is None else as_text(look.asked_at),
-        "answered_at": None if look is None or look.answered_at is None else as_text(look.answered_at),
-        "word": None if look is None else look.word,
-    }
+    if url is None and not counted:
+        return None
+    look = None if url is None else workitems.look_of(tx, url)
+    return Standing(
+        workitems=counted,
+        asked_at=None if look is None else look.asked_at,
+        answered_at=None if look is None else look.answered_at,
+        word=None if look is None else look.word,
+    )
