@@ -9,6 +9,7 @@ from typing import Any
 
 from appliance.assemble.attributes import read_attributes, read_header
 from appliance.assemble.ready import Gathering, judge, next_due, quiet_series
+from appliance.assemble.said import Said
 from appliance.assemble.spare import spared
 from appliance.core import log
 from appliance.core.config import Assembly
@@ -16,8 +17,8 @@ from appliance.core.crash import crash_here
 from appliance.core.geometry import facts_for_routes
 from appliance.core.instance import Instance
 from appliance.core.words import StudyState, short
-from appliance.ledger import announced, studies
-from appliance.ledger.engine import Ledger
+from appliance.ledger import studies
+from appliance.ledger.engine import Ledger, Tx
 from appliance.spool.store import Spool
 
 _log = log.get("assemble")
@@ -49,6 +50,7 @@ class Gatherer:
     ) -> None:
         self._ledger, self._spool, self._assembly = ledger, spool, assembly
         self._listening_since = listening_since
+        self._said = Said()
         # When the next turn may find something to do, as of the last one; arrivals only ever put it off.
         self.next_due_at = -math.inf
 
@@ -59,18 +61,25 @@ class Gatherer:
         now = self._ledger.clock.now()
         with self._ledger.read() as tx:
             gathering = [
-                Gathering(
-                    study=s,
-                    series=studies.series_of(tx, s.study_uid),
-                    kept=studies.count_of(tx, s.study_uid),
-                    listening_since=listening_since,
-                    announced=announced.about(tx, s.study_uid),
-                )
-                for s in studies.in_state(tx, StudyState.GATHERING)
+                self._stand(tx, study, listening_since, now)
+                for study in studies.in_state(tx, StudyState.GATHERING)
             ]
+        self._said.keep_only([one.study.study_uid for one in gathering])
         became_ready = sum(self._spared(one, now) for one in gathering)
         self.next_due_at = min((next_due(one, self._assembly, now) for one in gathering), default=math.inf)
         return became_ready
+
+    def _stand(self, tx: Tx, study: studies.Study, listening_since: float, now: float) -> Gathering:
+        kept = studies.count_of(tx, study.study_uid)
+        is_late = now >= study.gathering_since + self._assembly.deadline_seconds
+        return Gathering(
+            study=study,
+            series=studies.series_of(tx, study.study_uid),
+            kept=kept,
+            listening_since=listening_since,
+            # Whatever is missing then is told as it is.
+            announced=self._said.about(tx, study.study_uid, kept=kept, at=now, anew=is_late),
+        )
 
     def _spared(self, gathering: Gathering, now: float) -> bool:
         return spared(self._ledger, gathering.study, lambda: self._look_at(gathering, now), otherwise=False)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 import sqlalchemy as sa
 
@@ -21,6 +21,8 @@ from appliance.ledger.returned import came_home, is_derived
 from appliance.ledger.tables import events, instances, studies
 
 _RELEASED: Final = "assemble.released"
+# Each notice that counts, when it said something new, and its state.
+Mark: TypeAlias = tuple[tuple[int, float, str], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +55,13 @@ class Announced:
         """Say whether what came is all of it, and all of it was named."""
         rest = self.absent or self.beyond or self.in_progress or self.discontinued
         return bool(self.instances) and not rest
+
+
+def mark(tx: Tx, study_uid: str) -> Mark:
+    """Return what tells whether anything was said of a study since; nothing where nothing that counts was."""
+    query = sa.select(notices.c.id, notices.c.changed_at, notices.c.state)
+    here = query.where(notices.c.study_uid == study_uid, notices.c.ended_at.is_(None))
+    return tuple((row.id, row.changed_at, row.state) for row in tx.execute(here.order_by(notices.c.id)))
 
 
 def about(tx: Tx, study_uid: str) -> Announced:

@@ -196,7 +196,7 @@ def test_a_later_notice_opens_nothing_again_and_is_seen(hall: Hall) -> None:
     assert hall.reason() == "announced: all 2 images that were named are here"
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_a_study_is_complete_with_the_last_of_all_and_not_before(hall: Hall, data: st.DataObject) -> None:
     hall.study_uid = f"1.2.3.0.1.{next(_UIDS)}"
