@@ -6,26 +6,33 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from appliance.core.clock import HeldClock
 from appliance.core.config import Config, parse
 from appliance.core.limits import Limits
 from appliance.demo.box import free_ports
 from appliance.ledger import announced, events, notices
 from appliance.ledger.announced import Announced
 from appliance.ledger.engine import Ledger
+from appliance.queue.hub import Hub
+from appliance.services.conductor import Conductor
 from appliance.services.doors import Doors
 from appliance.services.noticing import Noticing, is_heard
 from appliance.services.stage import Stage
+from dicom_node.notices import Availability, Named
 from dicom_node.values import Peer
 from tests.dicom_node.noticed import availability, begun, ended, notify, say, saying, tell
-from tests.dicom_node.samples import IMPLICIT, LIMITS, Shelf
+from tests.dicom_node.samples import CT, IMPLICIT, LIMITS, Shelf
 
 STUDY, SERIES = "1.2.3", "1.2.3.1"
+PACS = Peer(name="pacs", ae_title="PACS", host="", port=0, may=frozenset({"notify"}))
 BOUNDS = Limits(notices_open_max=5, notice_instances_open_max=100)
 
 
@@ -150,3 +157,27 @@ def test_a_listener_killed_before_its_answer_has_the_notice(
             assert notify(association, availability(STUDY, {SERIES: ["1.2.3.1.1"]}), "2.25.1") == -1
         assert child.wait(20) == -signal.SIGKILL
     assert about(ledger) == Announced(instances=1, absent=1)
+
+
+def test_the_conductor_sees_what_was_said_and_forgets_what_is_old(
+    ledger: Ledger, clock: HeldClock, tmp_path: Path
+) -> None:
+    stage = Stage("conductor", site(tmp_path), ledger, BOUNDS)
+    notice = Availability(sop_instance_uid="2.25.1", study_uid=STUDY, named=[Named(SERIES, CT, "1.2.3.1.1")])
+    with closing(Hub(stage.config.run_dir)) as hub:
+        clerk = Noticing(stage)
+        clerk.start()
+        try:
+            clerk.available(PACS, notice)
+            deadline = time.monotonic() + 10
+            while not hub.listen(0.1):
+                assert time.monotonic() < deadline, "no bell rang"
+        finally:
+            stage.stop()
+            clerk.join()
+        clock.advance(BOUNDS.notice_keep_seconds - 1)
+        Conductor(stage, stage.config).turn(hub)
+        assert about(ledger) == Announced(instances=1, absent=1)
+        clock.advance(1)
+        Conductor(stage, stage.config).turn(hub)
+    assert about(ledger) == Announced()
