@@ -61,6 +61,8 @@ class Held:
     # The states that it was in, and the payloads of its updates.
     states: list[str] = field(default_factory=lambda: ["SCHEDULED"])
     updates: list[Json] = field(default_factory=list)
+    # Who asked for other states.
+    requesters: list[str] = field(default_factory=list)
 
     @property
     def state(self) -> str:
@@ -84,6 +86,8 @@ class Origin:
     before: Callable[[str, str], int | None] = lambda method, path: None
     # The same after the request was done: its answer is lost.
     after: Callable[[str, str], int | None] = lambda method, path: None
+    # As dcm4chee had it: /state/{requester}, and nothing at /state.
+    requester_in_path: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def schedule(
@@ -210,7 +214,13 @@ def _answer(origin: Origin, request: Request, steps: list[str], body: bytes) -> 
     if request.headers.get("content-type") != JSON:
         return Response(status_code=415)
     (asked,) = _payload(body)
-    if steps[1:] == ["state"] and request.method == "PUT":
+    if steps[1:2] == ["state"] and request.method == "PUT":
+        requester = request.query_params.get("requester", "")
+        if origin.requester_in_path:
+            requester = steps[2] if len(steps) == 3 else ""
+        if len(steps) != 2 + origin.requester_in_path or not requester:
+            return Response(status_code=404)
+        held.requesters.append(requester)
         return _done(*origin.change(steps[0], asked))
     if len(steps) == 1 and request.method == "POST":
         return _done(*origin.update(steps[0], request.query_params.get("transaction-uid", ""), asked))

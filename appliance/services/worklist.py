@@ -44,7 +44,8 @@ class Worklisting:
     def _keep(self, name: str) -> None:
         stage, section = self._stage, self._config.worklist
         stopping = stage.stopping.is_set
-        client = UpsClient(worklist_peer(self._config), limits=_WIRE)
+        title = self._config.dicom.ae_title
+        client = UpsClient(worklist_peer(self._config), requester=title, limits=_WIRE)
         performer = Performer(stage.ledger, self._config, client, stage.limits)
         look_at = 0.0
         try:

@@ -29,6 +29,7 @@ _INCLUDED: Final = (
     "ScheduledWorkitemCodeSequence",
     "ScheduledStationNameCodeSequence",
 )
+_NO_SUCH_RESOURCE: Final = ("worklist.not_found", "worklist.not_served")
 # PS3.18 11.6.3.2, 11.7.3.2: texts that the Warning field of a failure holds.
 _WRONG_UID: Final = ("transaction uid is incorrect", "transaction uid is missing")
 
@@ -76,9 +77,12 @@ class Found:
 class UpsClient:
     """One worklist; belongs to one thread."""
 
-    def __init__(self, peer: WebPeer, *, limits: Limits | None = None, web: WebLimits = DEFAULT) -> None:
-        """Take the address of the service; /workitems follows."""
+    def __init__(
+        self, peer: WebPeer, *, requester: str, limits: Limits | None = None, web: WebLimits = DEFAULT
+    ) -> None:
+        """Take the address of the service, /workitems follows, and the AE title of whoever asks."""
         self._peer, self._limits, self._web = peer, limits or Limits(), web
+        self._requester = quote(requester, safe="")
 
     def search(self, *, station: str = "", code: str = "", offset: int = 0) -> Found:
         """Ask for SCHEDULED workitems of a station, with a workitem code, or both (PS3.18 11.9).
@@ -121,11 +125,23 @@ class UpsClient:
         return Told(said=Said.DONE, word="worklist.retrieved", workitem=workitem)
 
     def change(self, uid: str, state: StepState, transaction_uid: str) -> Told:
-        """Ask for another state (PS3.18 11.7); to be asked for the state that it is in is no error."""
-        return self._send("PUT", f"/workitems/{uid}/state", state_change(state, transaction_uid))
+        """Ask for another state (PS3.18 11.7); to be asked for the state that it is in is no error.
+
+        Editions since 2026 name the requester in the query. A server that has nothing there is asked once
+        more with it in the path: dcm4chee up to 5.35 knows no other way.
+        """
+        payload, resource = state_change(state, transaction_uid), f"/workitems/{uid}/state"
+        told = self._send("PUT", f"{resource}?requester={self._requester}", payload)
+        if told.word not in _NO_SUCH_RESOURCE:
+            return told
+        other = self._send("PUT", f"{resource}/{self._requester}", payload)
+        return told if other.word in _NO_SUCH_RESOURCE else other
 
     def update(self, uid: str, transaction_uid: str, payload: bytes) -> Told:
-        """Change attributes of a workitem that is ours (PS3.18 11.6)."""
+        """Change attributes of a workitem that is ours (PS3.18 11.6).
+
+        The payload names the Transaction UID too: how the query does has changed with the editions.
+        """
         return self._send("POST", f"/workitems/{uid}?transaction-uid={transaction_uid}", payload)
 
     def _send(self, method: str, target: str, payload: bytes) -> Told:
@@ -164,7 +180,14 @@ def _unknown(failure: Unanswered) -> Told:
 
 def _word(status: int) -> str:
     """Return the log word of an answer that is no success."""
-    known = {400: "refused", 401: "unauthorised", 403: "unauthorised", 404: "not_found", 409: "conflict"}
+    known = {
+        400: "refused",
+        401: "unauthorised",
+        403: "unauthorised",
+        404: "not_found",
+        405: "not_served",
+        409: "conflict",
+    }
     known |= {410: "gone", 413: "too_large", 429: "busy", 503: "busy"}
     if 300 <= status < 400:
         return "worklist.redirected"

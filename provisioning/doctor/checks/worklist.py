@@ -65,7 +65,12 @@ def _look(site: Site, _url: str) -> Iterator[Finding]:
         return
     seconds = site.limits.answer_seconds_max
     limits = Limits(connect_seconds_max=site.limits.connect_seconds_max, dimse_seconds_max=seconds)
-    client = UpsClient(worklist_peer(site.config), limits=limits, web=WebLimits(ups_seconds_max=seconds))
+    client = UpsClient(
+        worklist_peer(site.config),
+        requester=site.config.dicom.ae_title,
+        limits=limits,
+        web=WebLimits(ups_seconds_max=seconds),
+    )
     for station, code in searches(site.config.worklist):
         if (word := client.search(station=station, code=code).word) is not None:
             fault = UNPROVEN if word.startswith("worklist.tls_") else _FAULT_OF.get(word, NO_ANSWER)

@@ -70,7 +70,7 @@ class Bench:
         """Begin anew, as after a kill: only rows are left."""
         config = site(self.url, **worklist)
         peer = WebPeer(name="worklist", url=self.url, token_file=None, context=lambda: pytest.fail("no TLS"))
-        self.performer = Performer(self.ledger, config, UpsClient(peer))
+        self.performer = Performer(self.ledger, config, UpsClient(peer, requester="READSIDE"))
 
     def turns(self, count: int = 4, *, seconds: float = 31.0) -> None:
         for _ in range(count):

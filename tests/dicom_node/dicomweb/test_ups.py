@@ -42,7 +42,7 @@ def no_tls() -> ssl.SSLContext:
 
 def client_of(url: str, *, token_file: Path | None = None) -> UpsClient:
     peer = WebPeer(name="worklist", url=url, token_file=token_file, context=no_tls)
-    return UpsClient(peer, limits=LIMITS, web=WEB)
+    return UpsClient(peer, requester="THE BOX", limits=LIMITS, web=WEB)
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +58,7 @@ def origin(served: tuple[Origin, str]) -> Origin:
     fresh = Origin()
     origin.workitems, origin.asked = fresh.workitems, fresh.asked
     origin.before, origin.after = fresh.before, fresh.after
+    origin.requester_in_path = False
     return origin
 
 
@@ -187,6 +188,14 @@ class TestOwnership:
         (said,) = held.dataset.ProcedureStepProgressInformationSequence
         assert said.ReasonForCancellation == "No series fits."
         assert said.ProcedureStepDiscontinuationReasonCodeSequence[0].CodeValue == "110522"
+
+    @pytest.mark.parametrize("in_path", [False, True])
+    def test_who_asks_is_named_in_the_query_or_where_the_server_wants_it(self, origin, client, in_path):
+        held = origin.schedule("1.1")
+        origin.requester_in_path = in_path
+        assert client.change("1.1", StepState.IN_PROGRESS, OURS).said is Said.DONE
+        assert client.change("1.1", StepState.IN_PROGRESS, THEIRS).said is Said.CONFLICT
+        assert (held.requesters, held.states) == (["THE BOX"] * 2, ["SCHEDULED", "IN PROGRESS"])
 
     @pytest.mark.parametrize("status", [404, 410])
     def test_what_is_gone(self, origin, client, status):
