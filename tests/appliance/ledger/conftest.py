@@ -17,6 +17,7 @@ import pytest
 
 from appliance.core.clock import HeldClock
 from appliance.ledger.engine import Ledger, open_ledger
+from tests.appliance.ledger.machines import Walked
 
 _SECONDS_MAX = 60
 _MEMORY, _MEMORY_BYTES = Path("/dev/shm"), 2 << 30
@@ -128,6 +129,12 @@ def cluster() -> Iterator[Cluster]:
             server.run("pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def on_server(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the state machines of a test walk on the server."""
+    monkeypatch.setattr(Walked, "cluster", cluster)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

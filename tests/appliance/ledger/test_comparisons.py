@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import invariant, rule
 
 from appliance.core.limits import Limits
 from appliance.core.words import Outcome
 from appliance.ledger import agreements, comparisons, counts, decisions, jobs, results, shadows
 from appliance.ledger.comparisons import Standing, Word
-from appliance.ledger.engine import open_ledger
 from models.beside import Pair
 from tests.appliance.ledger import given
+from tests.appliance.ledger.machines import Walked
 
 NOW, LIMITS = given.NOW, Limits(shadow_kills_max=2)
 PAIR = Pair(outcomes=("finding", "no finding"))
@@ -111,20 +109,14 @@ def test_a_shadow_asks_for_jobs_of_its_model_since_it_began_and_for_no_second_ru
         assert comparisons.unopened(tx, shadow, ended_before=NOW + 99, limit=9) == []
 
 
-class Beside(RuleBasedStateMachine):
+class Beside(Walked):
     """Jobs that end, answers that are kept or not, comparisons that begin, die, end, and shadows that end."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.folder = tempfile.TemporaryDirectory()
-        self.ledger = open_ledger(f"sqlite:///{Path(self.folder.name) / 'l.sqlite3'}")
         self.studies, self.real = 0, 0
         self.jobs: list[int] = []
         self.leased: list[comparisons.Comparison] = []
-
-    def teardown(self) -> None:
-        self.ledger.close()
-        self.folder.cleanup()
 
     @rule()
     def a_job_ends(self) -> None:
@@ -202,3 +194,10 @@ TestBeside = Beside.TestCase
 TestBeside.settings = settings(
     max_examples=8, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
 )
+
+
+@pytest.mark.usefixtures("on_server")
+class TestBesideOnAServer(Beside.TestCase):  # type: ignore[valid-type, misc]  # made by hypothesis at run time
+    """The same on the other database."""
+
+    settings = settings(TestBeside.settings, max_examples=2)

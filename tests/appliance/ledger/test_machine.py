@@ -6,20 +6,18 @@ After every step the ledger must agree with it, and its balance must be 0.
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import invariant, precondition, rule
 
 from appliance.core.words import DeliveryState, JobState, StudyState
 from appliance.ledger import arrivals, counts, decisions, deliveries, jobs, results, studies
 from appliance.ledger.arrivals import Arrived
-from appliance.ledger.engine import open_ledger
 from tests.appliance.ledger import given
+from tests.appliance.ledger.machines import Walked
 
 UIDS = ("1.2.1", "1.2.2")
 NUMBERS = st.integers(1, 3)
@@ -54,13 +52,11 @@ class ModelStudy:
         return frozenset(self.holds.items())
 
 
-class Way(RuleBasedStateMachine):
+class Way(Walked):
     """Arrivals, readiness, decisions, leases, deaths, ends and deliveries in any order."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.folder = tempfile.TemporaryDirectory()
-        self.ledger = open_ledger(f"sqlite:///{Path(self.folder.name) / 'ledger.sqlite3'}")
         self.now = given.NOW
         self.studies: dict[str, ModelStudy] = {}
         self.duplicates = 0
@@ -68,11 +64,6 @@ class Way(RuleBasedStateMachine):
         self.leases: list[jobs.Job] = []
         self.deliveries: dict[int, DeliveryState] = {}
         self.parcels: list[deliveries.Parcel] = []
-
-    def teardown(self) -> None:
-        """Close what was opened."""
-        self.ledger.close()
-        self.folder.cleanup()
 
     def tick(self) -> float:
         """Let a second pass."""
@@ -284,6 +275,24 @@ TestWay.settings = settings(
     phases=[Phase.generate],
     suppress_health_check=SLOW_DISK,
 )
+
+
+@pytest.mark.usefixtures("on_server")
+class TestWayOnAServer(Way.TestCase):  # type: ignore[valid-type, misc]  # made by hypothesis at run time
+    """Some of the same ways on the other database."""
+
+    settings = settings(TestWay.settings, max_examples=2)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+@pytest.mark.usefixtures("on_server")
+class TestManyWaysOnAServer(Way.TestCase):  # type: ignore[valid-type, misc]  # made by hypothesis at run time
+    """Other ways at every run, on the other database."""
+
+    settings = settings(
+        max_examples=100, stateful_step_count=80, deadline=None, suppress_health_check=SLOW_DISK
+    )
 
 
 @pytest.mark.long

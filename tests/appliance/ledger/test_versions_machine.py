@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import invariant, rule
 
 from appliance.ledger import versions
-from appliance.ledger.engine import open_ledger
 from appliance.ledger.states import VersionState
 from appliance.ledger.versions import Arrival, OtherDigest, StillNeeded, Version
 from tests.appliance.ledger import given
+from tests.appliance.ledger.machines import Walked
 
 NUMBERS = st.sampled_from(["1.0.0", "1.1.0"])
 CONTENTS = st.sampled_from("ab")
@@ -30,20 +29,13 @@ class Known:
     removed: bool = False
 
 
-class Versions(RuleBasedStateMachine):
+class Versions(Walked):
     """Packages come, pass or fail, serve, give way and go, in any order."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.folder = tempfile.TemporaryDirectory()
-        self.ledger = open_ledger(f"sqlite:///{Path(self.folder.name) / 'ledger.sqlite3'}")
         self.known: dict[tuple[str, str], Known] = {}
         self.mark = 0
-
-    def teardown(self) -> None:
-        """Close what was opened."""
-        self.ledger.close()
-        self.folder.cleanup()
 
     def row(self, number: str, content: str) -> Version | None:
         """Return the row of a package if its files are here."""
@@ -160,3 +152,10 @@ TestVersions.settings = settings(
     phases=[Phase.generate],
     suppress_health_check=[HealthCheck.too_slow],
 )
+
+
+@pytest.mark.usefixtures("on_server")
+class TestVersionsOnAServer(Versions.TestCase):  # type: ignore[valid-type, misc]  # made by hypothesis
+    """The same on the other database."""
+
+    settings = settings(TestVersions.settings, max_examples=4)
