@@ -1,12 +1,13 @@
 """Notices at the listener: N-CREATE and N-SET of availability and of performed steps (PS3.4 R, F.7).
 
 Promises: 0000 is answered after whoever keeps notices has it; every refusal has a status of PS3.7 and a log
-word; a step that has ended is changed no more.
+word; one notice is read at a time.
 Never: knows which studies there are.
 """
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, cast
 
 import structlog
@@ -58,14 +59,16 @@ class NoticeDesk:
 
     def __init__(self, clerk: Clerk, limits: Limits) -> None:
         self._clerk, self._limits = clerk, limits
+        # The largest takes a second or two and some hundred megabytes to read: they are read one by one.
+        self._turn = threading.Lock()
 
     def create(self, event: evt.Event, peer: Peer) -> Answer:
         """Answer an N-CREATE (PS3.4 R.3.2.1, F.7.2.1)."""
-        return _answered(peer, lambda: self._create(event, peer))
+        return self._answered(peer, lambda: self._create(event, peer))
 
     def set(self, event: evt.Event, peer: Peer) -> Answer:
         """Answer an N-SET (PS3.4 F.7.2.2)."""
-        return _answered(peer, lambda: self._set(event, peer))
+        return self._answered(peer, lambda: self._set(event, peer))
 
     def _create(self, event: evt.Event, peer: Peer) -> None:
         asked, syntax = cast("N_CREATE", event.request), str(event.context.transfer_syntax)
@@ -95,6 +98,19 @@ class NoticeDesk:
             instances=None if change.named is None else len(change.named),
         )
 
+    def _answered(self, peer: Peer, take: Callable[[], None]) -> Answer:
+        try:
+            with self._turn:
+                take()
+        except Unsound as fault:
+            log.warning(fault.word, peer=peer.name, status=f"{fault.status:04X}")
+            return _refusal(fault), None
+        # The loop of an association: what nobody foresaw must answer the peer, which asks again.
+        except Exception as fault:  # noqa: BLE001
+            log.error("notice.our_fault", peer=peer.name, error=type(fault).__name__)
+            return Status.PROCESSING_FAILURE.value, None
+        return Status.TAKEN.value, None
+
 
 def _judged(event: evt.Event, peer: Peer, sop_class: object) -> str:
     """Authorise a request, and return its class, which is that of its context."""
@@ -112,19 +128,6 @@ def _instance(uid: object) -> str:
         return str(Uid.parse(str(uid or "")))
     except ValueError as fault:
         raise Unsound(Status.INVALID_INSTANCE, "notice.bad_instance") from fault
-
-
-def _answered(peer: Peer, take: Callable[[], None]) -> Answer:
-    try:
-        take()
-    except Unsound as fault:
-        log.warning(fault.word, peer=peer.name, status=f"{fault.status:04X}")
-        return _refusal(fault), None
-    # The loop of an association: what nobody foresaw must answer the peer, which asks again.
-    except Exception as fault:  # noqa: BLE001
-        log.error("notice.our_fault", peer=peer.name, error=type(fault).__name__)
-        return Status.PROCESSING_FAILURE.value, None
-    return Status.TAKEN.value, None
 
 
 def _refusal(fault: Unsound) -> int | Dataset:

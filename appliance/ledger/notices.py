@@ -137,11 +137,12 @@ def change(
     ]
     if not rows or rows[0].kind is not NoticeKind.STEP:
         return Taken.UNKNOWN
-    if rows[0].state is not NoticeState.IN_PROGRESS or rows[0].ended_at is not None:
+    if rows[0].state is not NoticeState.IN_PROGRESS:
         return Taken.ENDED
     if named is not None and not _has_room(tx, peer, 0, len(rows) * len(named), room):
         return Taken.TOO_MANY
-    values: dict[str, Any] = {"changed_at": at, "compared_at": None}
+    # What was forgotten in the meantime counts again.
+    values: dict[str, Any] = {"changed_at": at, "compared_at": None, "ended_at": None}
     if state is not None:
         values |= {"state": state, "reason": reason or None}
     if named is not None:

@@ -218,6 +218,15 @@ def test_old_notices_expire_and_those_without_a_study_are_told_of(ledger: Ledger
         assert available(tx, images(1)) is Taken.DUPLICATE
 
 
+def test_a_step_that_ends_after_days_is_heard(ledger: Ledger) -> None:
+    with ledger.write() as tx:
+        begun(tx)
+        assert notices.expire(tx, before=NOW, at=NOW + 9, limit=10) == 1
+        assert announced.about(tx, STUDY) == Announced()
+        assert ended(tx, images(1), at=NOW + 99) is Taken.NEW
+        assert announced.about(tx, STUDY) == Announced(instances=1, absent=1)
+
+
 def test_what_never_came_is_compared_once(ledger: Ledger) -> None:
     with ledger.write() as tx:
         available(tx, images(1, 2))
