@@ -95,7 +95,7 @@ def power_cuts(folder: Path, cuts: int, *, senders: int, seed: int) -> Night:
         Template(2, 1024, wanted=False),
     ]
     with course(
-        folder, forked=True, retain_seconds=30, quiet_seconds=1.0, power_seed=seed,
+        folder, forked=True, retain_seconds=15, quiet_seconds=0.4, power_seed=seed,
         traffic={"templates": templates, "pause_seconds": 0.5, "odd": 0.1, "waiting_max": 4},
     ) as going:  # fmt: skip
         power = going.power

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from appliance.audit import checkpoint
+from appliance.audit.verify import Report, verify
 from appliance.ledger import counts
 from appliance.ledger.engine import Tx
 from appliance.spool.alone import alone
@@ -173,6 +175,9 @@ def _judge(box: NightBox, folder: Path, bad_words: frozenset[str]) -> Verdict:
             "jobs": dict(db.execute("SELECT state, count(*) FROM jobs GROUP BY state").fetchall()),
             "results": dict(db.execute("SELECT outcome, count(*) FROM results GROUP BY outcome").fetchall()),
         }
+    trail = _trail(box)
+    checks["faults of the audit trail"] = [] if trail.ok else [trail.fault]
+    figures["rows of the audit trail"] = trail.rows
     with box.ledger.read() as tx:
         counted = counts.count(tx)
     checks["rows that break a promise (`readside status`)"] = [
@@ -236,6 +241,13 @@ def _doubled(db: sqlite3.Connection) -> list[str]:
     same = """SELECT jobs.study_uid FROM results JOIN jobs ON jobs.id = results.job_id
         GROUP BY jobs.study_uid, input_digest, model_digest, jobs.route, run HAVING count(*) > 1"""
     return [row[0] for row in db.execute(same)]
+
+
+def _trail(box: NightBox) -> Report:
+    """Verify the audit trail against its hashes and its signed checkpoints."""
+    folder = checkpoint.folder_of(box.config.storage.root)
+    key = checkpoint.read_public_key(checkpoint.public_key_path(folder))
+    return verify(box.ledger, key, folder=folder)
 
 
 def _unsettled(db: sqlite3.Connection) -> list[str]:

@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +19,7 @@ from scripts.night.cuts import Power, powered
 from scripts.night.journal import Journal
 from scripts.night.pacs import MoodyPacs
 from scripts.night.senders import Sender, Traffic
-from scripts.night.site import NightBox, made_in
+from scripts.night.site import SUPERVISE, NightBox, made_in
 
 _SETTLE_SECONDS_MAX = 300.0
 _SAMPLE_SECONDS = 2.0
@@ -121,16 +121,19 @@ class Course:
 
 @contextmanager
 def course(
-    folder: Path, *, forked: bool, traffic: Mapping[str, Any], power_seed: int | None = None, **site: float
-) -> Iterator[Course]:
+    folder: Path, *, forked: bool, traffic: Mapping[str, Any], power_seed: int | None = None,
+    program: Sequence[str] = SUPERVISE, **site: float,
+) -> Iterator[Course]:  # fmt: skip
     """Start a box and its PACS in a folder of their own, and stop them at the end.
 
-    With `power_seed` the box stands on a disk that forgets, and its power can be cut.
+    With `power_seed` the box stands on a disk that forgets, and its power can be cut. `program` is the module
+    that supervises it, with what it is told first.
 
     Raises:
         NoLossyDisk: this machine can have no such disk.
     """
     box, pacs = made_in(folder, forked=forked, **site)
+    box.program = program
     with ExitStack() as stack:
         stack.callback(pacs.stop)
         power = None

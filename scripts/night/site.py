@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
@@ -40,12 +41,15 @@ plain = true
 """
 
 
+SUPERVISE = ("scripts.night.supervise",)
+
+
 class NightBox(Box):
     """A box under a supervisor that takes orders."""
 
     forked = False
     start_seconds_max = 90.0
-    module = "scripts.night.supervise"
+    program: Sequence[str] = SUPERVISE
     spring: Spring | None = None
 
     @property
@@ -63,7 +67,7 @@ class NightBox(Box):
     @property
     def command(self) -> list[str]:
         """Return what runs the box under such a supervisor."""
-        command = [sys.executable, "-m", self.module, "--config", str(self.config_path)]
+        command = [sys.executable, "-m", *self.program, "--config", str(self.config_path)]
         return [*command, "--orders", str(self.orders), *(["--forked"] if self.forked else [])]
 
     def begin(self) -> None:

@@ -18,19 +18,16 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
-import sqlalchemy as sa
 
 from appliance.core.clock import HeldClock
 from appliance.core.words import StudyState
-from appliance.disk import durable, folder, segment, spares
-from appliance.disk.blocks import BlockFile
+from appliance.disk import durable
 from appliance.disk.limits import DiskLimits
 from appliance.disk.space import Floor
 from appliance.ledger import counts, engine, studies, tables
-from appliance.ledger.engine import open_ledger
+from appliance.ledger.engine import Ledger
 from appliance.spool.intake import SpoolIntake
 from appliance.spool.keeper import Row
 from appliance.spool.limits import SpoolLimits
@@ -41,6 +38,7 @@ from dicom_node.limits import Limits
 from dicom_node.memory import Held
 from tests.faults.boxes import STUDY, Rows, _empty_ledger, image_of
 from tests.lossy.disk import LossyDisk, lossy_or_skip
+from tests.lossy.mutants import MUTANTS
 
 # Segments so small that each child fills, seals and empties several, and finds spares ready.
 SMALL = SpoolLimits(
@@ -84,6 +82,11 @@ class Witness:
         assert not self.gone & set(there), "what was purged is back"
 
 
+def ledger_in(root: Path, clock: HeldClock) -> Ledger:
+    """Open the ledger as the box does, but for the look whether its schema is the newest: it is."""
+    return Ledger(engine._engine(f"sqlite:///{root / 'ledger.sqlite3'}", engine.LEDGER), clock)
+
+
 class CountedRows(Rows):
     """Rows come a moment after the image is kept, from the threads that digest it."""
 
@@ -102,7 +105,7 @@ def work(root: Path, seed: int, mutant: str, tell: Callable[..., None]) -> None:
     clock = HeldClock()
     clock.advance(seed * 100 * 86_400)
     spool = Spool(root)
-    ledger = open_ledger(f"sqlite:///{root / 'ledger.sqlite3'}", clock=clock)
+    ledger = ledger_in(root, clock)
     sweep(ledger, spool, Limits())
     rows = CountedRows(ledger, spool)
     intake = SpoolIntake(spool, Floor(root, 0), rows, on_fault=lambda: os._exit(1), clock=clock, limits=SMALL)
@@ -174,7 +177,7 @@ def told_by_a_child(disk: LossyDisk, seed: int, mutant: str, witness: Witness) -
 def look(root: Path, witness: Witness) -> None:
     """Start on what the cut left, and judge."""
     spool = Spool(root)
-    ledger = open_ledger(f"sqlite:///{root / 'ledger.sqlite3'}")
+    ledger = ledger_in(root, HeldClock())
     try:
         swept = sweep(ledger, spool, Limits())
         assert swept.missing == 0, "the ledger names bytes that are not there"
@@ -200,39 +203,6 @@ def cut_often(disk: LossyDisk, times: int, *, first: int = 0, mutant: str = "") 
     return witness
 
 
-def _segments_unsynced() -> None:
-    real = BlockFile._write_once
-    BlockFile._write_once = lambda self, at, data, *, durable: real(self, at, data, durable=False)  # type: ignore[method-assign]
-
-
-def _folders_unsynced() -> None:
-    for module in (durable, folder, segment, spares):
-        module.sync_folder = lambda path: None  # type: ignore[attr-defined]
-
-
-def _releases_unsynced() -> None:
-    BlockFile.sync = lambda self: None  # type: ignore[method-assign]
-
-
-def _ledger_unsynced() -> None:
-    real = engine._set_up_sqlite
-
-    def set_up(engine: sa.Engine) -> None:
-        real(engine)
-        sa.event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=OFF"))
-
-    engine._set_up_sqlite = set_up
-    engine._assert_durable = lambda engine: None
-
-
-MUTANTS: dict[str, Callable[[], Any]] = {
-    "segments are not synced": _segments_unsynced,
-    "folders are not synced": _folders_unsynced,
-    "marks of what is given up are not synced": _releases_unsynced,
-    "the ledger is not synced": _ledger_unsynced,
-}
-
-
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[LossyDisk]:
     with lossy_or_skip(tmp_path / "disk", restless=0.1) as mounted:
@@ -243,7 +213,7 @@ class TestF43PowerCut:
     """The power goes at any moment, and takes what no sync covered."""
 
     def test_f43_what_was_acknowledged_is_there_after_each_of_many_cuts(self, disk):
-        witness = cut_often(disk, 15)
+        witness = cut_often(disk, 10)
         assert len(witness.acknowledged) > 100
         assert witness.gone
 

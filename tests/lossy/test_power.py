@@ -7,37 +7,48 @@ senders and of the PACS.
 
 from __future__ import annotations
 
+import sqlite3
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from appliance.audit.checkpoint import KeyFault
+from appliance.demo.box import NotReady
+from appliance.ledger.engine import LedgerRefused
 from scripts.night.cuts import FORESEEN, Power
 from scripts.night.judge import Verdict, judge
 from scripts.night.senders import Sender, Template
 from scripts.night.session import course
+from scripts.night.site import SUPERVISE
 from tests.lossy.disk import NoLossyDisk
+from tests.lossy.mutants import MUTANTS
+
+# A box that cannot start any more on what is left of it, or cannot be judged.
+FOUND_OUT = (NotReady, LedgerRefused, KeyFault, sqlite3.DatabaseError, subprocess.TimeoutExpired)
+TEMPLATES = [
+    Template(5, 32, wanted=True),
+    Template(8, 48, wanted=False),
+    # Longer than what is written at once.
+    Template(1, 1024, wanted=False),
+]
+TRAFFIC = {
+    "templates": TEMPLATES,
+    "pause_seconds": 0.2,
+    "odd": 0.15,
+    "waiting_max": 4,
+    "late_seconds": 1.0,
+}
+TIMES = {"retain_seconds": 15, "quiet_seconds": 0.4}
 
 
-def judged(folder: Path, *, cuts: int, seed: int, senders: int = 3) -> tuple[Verdict, Power]:
-    """Cut the power of a box in traffic, let it come to rest, and judge."""
-    templates = [
-        Template(5, 32, wanted=True),
-        Template(8, 48, wanted=False),
-        Template(1, 1024, wanted=False),
-    ]
-    traffic = {
-        "templates": templates,
-        "pause_seconds": 0.2,
-        "odd": 0.15,
-        "waiting_max": 4,
-        "late_seconds": 1.0,
-    }
+def judged(folder: Path, *, cuts: int, seed: int, mutant: str = "") -> tuple[Verdict, Power]:
+    """Cut the power of a box in traffic, let it come to rest, and judge; the box may lack a sync."""
+    program = ("tests.lossy.mutants", mutant) if mutant else SUPERVISE
     try:
-        with course(
-            folder, forked=True, retain_seconds=20, quiet_seconds=0.4, traffic=traffic, power_seed=seed
-        ) as going:
+        with course(folder, forked=True, traffic=TRAFFIC, power_seed=seed, program=program, **TIMES) as going:
             assert going.power is not None
-            sending = [Sender(going.traffic, number) for number in range(senders)]
+            sending = [Sender(going.traffic, number) for number in range(3)]
             for sender in sending:
                 sender.start()
             going.power.cut_often(cuts)
@@ -63,3 +74,13 @@ class TestF43PowerCut:
         assert verdict.examples == {}
         assert power.while_starting > 3
         assert verdict.figures["jobs"]["DONE"] > 3
+
+    @pytest.mark.long
+    @pytest.mark.timeout(600)
+    @pytest.mark.parametrize("mutant", MUTANTS)
+    def test_f43_a_box_that_lacks_a_sync_is_found_out(self, tmp_path: Path, mutant: str) -> None:
+        try:
+            verdict, _ = judged(tmp_path, cuts=6, seed=3, mutant=mutant)
+        except FOUND_OUT:
+            return
+        assert verdict.balance > 0
