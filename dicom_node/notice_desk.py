@@ -59,7 +59,7 @@ class NoticeDesk:
 
     def __init__(self, clerk: Clerk, limits: Limits) -> None:
         self._clerk, self._limits = clerk, limits
-        # The largest takes a second or two and some hundred megabytes to read: they are read one by one.
+        # The largest takes a second or two and tens of megabytes to read: they are read one by one.
         self._turn = threading.Lock()
 
     def create(self, event: evt.Event, peer: Peer) -> Answer:
