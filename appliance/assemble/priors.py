@@ -137,7 +137,7 @@ class Seeker:
         if here or comparable.result_of(tx, uid, job) is not None:
             return Choice(study_uid=uid, peer=None, only=False)
         age = as_datetime(self._ledger.clock.now()).date() - study.day
-        return Choice(study_uid=uid, peer=peer, only=age.days > self._limits.priors_recent_days)
+        return Choice(study_uid=uid, peer=peer, only=age.total_seconds() > self._limits.priors_recent_seconds)
 
     def _again(self, ask: Ask, *, silent: int) -> bool:
         due_at = self._ledger.clock.now() + self._limits.priors_ask_again_seconds

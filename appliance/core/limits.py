@@ -125,7 +125,7 @@ class Limits:
     # How soon peers are asked again for earlier studies of a patient when none of them answered.
     priors_ask_again_seconds: float = 20.0
     # A study of the last days may be on its way here by itself, and is judged as any study.
-    priors_recent_days: float = 3.0
+    priors_recent_seconds: float = 3 * 86_400.0
 
     # How long SQLite may look through the ledger's file before the box starts, how soon after its start the
     # conductor has it looked through beside the work, how often from then on, and how long each time.

@@ -120,8 +120,8 @@ class Site:
             location = making.kept(spool, header, at=self.bench.clock.now())
             made = ResultObject(
                 output="sr", sop_class_uid="1.2", sop_instance_uid=f"{study}.9.{job.id}",
-                series_uid=f"{study}.9", transfer_syntax_uid=making.EXPLICIT_LE, series_description="", modality="SR",
-                digest="sha256:0", location=location,
+                series_uid=f"{study}.9", transfer_syntax_uid=making.EXPLICIT_LE, series_description="",
+                modality="SR", digest="sha256:0", location=location,
             )  # fmt: skip
             result = Result(
                 outcome=outcome, statement="", engine="cpu", stepped_down=None, evidence_digest="sha256:1",
