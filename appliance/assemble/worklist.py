@@ -109,10 +109,12 @@ class Performer:
         return one_by_one(unended, self._look_after, stopping)
 
     def _look_after(self, item: Item) -> bool:
-        if item.state is WorkitemState.WORKING and self._has_ended(item):
+        working = item.state is WorkitemState.WORKING
+        stage, came = self._standing(item) if working else ("", [])
+        if working and self._has_ended(item, stage, came):
             return True
         if item.due_at > self._ledger.clock.now():
-            return item.state is WorkitemState.WORKING and self._tell(item)
+            return working and self._tell(item, stage)
         if item.state is WorkitemState.WANTED:
             return self._claim(item)
         there = self._there(item)
@@ -120,9 +122,7 @@ class Performer:
             return False
         if item.state is WorkitemState.CLAIMED:
             return self._take_up(item, there)
-        if item.state is WorkitemState.WORKING:
-            return self._follow(item, there)
-        return self._finish(item, there)
+        return self._follow(item, there, stage) if working else self._finish(item, there)
 
     # Claiming.
 
@@ -131,14 +131,11 @@ class Performer:
         told = self._origin.change(item.workitem_uid, StepState.IN_PROGRESS, item.transaction_uid)
         if told.said is Said.DONE:
             return self._is_ours(item)
-        if told.said is Said.ABSENT:
-            return self._end(item, WorkitemState.GONE, told.word)
-        if told.said is Said.UNKNOWN:
-            return self._again(item, told.word)
+        if told.said in (Said.ABSENT, Said.UNKNOWN):
+            return self._absent_or_again(item, told)
         there = self._origin.retrieve(item.workitem_uid)
         if there.workitem is None:
-            gone = there.said is Said.ABSENT
-            return self._end(item, WorkitemState.GONE, there.word) if gone else self._again(item, there.word)
+            return self._absent_or_again(item, there)
         if there.workitem.state is StepState.SCHEDULED:
             # Nobody has it, and it was refused: the request itself is not to the server's liking.
             return self._again(item, told.word)
@@ -173,17 +170,15 @@ class Performer:
 
     # Following.
 
-    def _has_ended(self, item: Item) -> bool:
+    def _has_ended(self, item: Item, stage: str, came: Sequence[Performed]) -> bool:
         """Settle how it ends once all that it names has ended here; say whether that was so."""
-        stage, came = self._standing(item)
         if withheld := [job_id for one in came for job_id in one.withheld]:
             return self._send_it(withheld)
         if stage is not Stage.ENDED:
             return False
         answered = any(one.why is None for one in came)
-        return self._settle(
-            item, None if answered else _worst(came), [placed for one in came for placed in one.delivered]
-        )
+        placed = [each for one in came for each in one.delivered]
+        return self._settle(item, None if answered else _worst(came), placed)
 
     def _send_it(self, job_ids: Sequence[int]) -> bool:
         """Have done for its own sake what was done only for another study to be compared with."""
@@ -209,17 +204,16 @@ class Performer:
         order = list(Stage)
         return min((one.stage for one in came), key=order.index), came
 
-    def _follow(self, item: Item, there: Workitem) -> bool:
+    def _follow(self, item: Item, there: Workitem, stage: str) -> bool:
         """See whether somebody wants it no more, and tell how far it is."""
         if there.cancel_asked:
             return self._settle(item, Why.ASKED)
-        if not self._tell(item):
+        if not self._tell(item, stage):
             self._put_off(item, self._section.poll_seconds)
         return True
 
-    def _tell(self, item: Item) -> bool:
+    def _tell(self, item: Item, stage: str) -> bool:
         """Tell the origin server how far it is, once a stage; say whether there was anything to tell."""
-        stage, _ = self._standing(item)
         if stage == item.told or stage not in _TOLD or item.failures:
             return False
         told = self._update(item, _progress(item, stage))
@@ -227,6 +221,8 @@ class Performer:
             with self._ledger.write() as tx:
                 due_at = self._ledger.clock.now() + self._section.poll_seconds
                 workitems.told(tx, item, stage, due_at=due_at)
+        elif told.not_ours:
+            self._end(item, WorkitemState.TAKEN, "worklist.not_ours")
         else:
             self._again(item, told.word)
         return True
@@ -235,10 +231,7 @@ class Performer:
         """Return the workitem as the origin server has it, as long as it is in progress there."""
         told = self._origin.retrieve(item.workitem_uid)
         if told.workitem is None:
-            if told.said is Said.ABSENT:
-                self._end(item, WorkitemState.GONE, told.word)
-            else:
-                self._again(item, told.word)
+            self._absent_or_again(item, told)
             return None
         state = told.workitem.state
         if state in _ENDED:
@@ -273,11 +266,9 @@ class Performer:
             if told.said is Said.DONE:
                 crash_here("worklist-ended")
                 return self._end(item, _ENDED[state], None)
-        if told.said is Said.ABSENT:
-            return self._end(item, WorkitemState.GONE, told.word)
         if told.not_ours:
             return self._end(item, WorkitemState.TAKEN, "worklist.not_ours")
-        return self._again(item, told.word)
+        return self._absent_or_again(item, told)
 
     def _last_word(self, item: Item, there: Workitem) -> bytes:
         """Return the update before the final state."""
@@ -295,7 +286,7 @@ class Performer:
         return wire.discontinued(item.transaction_uid, done, why=code, text=text)
 
     def _parameters(self, item: Item) -> list[tuple[Code, str]]:
-        """Return the models whose results are given by name and version."""
+        """Return the models whose results are given, by name and version."""
         with self._ledger.read() as tx:
             models = performed_by(tx, [one.sop_instance_uid for one in item.came])
         return [pair for name, version in models for pair in ((_NAME, name), (_VERSION, version))]
@@ -309,6 +300,15 @@ class Performer:
 
     def _update(self, item: Item, payload: bytes) -> Told:
         return self._origin.update(item.workitem_uid, item.transaction_uid, payload)
+
+    def _absent_or_again(self, item: Item, told: Told) -> bool:
+        """Let go of a workitem that is gone; where nothing at all is found, the address is wrong."""
+        if told.said is not Said.ABSENT:
+            return self._again(item, told.word)
+        station, code = searches(self._section)[0]
+        if told.word == "worklist.not_found" and self._origin.search(station=station, code=code).word:
+            return self._again(item, told.word)
+        return self._end(item, WorkitemState.GONE, told.word)
 
     def _again(self, item: Item, word: str) -> bool:
         """Try again, a little later each time and for ever: what was claimed is not forgotten."""

@@ -220,13 +220,13 @@ def state_change(state: StepState, transaction_uid: str) -> bytes:
 
 def progress(transaction_uid: str, *, percent: int, text: str) -> bytes:
     """Return the payload of an update that says how far it is (PS3.3 C.30.1)."""
-    said = {**_one("00741004", "DS", str(percent)), **_one("00741006", "ST", text[:_REASON_MAX])}
+    said = {**_one("00741004", "DS", percent), **_one("00741006", "ST", text[:_REASON_MAX])}
     return _payload({**_one("00081195", "UI", transaction_uid), **_sequence("00741002", [said])})
 
 
 def completed(transaction_uid: str, performed: Performed) -> bytes:
     """Return the payload of the last update before COMPLETED (PS3.4 CC.2.5.1.1)."""
-    said = {**_one("00741004", "DS", "100")}
+    said = {**_one("00741004", "DS", 100)}
     return _payload(
         {
             **_one("00081195", "UI", transaction_uid),
@@ -301,8 +301,8 @@ def _coded(code: Code) -> Json:
     }
 
 
-def _one(tag: str, vr: str, value: str) -> Json:
-    return {tag: {"vr": vr, "Value": [str(value)]}}
+def _one(tag: str, vr: str, value: str | int) -> Json:
+    return {tag: {"vr": vr, "Value": [value]}}
 
 
 def _sequence(tag: str, items: Sequence[Mapping[str, Any]]) -> Json:

@@ -436,6 +436,23 @@ class TestWhileItIsUnderWay:
         bench.turns(1)
         assert bench.row().state is WorkitemState.COMPLETED
 
+    def test_an_address_at_which_nothing_is_left_lets_go_of_nothing(self, bench):
+        held = bench.begin()
+        bench.origin.before = lambda method, path: 404
+        bench.turns(3)
+        assert (bench.row().state, bench.row().word) == (WorkitemState.WORKING, "worklist.not_found")
+        bench.origin.before = lambda method, path: None
+        bench.fetched(FetchState.FAILED, "fetch.not_there")
+        bench.turns(3, seconds=901.0)
+        assert held.state == "CANCELED"
+
+    @pytest.mark.parametrize("status", [404, 410])
+    def test_a_workitem_that_was_deleted_is_let_go(self, bench, status):
+        bench.begin()
+        bench.origin.before = lambda method, path: status if UID in path else None
+        bench.turns(2)
+        assert bench.row().state is WorkitemState.GONE
+
     def test_a_transaction_uid_that_is_ours_no_more_ends_it_here(self, bench):
         held = bench.begin()
         bench.fetched()
