@@ -13,6 +13,7 @@ from datetime import date
 from typing import Any, Final
 
 import structlog
+from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset
 
 from dicom_node.dial import Line, dial
@@ -100,8 +101,10 @@ def _wanted(patient: Patient, days: str, modality: str) -> Dataset:
     if not (patient.patient_id + patient.issuer).isascii():
         wanted.SpecificCharacterSet = _UTF_8
     wanted.QueryRetrieveLevel = "STUDY"
-    wanted.PatientID = patient.patient_id
-    wanted.IssuerOfPatientID = patient.issuer
+    # As the images have it, however odd: a judgement on it would quote it.
+    with disable_value_validation():
+        wanted.PatientID = patient.patient_id
+        wanted.IssuerOfPatientID = patient.issuer
     wanted.StudyDate = days
     wanted.StudyTime = ""
     wanted.StudyInstanceUID = ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from appliance.assemble.spare import spared_ask
 from appliance.assemble.turns import one_by_one
 from appliance.assemble.whose import whose_images, whose_result
 from appliance.core import log
@@ -40,7 +41,10 @@ class Comparer:
         """Look at every job that waits for studies; return for how many the wait ended."""
         with self._ledger.read() as tx:
             waiting = priors.answered(tx)
-        return one_by_one(waiting, self._look_after, stopping)
+        return one_by_one(waiting, self._spared, stopping)
+
+    def _spared(self, ask: Ask) -> bool:
+        return spared_ask(self._ledger, ask, lambda: self._look_after(ask))
 
     def _look_after(self, ask: Ask) -> bool:
         with self._ledger.read() as tx:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
+from appliance.assemble.spare import spared_ask
 from appliance.assemble.turns import one_by_one
 from appliance.assemble.whose import Whose, whose_images
 from appliance.core import log
@@ -73,7 +74,10 @@ class Seeker:
         """Ask for what is due, one job after the other; return for how many studies were chosen."""
         with self._ledger.read() as tx:
             due = priors.unanswered(tx, at=self._ledger.clock.now())
-        return one_by_one(due, self._look_after, stopping)
+        return one_by_one(due, self._spared, stopping)
+
+    def _spared(self, ask: Ask) -> bool:
+        return spared_ask(self._ledger, ask, lambda: self._look_after(ask))
 
     def _look_after(self, ask: Ask) -> bool:
         rule = self._rules.get(ask.route)

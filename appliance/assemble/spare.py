@@ -8,13 +8,37 @@ from typing import TypeVar
 
 from appliance.core import log
 from appliance.core.words import short
-from appliance.ledger import studies
+from appliance.ledger import priors, studies
 from appliance.ledger.engine import Ledger
+from appliance.ledger.priors import Ask
 from appliance.ledger.reading import LedgerFault
 from appliance.ledger.studies import Study
 
 _log = log.get("assemble")
 T = TypeVar("T")
+
+
+def spared_ask(ledger: Ledger, ask: Ask, work: Callable[[], bool]) -> bool:
+    """Do what a job waits for; if it fails in a way that nobody foresaw, let the job go on without it.
+
+    Raises:
+        LedgerFault: the ledger itself failed; that is no study's fault.
+    """
+    try:
+        return work()
+    except LedgerFault:
+        raise
+    except Exception as error:  # noqa: BLE001 - the main loop of the threads that look after such jobs
+        _log.error(
+            "priors.fault",
+            study=short(ask.study_uid),
+            job=ask.job_id,
+            error=type(error).__name__,
+            where=log.where(error),
+        )
+        with ledger.write() as tx:
+            priors.end(tx, ask, "priors.fault", at=ledger.clock.now())
+        return False
 
 
 def spared(ledger: Ledger, study: Study, work: Callable[[], T], otherwise: T) -> T:

@@ -20,6 +20,7 @@ _ENDED: Mapping[str, str] = {
     "priors.odd_patient_id": "the Patient ID could mean other patients too, so nobody was asked",
     "priors.no_date": "the images name no Study Date, so nobody can tell what is earlier",
     "priors.several_issuers": "several issuers gave out this Patient ID, and the images name none of them",
+    "priors.fault": "looking for one failed; the log of the conductor says where",
     "priors.no_answer": "no peer answered in time",
     "priors.not_wanted": "newer images came, or the route asks for none any more",
     priors.LATE: "no peer was asked in time",
@@ -28,6 +29,7 @@ _ENDED: Mapping[str, str] = {
 _LACKING: Mapping[str, str] = {
     priors.LATE: "it was not here and analysed in time",
     "priors.not_wanted": "newer images of the study at hand came first",
+    "priors.fault": "looking after it failed; the log of the conductor says where",
     "prior.not_fetched": "it could not be fetched",
     "prior.not_here": "it is not here",
     "prior.held": "it is held here until a person looks",

@@ -32,22 +32,12 @@ _Turn = Callable[[Callable[[], bool]], int]
 
 
 class Comparing:
-    """Looks after jobs that wait for earlier studies; where no route asks for any, those that still wait."""
+    """Looks after jobs that wait for earlier studies, where a route asks for any."""
 
     def __init__(self, stage: Stage, config: Config) -> None:
-        self._stage, spool = stage, Spool(config.storage.root)
-        peers = PeersOf(config)
-        # A table of its own: the conductor's belongs to its turns.
-        decider = Decider(stage.ledger, RouteTable(config, Catalogue(stage.ledger, config)))
-
-        def renew(study_uid: str, route: str, since: float) -> bool:
-            return decider.to_compare(study_uid, route, since=since)
-
-        seeker = Seeker(stage.ledger, spool, rules_of(config), peers.ask, stage.limits)
-        self._turns: Mapping[str, _Turn] = {
-            "seek": seeker.turn,
-            "compare": Comparer(stage.ledger, spool, renew).turn,
-        }
+        self._stage = stage
+        rules = rules_of(config)
+        self._turns: Mapping[str, _Turn] = _turns(stage, config, rules) if rules else {}
         self._beside = Beside(stage, self._keep, self._turns, called="priors")
 
     def start(self) -> None:
@@ -72,6 +62,18 @@ class Comparing:
             if not stage.stopping.is_set():
                 _log.critical("conductor.fault", error=type(error).__name__, where=log.where(error))
                 stage.fault()
+
+
+def _turns(stage: Stage, config: Config, rules: Mapping[str, Rule]) -> dict[str, _Turn]:
+    spool, ledger = Spool(config.storage.root), stage.ledger
+    # A table of its own: the conductor's belongs to its turns.
+    decider = Decider(ledger, RouteTable(config, Catalogue(ledger, config)))
+
+    def renew(study_uid: str, route: str, since: float) -> bool:
+        return decider.to_compare(study_uid, route, since=since)
+
+    seeker = Seeker(ledger, spool, rules, PeersOf(config).ask, stage.limits)
+    return {"seek": seeker.turn, "compare": Comparer(ledger, spool, renew).turn}
 
 
 def rules_of(config: Config) -> dict[str, Rule]:

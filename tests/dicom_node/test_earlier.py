@@ -144,6 +144,20 @@ def test_who_it_is_stands_in_no_log_and_no_representation() -> None:
     assert "QVXZ" not in repr(logs) + repr(secret) + repr(found)
 
 
+@pytest.mark.parametrize("odd", ["X" * 70, "A\nB", "A'B\"C", "M\xfcller 1", "\u5c71-1"])
+def test_an_odd_id_is_asked_for_as_it_is(odd: str, recwarn: pytest.WarningsRecorder) -> None:
+    seen: list[str] = []
+
+    def answers(event: Any) -> Iterator[Any]:
+        seen.append(str(event.identifier.PatientID))
+        yield 0xFF00, event.identifier
+
+    with archive(answers) as peer:
+        assert ask(peer, Patient(patient_id=odd, issuer="")) == []
+    assert seen == [odd]
+    assert [str(one.message) for one in recwarn if odd in str(one.message)] == []
+
+
 @pytest.mark.parametrize(
     ("text", "is_sure"), [("P 1", True), ("", False), ("P*", False), ("P?1", False), ("P\\1", False)]
 )

@@ -279,6 +279,30 @@ class TestWhatIsChosen:
         assert (ended.word, waits.ended_at) == ("priors.not_wanted", None)
 
 
+class TestWhatNobodyForesaw:
+    """It ends the wait of one job, in words without data, and nothing else."""
+
+    def test_in_asking(self, bench: Bench):
+        site = Site(bench, Peers({"pacs": []}))
+
+        def fail(_names, question):
+            raise ValueError(question.patient.patient_id)
+
+        site.seeker = Seeker(bench.ledger, bench.spool, {"bands": site.rule}, fail)
+        with structlog.testing.capture_logs() as logs:
+            ask, _ = site.sought()
+        assert (ask.word, [one["event"] for one in logs][-1]) == ("priors.fault", "priors.fault")
+        assert SECRET not in repr(logs)
+        assert site.job().not_before <= bench.clock.now()
+
+    def test_in_comparing(self, bench: Bench, monkeypatch):
+        site = Site(bench, Peers({"pacs": [there(OLD)]}))
+        site.sought()
+        monkeypatch.setattr(compare_module.comparable, "standing", lambda *_: 1 / 0)
+        ask, (one,) = site.compared()
+        assert (ask.word, one.state, one.word) == ("priors.fault", PriorState.LACKING, "priors.fault")
+
+
 class TestWhatItComesTo:
     """Used, or lacking with a word; and the job goes on as soon as that is known."""
 
