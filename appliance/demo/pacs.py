@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from appliance.spool.record import as_file
+from dicom_node.commit_desk import Steward
 from dicom_node.limits import Limits
 from dicom_node.listener import Listener
 from dicom_node.memory import Held, MemoryIntake
@@ -43,6 +44,8 @@ class StandInPacs:
     journal: list[Came] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _listener: Listener | None = None
+    # Who commits what came, where it does.
+    steward: Steward | None = field(default=None, kw_only=True)
 
     def start(self, port: int = 0) -> int:
         """Listen on loopback; return the port."""
@@ -64,6 +67,7 @@ class StandInPacs:
             peers=known,
             intake=MemoryIntake(self.keep),
             limits=Limits(),
+            steward=self.steward,
         )
         return self._listener.start()
 
