@@ -20,10 +20,6 @@ from models.analysis import check_geometry
 
 _log = log.get("routes")
 _DECIDED = (StudyState.DECIDED, StudyState.CLOSED)
-_ONLY_TO_COMPARE = (
-    "the study was fetched to be compared with a later one, by another route; fetch or send it, or have it"
-    " analysed, for its own sake and this route judges it"
-)
 
 
 class Decider:
@@ -115,7 +111,7 @@ def _not_asked(active: ActiveRoute, candidates: Sequence[Candidate]) -> decision
     return decisions.Decision(
         route=active.route.name,
         verdict=Verdict.NO_MATCH,
-        reason=_ONLY_TO_COMPARE,
+        reason=decisions.ONLY_TO_COMPARE,
         series=[_as_row(one, chosen=False, text="not asked for") for one in candidates],
     )
 

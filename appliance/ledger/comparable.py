@@ -85,7 +85,7 @@ def _unanswered(tx: Tx, study: studies.Study, job: Job) -> Standing:
     """Tell why a study that was decided has no answer of a route, or that it may have one yet."""
     about = [d for d in decisions.of_study(tx, study.study_uid) if d.content_digest == study.content_digest]
     mine = next((d for d in about if d.route == job.route), None)
-    if mine is None:
+    if mine is None or mine.reason == decisions.ONLY_TO_COMPARE:
         return Standing(lacking="prior.not_judged")
     if mine.verdict is Verdict.NO_MATCH:
         return Standing(lacking="prior.no_match")

@@ -13,6 +13,12 @@ from appliance.ledger import events, jobs, priors, studies
 from appliance.ledger.engine import Tx
 from appliance.ledger.tables import decisions, rounds
 
+# Why a route leaves a study alone that another one had fetched; it is no judgement on its series.
+ONLY_TO_COMPARE = (
+    "the study was fetched to be compared with a later one, for another route; fetch or send it for its own"
+    " sake, and this route judges it"
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class SeriesSentence:
@@ -61,8 +67,8 @@ def record(tx: Tx, study: studies.Study, taken: Sequence[Decision], *, at: float
 def record_also(tx: Tx, study: studies.Study, decision: Decision, *, since: float, at: float) -> bool:
     """Record what a route says of a content that was decided before; say whether a job of it is open now.
 
-    For a route that was not there then. Where it was, its decision stands, and work that ended before `since`
-    is done once more.
+    For a route that was not there then, or left the study to another. Else its decision stands, and work that
+    ended before `since` is done once more.
     """
     assert study.content_digest is not None, "a study is decided after it became ready"
     key = (decisions.c.study_uid == study.study_uid, decisions.c.content_digest == study.content_digest)
@@ -73,6 +79,11 @@ def record_also(tx: Tx, study: studies.Study, decision: Decision, *, since: floa
         tx.execute(sa.update(rounds).where(*here).values(routes=rounds.c.routes + 1))
     else:
         job_id = None if decision.work is None else jobs.open_job(tx, decision.work, at=at)
+        left = (decisions.c.id == known.id, decisions.c.reason == ONLY_TO_COMPARE)
+        if job_id is not None:
+            tx.execute(
+                sa.update(decisions).where(*left).values(**_said(decision), job_id=job_id, decided_at=at)
+            )
     job = None if job_id is None else jobs.find(tx, job_id)
     if job is None:
         return False
@@ -94,11 +105,9 @@ def _record_one(tx: Tx, study: studies.Study, decision: Decision, at: float) -> 
             study_uid=study.study_uid,
             content_digest=study.content_digest,
             route=decision.route,
-            verdict=decision.verdict,
-            reason=decision.reason,
             job_id=job_id,
             decided_at=at,
-            series=[vars(sentence) for sentence in decision.series],
+            **_said(decision),
         )
     )
     events.add(
@@ -111,6 +120,11 @@ def _record_one(tx: Tx, study: studies.Study, decision: Decision, at: float) -> 
         job=job_id,
     )
     return job_id
+
+
+def _said(decision: Decision) -> dict[str, Any]:
+    series = [vars(sentence) for sentence in decision.series]
+    return {"verdict": decision.verdict, "reason": decision.reason, "series": series}
 
 
 def of_study(tx: Tx, study_uid: str) -> list[Decision]:

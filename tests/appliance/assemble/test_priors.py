@@ -22,7 +22,7 @@ from appliance.core.config import Priors
 from appliance.core.crash import PRIOR_POINTS
 from appliance.core.limits import DEFAULT
 from appliance.core.words import JobState, Outcome, Verdict
-from appliance.ledger import counts, decisions, fetches, jobs, priors, results
+from appliance.ledger import comparable, counts, decisions, fetches, jobs, priors, results
 from appliance.ledger.engine import Ledger
 from appliance.ledger.fetches import FetchState
 from appliance.ledger.priors import Ask, Prior, PriorState
@@ -388,6 +388,26 @@ class TestWhatItComesTo:
             assert counts.count(tx).balance == 0
         site.analysed()
         assert site.compared()[1][0].state is PriorState.USED
+
+    def test_one_that_was_fetched_for_another_route_is_analysed_by_this_one_too(self, bench: Bench):
+        site = self.site(bench)
+        self.arrived(site)
+        site.analysed()
+        site.compared()
+        with bench.ledger.read() as tx:
+            mine = jobs.of_study(tx, OLD)[-1]
+        stands = comparable.standing
+        with bench.ledger.read() as tx:
+            (prior,) = site.wait()[1]
+            here = replace(prior, peer=None)
+            assert stands(tx, here, replace(mine, route="others")).lacking == "prior.not_judged"
+        assert site.renew(OLD, "others", bench.clock.now())
+        with bench.ledger.read() as tx:
+            made = {one.route: one for one in decisions.of_study(tx, OLD)}
+            assert made["others"].verdict is Verdict.RUN
+            assert made["others"].job_id == site.job(OLD, "others").id
+            assert counts.count(tx).balance == 0
+        assert site.job(OLD, "others").mode == priors.MODE
 
     def test_one_whose_result_went_after_its_time_is_analysed_once_more(self, bench: Bench):
         site = Site(bench, Peers({"pacs": [there(OLD)]}))
