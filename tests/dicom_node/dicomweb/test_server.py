@@ -420,11 +420,28 @@ class TestAttacks:
         wire = replace(LIMITS, connections_per_address_max=3)
         with port(wire=wire) as here:
             held = [socket.create_connection(("127.0.0.1", here.number), timeout=10) for _ in range(4)]
-            assert held[3].recv(1) == b""
+            assert held[0].recv(1) == b"", "the oldest silent one gives way"
+            assert post(here.number, body_of([file_of(ONE)])).status == 200, (
+                "and so does the next, to a client"
+            )
             for one in held:
                 one.close()
             _until(lambda: not here.server._open_lines())
             assert post(here.number, body_of([file_of(ONE)])).status == 200
+
+    def test_a_known_client_gives_way_to_nobody(self):
+        wire = replace(LIMITS, connections_per_address_max=1)
+        body = body_of([file_of(ONE)])
+        with (
+            port(wire=wire) as here,
+            socket.create_connection(("127.0.0.1", here.number), timeout=10) as known,
+        ):
+            known.sendall(_head(len(body)) + body[:50])
+            _until(lambda: not here.server._room.is_empty)
+            with socket.create_connection(("127.0.0.1", here.number), timeout=10) as late:
+                assert late.recv(1) == b""
+            known.sendall(body[50:])
+            assert known.recv(100).startswith(b"HTTP/1.1 200")
 
     def test_a_pixel_that_looks_like_a_boundary_is_no_boundary_unless_it_is_one(self):
         looks = sample(SOPInstanceUID="2.25.5", ImageComments=f"\r\n-{BOUNDARY}\r\n--{BOUNDARY[:-1]}")
