@@ -39,6 +39,8 @@ _ELEMENTS_PER_REFERENCE_MAX: Final = 12
 _SYNTAXES: Final = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)
 _CODE: Final = re.compile(r"[0-9]{1,16}", re.ASCII)
 _UNAVAILABLE: Final = "UNAVAILABLE"
+_IMAGES: Final = "ReferencedImageSequence"
+_OTHERS: Final = "ReferencedNonImageCompositeSOPInstanceSequence"
 
 
 class Status(IntEnum):
@@ -66,11 +68,12 @@ class StepState(StrEnum):
 
 
 class Named(NamedTuple):
-    """One instance that a notice names."""
+    """One instance that a notice names; a step tells images from other objects (PS3.3 C.4.15)."""
 
     series_uid: str
     sop_class_uid: str
     sop_instance_uid: str
+    is_image: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,23 +209,23 @@ def _performed(dataset: Dataset, limits: Limits) -> list[Named] | None:
     """Return the instances of the performed series, images and others; None if it says nothing of series."""
     if "PerformedSeriesSequence" not in dataset:
         return None
-    kinds = ("ReferencedImageSequence", "ReferencedNonImageCompositeSOPInstanceSequence")
     return _bounded(
         [
-            _named(series, item)
+            _named(series, item, is_image=kind == _IMAGES)
             for series in dataset.PerformedSeriesSequence or ()
-            for kind in kinds
+            for kind in (_IMAGES, _OTHERS)
             for item in getattr(series, kind, None) or ()
         ],
         limits,
     )
 
 
-def _named(series: Dataset, item: Dataset) -> Named:
+def _named(series: Dataset, item: Dataset, *, is_image: bool = True) -> Named:
     return Named(
         _uid(series, "SeriesInstanceUID"),
         _uid(item, "ReferencedSOPClassUID"),
         _uid(item, "ReferencedSOPInstanceUID"),
+        is_image,
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
@@ -60,8 +60,14 @@ _WORDS = {
     NoticeState.DISCONTINUED: "notice.discontinued",
 }
 
-# Series, SOP Class and SOP Instance UID.
-Named = tuple[str, str, str]
+
+class Named(NamedTuple):
+    """One instance that a notice names, and whether as an image."""
+
+    series_uid: str
+    sop_class_uid: str
+    sop_instance_uid: str
+    is_image: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,18 +200,18 @@ def _has_room(tx: Tx, peer: str, more_notices: int, more_instances: int, room: R
 
 
 def _sizes(named: Sequence[Named]) -> dict[str, int]:
-    return {"series": len({series for series, _, _ in named}), "instances": len(named)}
+    return {"series": len({one.series_uid for one in named}), "instances": len(named)}
 
 
 def _name(tx: Tx, notice_id: int, named: Sequence[Named]) -> None:
     rows = [
         {
             "notice_id": notice_id,
-            "series_uid": series_uid,
-            "sop_instance_uid": uid,
-            "awaited": not is_derived(sop_class_uid),
+            "series_uid": one.series_uid,
+            "sop_instance_uid": one.sop_instance_uid,
+            "awaited": one.is_image and not is_derived(one.sop_class_uid),
         }
-        for series_uid, sop_class_uid, uid in named
+        for one in named
     ]
     for start in range(0, len(rows), _ROWS_AT_ONCE):
         tx.execute(announced.insert(), rows[start : start + _ROWS_AT_ONCE])

@@ -83,7 +83,7 @@ class Noticing:
                 peer.name,
                 change.sop_instance_uid,
                 state=None if change.state is None else NoticeState(change.state),
-                named=change.named,
+                named=None if change.named is None else _rows(change.named),
                 reason=change.reason,
                 at=self._stage.ledger.clock.now(),
                 room=self._room,
@@ -95,7 +95,7 @@ class Noticing:
     ) -> None:
         at = self._stage.ledger.clock.now()
         with self._stage.ledger.write() as tx:
-            taken = notices.take(tx, peer.name, kind, uid, study_uids, named, at=at, room=self._room)
+            taken = notices.take(tx, peer.name, kind, uid, study_uids, _rows(named), at=at, room=self._room)
         self._judge(taken)
 
     def _judge(self, taken: Taken) -> None:
@@ -113,3 +113,7 @@ class Noticing:
                 if self._came.wait(stage.limits.poll_seconds):
                     self._came.clear()
                     cord.ring(Ticket(Bell.ARRIVED))
+
+
+def _rows(named: Sequence[Named]) -> list[notices.Named]:
+    return [notices.Named(*one) for one in named]

@@ -66,7 +66,7 @@ def test_what_is_written_is_read(syntax: str) -> None:
     dataset = ended(IMAGES, status="DISCONTINUED", reason="110514", others={SERIES: ["2.25.14"]})
     change = read_change(UID, written(dataset, syntax), syntax, NARROW)
     assert (change.state, change.reason) == (StepState.DISCONTINUED, "110514")
-    assert change.named == [*NAMED[:2], Named(SERIES, DOSE, "2.25.14"), NAMED[2]]
+    assert change.named == [*NAMED[:2], Named(SERIES, DOSE, "2.25.14", is_image=False), NAMED[2]]
 
 
 def test_what_a_change_does_not_say_stays() -> None:

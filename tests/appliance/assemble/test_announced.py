@@ -74,7 +74,7 @@ class Hall(Bench):
 
     def _named(self, numbers: Sequence[int]) -> list[notices.Named]:
         series = f"{self.study_uid}.1"
-        return [(series, CT, f"{series}.{number}") for number in numbers]
+        return [notices.Named(series, CT, f"{series}.{number}") for number in numbers]
 
     def waits(self) -> bool:
         return self.gatherer.turn() == 0 and self.study().state is StudyState.GATHERING

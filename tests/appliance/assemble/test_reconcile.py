@@ -91,7 +91,7 @@ def arrives(ledger, *numbers):
 
 
 def announce(ledger, uid, *numbers):
-    named = [(given.SERIES, CT, f"{given.SERIES}.{number}") for number in numbers]
+    named = [notices.Named(given.SERIES, CT, f"{given.SERIES}.{number}") for number in numbers]
     room = notices.Room(notices_max=9, instances_max=99)
     with ledger.write() as tx:
         kind, at = notices.NoticeKind.AVAILABILITY, ledger.clock.now()

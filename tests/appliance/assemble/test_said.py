@@ -50,7 +50,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> Looks:
 
 
 def announce(tx: Tx, uid: str, *numbers: int, study: str = STUDY, series: str = SERIES) -> None:
-    named = [(series, CT, f"{series}.{number}") for number in numbers]
+    named = [notices.Named(series, CT, f"{series}.{number}") for number in numbers]
     notices.take(tx, "pacs", NoticeKind.AVAILABILITY, uid, [study], named, at=given.NOW, room=ROOM)
 
 

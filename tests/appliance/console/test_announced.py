@@ -13,7 +13,7 @@ ROOM = Room(notices_max=10, instances_max=100)
 
 
 def announced(console, study_uid, count, *, uid="2.25.1"):
-    named = [("2.25.5", CT, f"2.25.6.{number}") for number in range(count)]
+    named = [notices.Named("2.25.5", CT, f"2.25.6.{number}") for number in range(count)]
     with console.ledger.write() as tx:
         at = console.clock.now()
         notices.take(tx, "pacs", NoticeKind.AVAILABILITY, uid, [study_uid], named, at=at, room=ROOM)

@@ -30,7 +30,7 @@ UID = "2.25.7"
 
 
 def images(*numbers: int, series: str = SERIES) -> list[notices.Named]:
-    return [(series, CT, f"{series}.{number}") for number in numbers]
+    return [notices.Named(series, CT, f"{series}.{number}") for number in numbers]
 
 
 def available(tx: Tx, named: Sequence[notices.Named], uid: str = UID, **changes: Any) -> Taken:
@@ -68,9 +68,14 @@ def words(tx: Tx) -> list[str]:
 
 
 def test_a_notification_stands_beside_what_came(ledger: Ledger) -> None:
+    private = "1.3.12.2.1107.5.9.1"
+    others = [
+        notices.Named(SERIES, DOSE, "2.25.98"),
+        notices.Named(SERIES, private, "2.25.99", is_image=False),
+    ]
     with ledger.write() as tx:
         assert announced.about(tx, STUDY) == Announced()
-        assert available(tx, [*images(1, 2, 3), (SERIES, DOSE, "2.25.99")]) is Taken.NEW
+        assert available(tx, [*images(1, 2, 3), *others]) is Taken.NEW
         assert announced.about(tx, STUDY) == Announced(instances=3, absent=3)
         given.kept(tx, 1, 2)
         found = announced.about(tx, STUDY)
@@ -81,7 +86,7 @@ def test_a_notification_stands_beside_what_came(ledger: Ledger) -> None:
         assert found == Announced(instances=3)
         assert found.says_complete
         (row,) = notices.of_study(tx, STUDY)
-        assert (row.kind, row.state, row.series, row.instances) == ("IAN", "AVAILABLE", 1, 4)
+        assert (row.kind, row.state, row.series, row.instances) == ("IAN", "AVAILABLE", 1, 5)
         assert words(tx) == ["notice.available"]
 
 
@@ -174,7 +179,7 @@ def test_results_of_the_box_that_a_pacs_announces_are_not_waited_for(ledger: Led
         made = tx.execute(
             sa.select(objects.c.series_uid, objects.c.sop_class_uid, objects.c.sop_instance_uid)
         )
-        own = [tuple(row) for row in made]
+        own = [notices.Named(*row) for row in made]
         assert own
         available(tx, [*images(1, 2, 3), *own])
         found = announced.about(tx, STUDY)
