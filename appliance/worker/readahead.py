@@ -11,6 +11,7 @@ Never: loads a model, writes a row, or takes more memory than `AheadLimits` says
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -140,10 +141,11 @@ class ReadAhead(threading.Thread):
             prepared = self._prepare_all()
         # While that was done more may have come: what is analysed is what the ledger has now.
         again = self._pause_seconds if prepared else min(self._foresee(), poll)
+        due = self._ledger.clock.elapsed() + again
         with giving_way():
-            self._ask_early()
-            self._touch()
-        return again
+            self._ask_early(until=due)
+            self._touch(until=due)
+        return max(due - self._ledger.clock.elapsed(), 0.0)
 
     def _prepare_all(self) -> int:
         """Prepare what is wanted as long as no job comes; return how many instances were new."""
@@ -155,11 +157,14 @@ class ReadAhead(threading.Thread):
                 prepared += self._prepare(seen, instance)
         return prepared
 
-    def _touch(self) -> None:
+    def _touch(self, *, until: float) -> None:
         """Take the memory of volumes, as long as nothing else is to be done."""
+
+        def nothing_else() -> bool:
+            return self._may_go_on and not self._bell.is_set() and self._ledger.clock.elapsed() <= until
+
         for seen in self._wanted():
-            wanted = _volume_bytes(seen)
-            self._beforehand.space.touch(wanted, go_on=lambda: self._may_go_on and not self._bell.is_set())
+            self._beforehand.space.touch(_volume_bytes(seen), go_on=nothing_else)
 
     @property
     def _pause_seconds(self) -> float:
@@ -172,7 +177,8 @@ class ReadAhead(threading.Thread):
 
     def _look(self) -> bool:
         """Read what gathers and let go of what nobody will ask for; say whether there is something to do."""
-        began = self._ledger.clock.elapsed()
+        # Of the processor: how long a look had to wait for it says nothing about what the next one takes.
+        began = time.thread_time()
         with self._ledger.read() as tx:
             rows, expected = foresight.gathering(tx), foresight.expected(tx)
         self._beforehand.keep_only(expected)
@@ -187,7 +193,7 @@ class ReadAhead(threading.Thread):
             known = former.get(key)
             current = known is not None and known.row.last_at == row.last_at and self._is_whole(known)
             self._seen[key] = known if known is not None and current else self._read(row, known)
-        self._look_took_seconds = self._ledger.clock.elapsed() - began
+        self._look_took_seconds = time.thread_time() - began
         return True
 
     def _is_whole(self, known: _Seen) -> bool:
@@ -245,16 +251,17 @@ class ReadAhead(threading.Thread):
                 (seen,) = (one for one in of_study if one.row.series_uid == chosen.series_uid)
                 yield active, package, seen
 
-    def _ask_early(self) -> None:
+    def _ask_early(self, *, until: float) -> None:
         """Ask networks about slices that settled, where cores have nothing to do, until the next look."""
         began = self._ledger.clock.elapsed()
+        until = min(until, began + self._pause_seconds)
         try:
             for _, package, seen in self._chosen():
                 # Another model of the box may not have to make room for a guess.
                 if seen.stack is None or not self._engines.is_loaded(package.digest):
                     continue
                 if goes_ahead(package.manifest):
-                    self._ask_about(seen, seen.stack, package, until=began + self._pause_seconds)
+                    self._ask_about(seen, seen.stack, package, until=until)
         finally:
             self._asked_seconds = self._ledger.clock.elapsed() - began
 

@@ -107,6 +107,24 @@ def restarted(supervisor: Supervisor) -> bool:
     return sleeper(supervisor).due_at is None
 
 
+@pytest.mark.parametrize(("said", "had"), [(None, "0"), ("1", "1")])
+def test_services_ask_for_no_huge_pages_unless_the_site_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str | None, had: str
+):
+    given: list[dict[str, str]] = []
+
+    def started(_command: list[str], *, env: dict[str, str], **_options: object) -> SimpleNamespace:
+        given.append(env)
+        return SimpleNamespace()
+
+    monkeypatch.delenv("NUMPY_MADVISE_HUGEPAGE", raising=False)
+    if said is not None:
+        monkeypatch.setenv("NUMPY_MADVISE_HUGEPAGE", said)
+    monkeypatch.setattr(subprocess, "Popen", started)
+    Supervisor(tmp_path / "site.toml", names=("sleeper",))._start("sleeper", 1.0)
+    assert given[0]["NUMPY_MADVISE_HUGEPAGE"] == had
+
+
 def test_what_dies_is_started_again(supervisor: Supervisor):
     first = sleeper(supervisor).process.pid
     sleeper(supervisor).process.kill()
