@@ -39,7 +39,7 @@ from tests.system.images import changed, files, made_up
 from tests.system.orthanc import Orthanc
 from tests.system.waiting import until
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 PATIENT, WEST, EAST = "QVXZMARK770077", "QVXZWEST", "QVXZEAST"
 TODAY, YEAR_AGO, MONTH_AGO = "20261121", "20251102", "20261020"
 _SITE = """
@@ -106,7 +106,7 @@ def ward(folder: Path, at_end: ExitStack, *, way: str = "get", wait: float = 120
     return made
 
 
-@pytest.mark.parametrize("way", ["get", pytest.param("move", marks=pytest.mark.long)])
+@pytest.mark.parametrize("way", ["get", "move"])
 def test_the_patients_earlier_study_is_fetched_and_analysed_and_its_result_goes_nowhere(
     tmp_path: Path, at_end: ExitStack, way: str
 ) -> None:
@@ -196,7 +196,6 @@ def test_a_study_whose_archive_is_silent_is_waited_for_no_longer_than_its_time(
         assert ask.ended_at - job.created_at >= 4.0
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("victim", ["conductor", "listener", "worker"])
 def test_a_service_that_is_killed_between_fetch_and_job_changes_nothing(
     tmp_path: Path, at_end: ExitStack, victim: str
