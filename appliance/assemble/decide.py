@@ -63,13 +63,23 @@ class Decider:
         Only to compare with: the route was not there yet, or its result went after its time of keeping. What
         was worked on since a moment, in epoch seconds, is not worked on again.
         """
+        return self._also(study_uid, route, {route}, since=since)
+
+    def also(self, study_uid: str, route: str) -> bool:
+        """Have a route judge a study that was decided without it; say whether a job of it is open now.
+
+        For who asks for the study itself: the route was not there yet, or left the study to another.
+        """
+        return self._also(study_uid, route, (), since=0.0)
+
+    def _also(self, study_uid: str, route: str, sought: Collection[str], *, since: float) -> bool:
         self._table.refresh()
         with self._ledger.write() as tx:
             study = studies.find(tx, study_uid)
             active = next((one for one in self._table.routes if one.route.name == route), None)
             if study is None or active is None or study.state not in _DECIDED or not self._table.is_fresh(tx):
                 return False
-            decision = self._ask(tx, study, active, _candidates(tx, study_uid), {route})
+            decision = self._ask(tx, study, active, _candidates(tx, study_uid), sought)
             return decisions.record_also(tx, study, decision, since=since, at=self._ledger.clock.now())
 
     def _ask(

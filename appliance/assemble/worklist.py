@@ -48,10 +48,18 @@ _VERSION = Code(value="111003", scheme="DCM", meaning="Algorithm Version")
 class Performer:
     """Looks after one worklist; belongs to one thread."""
 
-    def __init__(self, ledger: Ledger, config: Config, origin: UpsClient, limits: Limits = DEFAULT) -> None:
-        """Take the worklist's client, and what the site wrote of its peers."""
+    def __init__(
+        self,
+        ledger: Ledger,
+        config: Config,
+        origin: UpsClient,
+        limits: Limits = DEFAULT,
+        *,
+        also: Callable[[str, str], bool] = lambda study_uid, route: False,
+    ) -> None:
+        """Take the worklist's client, and who has a route judge a study that was decided without it."""
         self._ledger, self._section, self._origin, self._limits = ledger, config.worklist, origin, limits
-        self._places = Places(config.peers)
+        self._places, self._also = Places(config.peers), also
         self._station = own_station(config.worklist, config.dicom.ae_title)
 
     def look(self, stopping: Callable[[], bool] = lambda: False) -> bool:
@@ -177,8 +185,19 @@ class Performer:
         if stage is not Stage.ENDED:
             return False
         answered = any(one.why is None for one in came)
+        if not answered and self._is_judged_now(item, came):
+            return True
         placed = [each for one in came for each in one.delivered]
         return self._settle(item, None if answered else _worst(came), placed)
+
+    def _is_judged_now(self, item: Item, came: Sequence[Performed]) -> bool:
+        """Have the route judge what was decided without it, before that is the end of it."""
+        if not item.route or not any(one.unjudged for one in came):
+            return False
+        with self._ledger.read() as tx:
+            named = [one.study_uid for one in workitems.inputs_of(tx, item)]
+        left = [study_uid for study_uid, one in zip(named, came, strict=True) if one.unjudged]
+        return sum(self._also(study_uid, item.route) for study_uid in left) > 0
 
     def _send_it(self, job_ids: Sequence[int]) -> bool:
         """Have done for its own sake what was done only for another study to be compared with."""

@@ -74,12 +74,14 @@ class Performed:
 
     Attributes:
         why: once it has ended: why it gave no answer; None where it gave one.
+        unjudged: whether the route was never asked about what the study holds, or left it to another.
         withheld: jobs whose results were sent to nobody, because nobody had asked for the study itself.
         delivered: what peers have of it, an explanation of why there is no answer among it.
     """
 
     stage: Stage
     why: Why | None = None
+    unjudged: bool = False
     withheld: Sequence[int] = ()
     delivered: Sequence[Placed] = ()
 
@@ -107,9 +109,10 @@ def performed(tx: Tx, study_uid: str, *, route: str, series: Collection[str], li
         if decision.content_digest == study.content_digest and route in ("", decision.route)
     ]
     if not asked:
-        return Performed(stage=Stage.ENDED, why=Why.NO_ROUTE)
+        return Performed(stage=Stage.ENDED, why=Why.NO_ROUTE, unjudged=True)
     if all(decision.verdict is Verdict.NO_MATCH for decision in asked):
-        return Performed(stage=Stage.ENDED, why=Why.NOT_WANTED)
+        left = any(decision.reason == decisions.ONLY_TO_COMPARE for decision in asked)
+        return Performed(stage=Stage.ENDED, why=Why.NOT_WANTED, unjudged=left)
     runs = _runs(jobs.of_study(tx, study_uid), {one.job_id for one in asked})
     wanted = [job for job in runs if not series or job.series_uid in series]
     if not wanted:

@@ -9,10 +9,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from appliance.assemble.decide import Decider
 from appliance.assemble.worklist import Performer
 from appliance.core import log
 from appliance.core.config import Config
+from appliance.ledger.catalogue import Catalogue
 from appliance.ledger.reading import LedgerFault
+from appliance.routes.table import RouteTable
 from appliance.services.beside import Beside
 from appliance.services.stage import Stage
 from appliance.services.wire import worklist_peer
@@ -46,7 +49,9 @@ class Worklisting:
         stopping = stage.stopping.is_set
         title = self._config.dicom.ae_title
         client = UpsClient(worklist_peer(self._config), requester=title, limits=_WIRE)
-        performer = Performer(stage.ledger, self._config, client, stage.limits)
+        # A table of its own: the conductor's belongs to its turns.
+        decider = Decider(stage.ledger, RouteTable(self._config, Catalogue(stage.ledger, self._config)))
+        performer = Performer(stage.ledger, self._config, client, stage.limits, also=decider.also)
         look_at = 0.0
         try:
             while not stage.stopping.wait(stage.limits.poll_seconds):

@@ -227,6 +227,32 @@ def test_a_study_that_was_only_compared_with_is_analysed_for_itself_and_sent(ben
     assert held.state == "COMPLETED"
 
 
+def test_a_route_that_was_not_asked_about_the_study_is_asked_now(bench):
+    with bench.ledger.write() as tx:
+        made.kept(tx, 1, 2, 3)
+        decisions.record(tx, made.ready(tx), [made.no_match("other")], at=NOW)
+    asked = []
+
+    def also(study_uid: str, route: str) -> bool:
+        asked.append((study_uid, route))
+        with bench.ledger.write() as tx:
+            decision = made.decision(made.study(tx).content_digest or "")
+            return decisions.record_also(tx, made.study(tx), decision, since=0.0, at=bench.clock.now())
+
+    bench.performer._also = also
+    held = bench.begin()
+    bench.fetched(word="fetch.was_here")
+    bench.turns(3)
+    assert (asked, bench.row().told) == ([(made.STUDY, "bands")], "analysing")
+    with bench.ledger.write() as tx:
+        (job,) = jobs.of_study(tx, made.STUDY)
+        leased = made.leased(tx, job.id, at=bench.clock.now())
+        assert results.end(tx, leased, made.ending(job.id), at=bench.clock.now())
+    bench.delivered()
+    bench.turns(2)
+    assert held.state == "COMPLETED"
+
+
 class TestWhatIsNotClaimed:
     @pytest.mark.parametrize(
         "scheduled",
