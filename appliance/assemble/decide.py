@@ -20,6 +20,7 @@ from models.analysis import check_geometry
 
 _log = log.get("routes")
 _DECIDED = (StudyState.DECIDED, StudyState.CLOSED)
+_PRIORITY_MAX = 9
 
 
 class Decider:
@@ -97,8 +98,11 @@ class Decider:
         # The work may not be done although the route and its model would take the series.
         refused = work is not None and work.refusal is not None
         rule = active.route.priors
-        if work is not None and sought and not (rule is not None and rule.send):
-            work = replace(work, mode=priors.MODE)
+        if work is not None and sought:
+            # A job waits for it already.
+            work = replace(work, priority=min(work.priority + 1, _PRIORITY_MAX))
+            if rule is None or not rule.send:
+                work = replace(work, mode=priors.MODE)
         return decisions.Decision(
             route=active.route.name,
             verdict=Verdict.NOT_ELIGIBLE if refused else made.verdict,

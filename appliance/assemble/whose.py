@@ -1,7 +1,7 @@
 """Whose a study is, and when it was made: read from its bytes at the moment that it is needed.
 
-Promises: two studies are of one patient only where Patient ID and issuer are the same, and no birth date
-contradicts it.
+Promises: two studies are of one patient only where Patient ID and issuer are the same, and neither birth date
+nor sex contradicts it.
 Never: keeps what it read, or writes it into a representation, a log or a row (P11).
 """
 
@@ -25,6 +25,7 @@ class Whose:
 
     patient: Patient = field(repr=False)
     born: str = field(repr=False)
+    sex: str = field(repr=False)
     day: date | None
     time: str
     modality: str
@@ -32,7 +33,8 @@ class Whose:
     def same_patient(self, other: Whose) -> bool:
         """Tell whether two studies are surely of one patient; silence about the ID is none."""
         alike = self.patient == other.patient and bool(self.patient.patient_id)
-        return alike and not (self.born and other.born and self.born != other.born)
+        born_differently = bool(self.born and other.born) and self.born != other.born
+        return alike and not born_differently and {self.sex, other.sex} != {"F", "M"}
 
     def later_than(self, day: date | None, time: str) -> bool:
         """Tell whether this study is surely later; on the same day by the times, where both are known."""
@@ -57,6 +59,7 @@ def _read(header: Dataset) -> Whose:
     return Whose(
         patient=patient,
         born=text_of(header, "PatientBirthDate"),
+        sex=text_of(header, "PatientSex"),
         day=day_of(text_of(header, "StudyDate")),
         time=time_of(text_of(header, "StudyTime")),
         modality=text_of(header, "Modality"),

@@ -323,7 +323,7 @@ class TestWhatItComesTo:
         assert (made["bands"].verdict, made["others"].verdict) == (Verdict.RUN, Verdict.NO_MATCH)
         assert "only" not in made["bands"].reason
         assert "compared with a later one" in made["others"].reason
-        assert site.job(OLD).mode == priors.MODE
+        assert (site.job(OLD).mode, site.job(OLD).priority) == (priors.MODE, site.job().priority + 1)
         with bench.ledger.read() as tx:
             assert priors.of_job(tx, site.job(OLD).id) is None
         assert site.compared()[0].ended_at is None
@@ -361,13 +361,14 @@ class TestWhatItComesTo:
             ({"PatientID": "QVXZ-78"}, "prior.other_patient"),
             ({"IssuerOfPatientID": "EAST"}, "prior.other_patient"),
             ({"PatientBirthDate": "19130424"}, "prior.other_patient"),
+            ({"PatientSex": "M"}, "prior.other_patient"),
             ({"StudyDate": "20231115"}, "prior.not_earlier"),
             ({"StudyDate": ""}, "prior.not_earlier"),
         ],
     )
     def test_what_the_bytes_contradict_is_not_used(self, bench: Bench, identity, word):
         site = Site(bench, Peers({"pacs": [there(OLD)]}))
-        site.sought(PatientBirthDate="19130423")
+        site.sought(PatientBirthDate="19130423", PatientSex="F")
         self.arrived(site)
         site.analysed(**identity)
         ask, (one,) = site.compared()
