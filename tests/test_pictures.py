@@ -58,6 +58,7 @@ def looked_at(box: Box, study_uid: str, folder: Path) -> Path:
     return target
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 def test_the_pictures_of_the_readme(tmp_path: Path):
     pacs = StandInPacs(tmp_path / "pacs", PACS_AE, peers=[BOX_AE])

@@ -221,7 +221,7 @@ def test_draining_lets_the_running_finish_and_turns_the_new_away(
 
     def hold(_arrival: object) -> None:
         started.set()
-        go_on.wait(5)
+        go_on.wait(60)
 
     shelf.before = hold
     known = sample()
@@ -238,8 +238,8 @@ def test_draining_lets_the_running_finish_and_turns_the_new_away(
         )
     )
     sender.start()
-    assert started.wait(5)
-    drain = threading.Thread(target=listener.drain, args=(5.0,))
+    assert started.wait(30)
+    drain = threading.Thread(target=listener.drain, args=(60.0,))
     drain.start()
     assert wait_for(listener._draining.is_set)
     with capture_logs() as logs:
@@ -249,8 +249,8 @@ def test_draining_lets_the_running_finish_and_turns_the_new_away(
     assert (refused.result, refused.result_source, refused.diagnostic) == (2, 3, 1)
     assert "node.draining" in names(logs)
     go_on.set()
-    drain.join(5)
-    sender.join(5)
+    drain.join(30)
+    sender.join(30)
     assert not drain.is_alive()
     assert outcomes == ["courier.accepted"]
     assert len(shelf.arrivals) == 1

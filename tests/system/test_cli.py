@@ -140,6 +140,7 @@ def broken_slice(folder: Path) -> Path:
     return folder / "broken.dcm"
 
 
+@pytest.mark.timeout(600)
 def test_a_site_from_init_to_settle(tmp_path: Path, at_end: ExitStack) -> None:
     config = tmp_path / "site.toml"
     made = readside("init", config, "--root", tmp_path / "box", "--user", "anna")
