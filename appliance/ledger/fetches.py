@@ -19,7 +19,6 @@ from appliance.ledger.engine import Tx
 from appliance.ledger.rows import insert_unless_there, not_found
 from appliance.ledger.tables import fetches, instances, objects
 
-
 # Who asks for studies that a result is to be compared with: the box itself.
 TO_COMPARE = "the box itself, to compare"
 
