@@ -40,6 +40,18 @@ _WAIT_SECONDS_MAX = 900.0
 # Without it DCMTK and Orthanc wait 40 ms for each answer (Nagle's algorithm): a peer is measured at its best.
 _NODELAY = os.environ | {"TCP_NODELAY": "1"}
 _MODELS = ("ct-tissue-bands", "ct-phantom-lesion")
+# Where a study is to come slowly it comes in pieces, each over an association of its own.
+_PIECE_SECONDS = 0.25
+# Long enough that only the archive's count says that a study is complete.
+_NEVER_QUIET_SECONDS = 300.0
+_ARCHIVE = """
+[[peers]]
+name = "archive"
+ae_title = "ORTHANC"
+host = "127.0.0.1"
+port = {port}
+may = ["store", "query"]
+"""
 _ROUTE = """
 [[routes]]
 name = "bench"
@@ -58,6 +70,26 @@ class Load:
     study_uid: str
     instances: int
     bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """How a study comes to the box, and how the box knows that it is complete.
+
+    Attributes:
+        quiet_seconds: nothing must have come for so long.
+        confirm_seconds: or an archive is asked for its count so long after the last image; None: it is not.
+        over_seconds: a study is sent within so many seconds; 0: as fast as it goes.
+    """
+
+    quiet_seconds: float = _QUIET_SECONDS
+    confirm_seconds: float | None = None
+    over_seconds: float = 0.0
+
+    @property
+    def pause_seconds(self) -> float:
+        """Return what the site lets pass after the last image before it counts a study as complete."""
+        return self.quiet_seconds if self.confirm_seconds is None else self.confirm_seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,37 +150,55 @@ def _write(path: Path, item: Outgoing) -> int:
     return len(item.data)
 
 
-def send_files(load: Load, *, called_ae: str, port: int) -> float:
-    """Send a study with DCMTK's storescu over one association; return the seconds it took."""
-    command = ["storescu", "+sd", "-R", "-aet", _PACS_AE, "-aec", called_ae, "127.0.0.1", str(port)]
+def send_files(load: Load, *, called_ae: str, port: int, over_seconds: float = 0.0) -> float:
+    """Send a study with DCMTK's storescu in the order of its files; return the seconds it took.
+
+    Over one association, or in pieces that begin evenly within `over_seconds`.
+    """
+    files = sorted(str(path) for path in load.folder.iterdir() if path.is_file())
+    pieces = max(min(round(over_seconds / _PIECE_SECONDS), len(files)), 1)
+    size = -(-len(files) // pieces)
     started = time.monotonic()
+    for number, first in enumerate(range(0, len(files), size)):
+        due = started + number * over_seconds / pieces
+        time.sleep(max(due - time.monotonic(), 0.0))
+        _storescu(files[first : first + size], called_ae=called_ae, port=port)
+    return time.monotonic() - started
+
+
+def _storescu(files: Sequence[str], *, called_ae: str, port: int) -> None:
+    command = ["storescu", "-R", "-aet", _PACS_AE, "-aec", called_ae, "127.0.0.1", str(port)]
     subprocess.run(
-        [*command, str(load.folder)],
+        [*command, *files],
         check=True,
         timeout=_WAIT_SECONDS_MAX,
         env=_NODELAY,
         stdout=subprocess.DEVNULL,
     )
-    return time.monotonic() - started
 
 
-def measure(load: Load, model: str, folder: Path, *, quiet_seconds: float = _QUIET_SECONDS) -> Figures:
+def measure(load: Load, model: str, folder: Path, site: Site | None = None) -> Figures:
     """Send a study to a fresh box and wait until every object of its result was accepted."""
+    site = site or Site()
     folder.mkdir(parents=True)
+    if site.confirm_seconds is None:
+        return _measured_at(load, model, folder, site, archive_port=None)
+    with _orthanc(folder / "archive") as port:
+        # The archive has the study, as a PACS that routes to the box has.
+        send_files(load, called_ae="ORTHANC", port=port)
+        return _measured_at(load, model, folder, site, archive_port=port)
+
+
+def _measured_at(load: Load, model: str, folder: Path, site: Site, *, archive_port: int | None) -> Figures:
     pacs = StandInPacs(folder / "pacs", _PACS_AE, peers=[BOX_AE])
-    site = SiteShape(
-        pacs_ae=_PACS_AE,
-        pacs_port=pacs.start(),
-        quiet_seconds=quiet_seconds,
-        series_quiet_seconds=quiet_seconds,
-        more=_ROUTE.format(model=model),
-    )
-    box = Box(folder, site)
+    box = Box(folder, _shape(site, model, pacs.start(), archive_port))
     try:
         box.start()
         # The worker checks its models' golden cases first; a box that has run for a while is measured.
         _wait(lambda: b'"worker.ready"' in box.log_path.read_bytes())
-        receive_seconds = send_files(load, called_ae=BOX_AE, port=box.config.dicom.port)
+        receive_seconds = send_files(
+            load, called_ae=BOX_AE, port=box.config.dicom.port, over_seconds=site.over_seconds
+        )
         sent_at = time.monotonic()
         _wait(lambda: box.account(load.study_uid).settled(1))
         account, came = box.account(load.study_uid), pacs.came_for(load.study_uid)
@@ -159,12 +209,28 @@ def measure(load: Load, model: str, folder: Path, *, quiet_seconds: float = _QUI
             to_report_seconds=min(one.at for one in came if one.sop_class_uid == _REPORT) - sent_at,
             to_accepted_seconds=max(one.at for one in came) - sent_at,
             raw_inference_seconds=account.raw_inference_seconds,
-            quiet_seconds=quiet_seconds,
+            quiet_seconds=site.pause_seconds,
             memory_mib={name: peak_mib(pid) for name, pid in box.service_pids().items()},
         )
     finally:
         box.stop()
         pacs.stop()
+
+
+def _shape(site: Site, model: str, pacs_port: int, archive_port: int | None) -> SiteShape:
+    quiet_seconds, archive, assembly = site.quiet_seconds, "", ""
+    if archive_port is not None:
+        quiet_seconds, archive = _NEVER_QUIET_SECONDS, _ARCHIVE.format(port=archive_port)
+        assembly = f'confirm_with = "archive"\nconfirm_settle_seconds = {site.confirm_seconds}'
+    return SiteShape(
+        pacs_ae=_PACS_AE,
+        pacs_port=pacs_port,
+        quiet_seconds=quiet_seconds,
+        series_quiet_seconds=quiet_seconds,
+        deadline_seconds=2 * _NEVER_QUIET_SECONDS,
+        assembly=assembly,
+        more=_ROUTE.format(model=model) + archive,
+    )
 
 
 def _wait(done: Callable[[], bool]) -> None:
@@ -207,11 +273,19 @@ def storescp_seconds(load: Load, folder: Path) -> float:
 
 def orthanc_seconds(load: Load, folder: Path) -> float:
     """Return what Orthanc takes to receive the same study, with its own syncing storage."""
+    with _orthanc(folder) as port:
+        return send_files(load, called_ae="ORTHANC", port=port)
+
+
+@contextmanager
+def _orthanc(folder: Path) -> Iterator[int]:
+    """Run Orthanc for the length of a block; give its port."""
     port, http_port = free_ports(2)
     settings = {
         "DicomPort": port,
         "HttpPort": http_port,
         "RemoteAccessAllowed": False,
+        "DicomAlwaysAllowFind": True,
         "DicomAet": "ORTHANC",
         "StorageDirectory": f"{folder}/db",
         "IndexDirectory": f"{folder}/db",
@@ -220,7 +294,7 @@ def orthanc_seconds(load: Load, folder: Path) -> float:
     settings_path = folder.with_suffix(".json")
     settings_path.write_text(json.dumps(settings), encoding="utf-8")
     with _peer(["Orthanc", str(settings_path)], folder):
-        return send_files(load, called_ae="ORTHANC", port=port)
+        yield port
 
 
 def table(figures: Sequence[Figures], peers: dict[str, dict[str, float]]) -> str:
@@ -276,10 +350,16 @@ def bench(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", choices=("box", "encoding"), help="one part; both without it")
     parser.add_argument("--study", type=Path, action="append", default=[], help="a folder of real files")
     parser.add_argument("--quiet-seconds", type=float, default=_QUIET_SECONDS, help="the site's quiet time")
+    parser.add_argument(
+        "--confirm-seconds", type=float, help="ask an Orthanc for its count so long after the last image"
+    )
+    parser.add_argument("--over-seconds", type=float, default=0.0, help="send a study within so many seconds")
     asked = parser.parse_args(arguments)
     log.silence()
     if asked.only != "encoding" and shutil.which("storescu") is None:
         parser.error("storescu is needed as the sender: install Debian's dcmtk")
+    if asked.confirm_seconds is not None and shutil.which("Orthanc") is None:
+        parser.error("Orthanc is needed to be asked: install Debian's orthanc")
     with tempfile.TemporaryDirectory(prefix="readside-bench-") as folder:
         made = generated(Path(folder) / "generated", asked.slices)
         if asked.only != "box":
@@ -287,19 +367,21 @@ def bench(arguments: Sequence[str] | None = None) -> int:
             print(encoding.table(encoding.measure_encoding(made.folder, made.name)))
         if asked.only != "encoding":
             loads = [made, *(real(path) for path in asked.study)]
-            print(_measured(Path(folder), loads, quiet_seconds=asked.quiet_seconds))
+            site = Site(
+                quiet_seconds=asked.quiet_seconds,
+                confirm_seconds=asked.confirm_seconds,
+                over_seconds=asked.over_seconds,
+            )
+            print(_measured(Path(folder), loads, site))
     return 0
 
 
-def _measured(folder: Path, loads: Sequence[Load], *, quiet_seconds: float) -> str:
+def _measured(folder: Path, loads: Sequence[Load], site: Site) -> str:
     figures: list[Figures] = []
     peers: dict[str, dict[str, float]] = {}
     for number, load in enumerate(loads):
         print(f"measuring: {load.name}", file=sys.stderr)
-        figures += [
-            measure(load, model, folder / f"box{number}-{model}", quiet_seconds=quiet_seconds)
-            for model in _MODELS
-        ]
+        figures += [measure(load, model, folder / f"box{number}-{model}", site) for model in _MODELS]
         beside = peers.setdefault(load.name, {})
         if shutil.which("storescp") is not None:
             seconds = storescp_seconds(load, folder / f"scp{number}")
