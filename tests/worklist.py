@@ -16,6 +16,8 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 from pydicom.dataset import Dataset
 
+from tests.certificates import Pair
+
 JSON = "application/dicom+json"
 SERVICE = "299 stand-in: "
 NOT_CLAIMED = "The submitted request is inconsistent with the current state of the Workitem."
@@ -244,9 +246,12 @@ def _done(status: int, warning: str) -> Response:
 
 
 @contextmanager
-def serving(origin: Origin) -> Iterator[str]:
-    """Serve over loopback; give the address of the service."""
-    server = uvicorn.Server(uvicorn.Config(app_of(origin), host="127.0.0.1", port=0, log_level="error"))
+def serving(origin: Origin, pair: Pair | None = None) -> Iterator[str]:
+    """Serve over loopback, under TLS with a certificate; give the address of the service."""
+    config = uvicorn.Config(app_of(origin), host="127.0.0.1", port=0, log_level="error")
+    if pair is not None:
+        config.ssl_certfile, config.ssl_keyfile = pair.certificate, pair.key
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     waited = threading.Event()
@@ -257,7 +262,7 @@ def serving(origin: Origin) -> Iterator[str]:
     assert server.started, "the stand-in worklist did not start"
     try:
         port = server.servers[0].sockets[0].getsockname()[1]
-        yield f"http://127.0.0.1:{port}/dicom-web"
+        yield f"http{'s' if pair else ''}://127.0.0.1:{port}/dicom-web"
     finally:
         server.should_exit = True
         thread.join(20)
