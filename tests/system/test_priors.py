@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import urllib.request
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,6 +164,7 @@ def _nobody_is_named(box: Box) -> None:
         "log": repr(log_of(box)),
         "status": readside("status", "--json", "--config", box.config_path).stdout,
     }
+    places["metrics"] = urllib.request.urlopen(f"{box.console}/metrics", timeout=60).read().decode()
     with box.ledger.read() as tx:
         for table in (
             *(tables.prior_asks, tables.priors, tables.fetches, tables.events, tables.jobs),
