@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,26 @@ from models.catalogue import shipped
 from models.package import Package, open_package
 from tests.appliance.inference.given import bands, doubling, network, package_of, reaching_out, slow
 from tests.appliance.inference.unet3d import INPUT, OUTPUT, unet3d
+
+_SS_DISABLE = 2
+
+
+class _Stack(ctypes.Structure):
+    """stack_t of sigaltstack(2)."""
+
+    _fields_ = (("sp", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
+
+
+@pytest.fixture(autouse=True)
+def own_stack_of_signals() -> Iterator[None]:
+    """Take back the stack on which signals are handled.
+
+    OpenVINO lays one of its own for AMX and frees it with its last engine, but the kernel still knows it: the
+    next signal, a Ctrl-C, would end this process without a word.
+    """
+    yield
+    none = _Stack(None, _SS_DISABLE, 0)
+    assert ctypes.CDLL(None).sigaltstack(ctypes.byref(none), None) == 0
 
 
 def loaded(package: Package, limits: InferenceLimits | None = None) -> OpenVino:
