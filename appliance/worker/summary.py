@@ -42,4 +42,3 @@ def _withheld(withheld: Withheld) -> dict[str, Any]:
         "segment": withheld.segment,
         "withheld": withheld.reason,
     }
-
