@@ -454,7 +454,7 @@ class TestWhileItIsUnderWay:
         bench.origin.before = lambda method, path: 503
         bench.turns(1)
         before = len(bench.origin.asked)
-        bench.turns(100, seconds=6.0)
+        bench.turns(50, seconds=12.0)
         assert len(bench.origin.asked) - before < 10
         assert (bench.row().state, bench.row().word) == (WorkitemState.COMPLETING, "worklist.busy")
         bench.origin.before = lambda method, path: None
@@ -568,7 +568,7 @@ class TestKills:
             bench.clock.seconds += 1
             bench.restart()
 
-    @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(
         faults=st.lists(st.sampled_from([None, "lost", "down", "kill", "stranger"]), min_size=4, max_size=24)
     )
