@@ -159,6 +159,12 @@ def _judge(box: NightBox, folder: Path, bad_words: frozenset[str]) -> Verdict:
             "deliveries said to be accepted that the PACS never had": sorted(
                 uid for uid, _ in delivered - came
             ),
+            "deliveries said to be committed that the PACS never committed": sorted(
+                {uid for (uid,) in db.execute(_COMMITTED)} - _named(folder / "pacs" / "committed.jsonl")
+            ),
+            "images promised to a modality that the box has not": sorted(
+                _named(folder / "promised.jsonl") - {uid for uid, _ in (*spooled, *purged)}
+            ),
             "deliveries not settled": _unsettled(db),
             "errors nobody foresaw": unforeseen,
         }
@@ -193,6 +199,13 @@ def _judge(box: NightBox, folder: Path, bad_words: frozenset[str]) -> Verdict:
 _PURGED = "SELECT sop_instance_uid, digest FROM instances WHERE state = 'purged'"
 _DELIVERED = """SELECT objects.sop_instance_uid, objects.digest FROM deliveries
     JOIN objects ON objects.id = deliveries.object_id WHERE deliveries.state IN ('ACCEPTED', 'COMMITTED')"""
+
+_COMMITTED = """SELECT objects.sop_instance_uid FROM deliveries
+    JOIN objects ON objects.id = deliveries.object_id WHERE deliveries.state = 'COMMITTED'"""
+
+
+def _named(path: Path) -> set[str]:
+    return {line["uid"] for line in lines(path)}
 
 
 def waiting(tx: Tx) -> int:

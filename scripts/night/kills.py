@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -42,11 +42,15 @@ class Storm:
     pace: float = 1.0
     # Few of those that have little to lose, where the storm is dense.
     pauses: Mapping[str, float] = field(default_factory=lambda: PAUSES)
+    points: Mapping[str, Sequence[str]] = field(default_factory=lambda: POINTS)
     stopping: threading.Event = field(default_factory=threading.Event)
     # Crash points that no process has died at yet.
-    left: dict[str, list[str]] = field(default_factory=lambda: {name: list(POINTS[name]) for name in POINTS})
+    left: dict[str, list[str]] = field(init=False)
     kills: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self.left = {name: list(names) for name, names in self.points.items()}
 
     def start(self) -> list[threading.Thread]:
         """Begin."""
@@ -72,7 +76,7 @@ class Storm:
 
     def _point(self, service: str, dice: random.Random) -> str:
         """Return a crash point, those that were not met first; every other time none at all."""
-        points = [one for one in POINTS.get(service, ()) if one != "audit-signed"]
+        points = [one for one in self.points.get(service, ()) if one != "audit-signed"]
         if not points or dice.random() < 0.5:
             return ""
         name = dice.choice(self.left[service] or points)

@@ -13,6 +13,7 @@ from appliance.demo.pacs import StandInPacs
 from dicom_node.errors import Refusal
 from dicom_node.memory import Held
 from dicom_node.status import Status
+from scripts.night.archive import Book
 from scripts.night.journal import Journal
 from scripts.night.senders import digest_of
 
@@ -103,6 +104,7 @@ class Moods(threading.Thread):
                 pacs.start()
 
 
-def pacs_in(folder: Path, ae_title: str, peers: list[str]) -> MoodyPacs:
-    """Make the PACS; it does not listen yet."""
-    return MoodyPacs(folder, ae_title, peers, accepted=Journal(folder / "accepted.jsonl"))
+def pacs_in(folder: Path, ae_title: str, peers: list[str], *, commits: bool = False) -> MoodyPacs:
+    """Make the PACS, which commits what it has or does not; it does not listen yet."""
+    book = Book(Journal(folder / "committed.jsonl")) if commits else None
+    return MoodyPacs(folder, ae_title, peers, accepted=Journal(folder / "accepted.jsonl"), steward=book)

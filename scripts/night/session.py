@@ -122,7 +122,7 @@ class Course:
 @contextmanager
 def course(
     folder: Path, *, forked: bool, traffic: Mapping[str, Any], power_seed: int | None = None,
-    program: Sequence[str] = SUPERVISE, **site: float,
+    program: Sequence[str] = SUPERVISE, **site: Any,
 ) -> Iterator[Course]:  # fmt: skip
     """Start a box and its PACS in a folder of their own, and stop them at the end.
 

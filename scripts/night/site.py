@@ -23,6 +23,7 @@ _MORE = f"""
 [[peers]]
 name = "modality"
 ae_title = "{CALLING_AE}"
+{{modality}}
 
 [[routes]]
 name = "{ROUTE}"
@@ -31,6 +32,7 @@ model = "ct-tissue-bands"
 send_to = ["pacs"]
 """
 _DICOM = """max_associations = {associations}
+commit = {commit}
 
 [dicom.tls]
 certificate = "{certificate}"
@@ -81,14 +83,23 @@ class NightBox(Box):
 
 
 def made_in(
-    folder: Path, *, forked: bool, retain_seconds: float, quiet_seconds: float = QUIET_SECONDS
+    folder: Path,
+    *,
+    forked: bool,
+    retain_seconds: float,
+    quiet_seconds: float = QUIET_SECONDS,
+    modality_port: int = 0,
 ) -> tuple[NightBox, MoodyPacs]:
-    """Write the configuration of a box and start its PACS; the box does not run yet."""
-    pacs = pacs_in(folder / "pacs", PACS_AE, [BOX_AE])
+    """Write the configuration of a box and start its PACS; the box does not run yet.
+
+    With a `modality_port` there is storage commitment: the PACS commits, and the box, which reports there.
+    """
+    pacs = pacs_in(folder / "pacs", PACS_AE, [BOX_AE], commits=bool(modality_port))
     authority = Authority(folder / "tls")
     own = authority.issue("box")
     dicom = _DICOM.format(
         associations=40,
+        commit="true" if modality_port else "false",
         certificate=own.certificate,
         key=own.key,
         ca=authority.path,
@@ -101,7 +112,8 @@ def made_in(
         pacs_port=pacs.start(),
         quiet_seconds=quiet_seconds,
         series_quiet_seconds=quiet_seconds / 2,
-        more=_MORE,
+        more=_MORE.format(modality=f'host = "127.0.0.1"\nport = {modality_port}' if modality_port else ""),
+        pacs_more="commitment = true" if modality_port else "",
         dicom=dicom,
         retain_days=retain_seconds / 86_400,
         outputs=("sr", "sc"),

@@ -1,6 +1,6 @@
 """A box that asks for storage commitment, and promises it, dies at each crash point: nothing is forgotten.
 
-The storm (`test_storm.py`) has no commitment; here each point is met once, a courier's ordinary ones too.
+The storm of every run (`test_storm.py`) has no commitment, its long one has; here each point is met once.
 The judges are the archive's own book and the reports that the modality heard.
 """
 
@@ -10,10 +10,8 @@ import json
 import os
 import signal
 import threading
-import uuid
 from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -25,13 +23,8 @@ from appliance.demo.box import BOX_AE, Box, SiteShape, free_ports
 from appliance.ledger import counts, promises
 from appliance.ledger.tables import uncommitted
 from appliance.services.stage import living
-from dicom_node.commit_ask import ask_to_commit
-from dicom_node.commit_tell import tell
-from dicom_node.commitment import Reference, Report, Request
-from dicom_node.limits import Limits as WireLimits
-from dicom_node.listener import Listener
-from dicom_node.memory import MemoryIntake
-from dicom_node.values import AeTitle, Peer
+from dicom_node.commitment import Reference
+from scripts.night.archive import Book, Telling, ask, listening
 from scripts.night.site import NightBox
 from tests.system.boxes import BANDS, PACS_AE, Pacs, store_all
 from tests.system.dcmtk import MODALITY_AE
@@ -39,8 +32,6 @@ from tests.system.images import made_up
 from tests.system.waiting import until
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
-# Its requests and reports leave the line at once: what is to come, comes on another.
-_HASTY = WireLimits(acse_seconds_max=10.0, dimse_seconds_max=10.0, commitment_event_seconds=0.1)
 _PEERS = f"""
 [[peers]]
 name = "modality"
@@ -51,37 +42,6 @@ port = {{port}}
 
 
 @dataclass
-class Book:
-    """What an archive owes reports about, and what its peers were told; it commits whatever it is asked."""
-
-    commits: bool = True
-    owed: dict[str, Request] = field(default_factory=dict)
-    committed: set[str] = field(default_factory=set)
-    heard: list[Report] = field(default_factory=list)
-
-    def promise(self, _peer: Peer, request: Request) -> None:
-        """Owe a report."""
-        self.owed[request.transaction_uid] = request
-
-    def report_for(self, _peer: Peer, transaction_uid: str) -> Report | None:
-        """Commit everything."""
-        request = self.owed.get(transaction_uid)
-        if request is None:
-            return None
-        return Report(transaction_uid=transaction_uid, committed=request.references, failed={})
-
-    def told(self, _peer: Peer, report: Report) -> None:
-        """The box took it."""
-        self.committed |= {one.sop_instance_uid for one in report.committed}
-        self.owed.pop(report.transaction_uid, None)
-
-    def reported(self, _peer: Peer, report: Report) -> bool:
-        """Hear what the box promised."""
-        self.heard.append(report)
-        return True
-
-
-@dataclass
 class Hospital:
     """The box, its archive, and a modality that asks what became of its images."""
 
@@ -89,15 +49,6 @@ class Hospital:
     pacs: Pacs
     archive: Book
     modality: Book
-    stopping: threading.Event = field(default_factory=threading.Event)
-
-    def tell(self) -> None:
-        """Tell the box what it is owed, on associations of the archive's own, until told to stop."""
-        while not self.stopping.wait(0.5):
-            for transaction in list(self.archive.owed):
-                report = self.archive.report_for(self.box.as_peer, transaction)
-                if report and tell(self.box.as_peer, calling_ae=PACS_AE, report=report, limits=_HASTY).ok:
-                    self.archive.told(self.box.as_peer, report)
 
     def arm(self, service: str, point: str) -> None:
         """Start a service anew, which dies at a point."""
@@ -116,38 +67,13 @@ class Hospital:
         lines = (self.box.folder / "deaths.jsonl").read_text(encoding="ascii").splitlines()
         return any((one := json.loads(line))["armed"] == point and one["code"] == -9 for line in lines)
 
-    def ask(self, references: list[Reference]) -> None:
-        """Ask the box to commit what it was sent; a box that dies is asked by nobody again."""
-        request = Request(transaction_uid=f"2.25.{uuid.uuid4().int}", references=references)
-        with suppress(OSError):
-            ask_to_commit(
-                self.box.as_peer,
-                calling_ae=MODALITY_AE,
-                request=request,
-                on_report=lambda report: self.modality.reported(self.box.as_peer, report),
-                limits=_HASTY,
-            )
-
 
 @pytest.fixture(scope="module")
 def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospital]:
     folder = tmp_path_factory.mktemp("committed")
     archive, modality = Book(), Book(commits=False)
     pacs = Pacs(folder / "pacs", PACS_AE, [BOX_AE], steward=archive)
-    known = Peer(
-        name="box", ae_title=AeTitle.parse(BOX_AE), host="127.0.0.1", port=0, may=frozenset({"store"})
-    )
     (port,) = free_ports(1)
-    ears = Listener(
-        ae_title=MODALITY_AE,
-        host="127.0.0.1",
-        port=port,
-        peers=[known],
-        intake=MemoryIntake(lambda _held: None),
-        limits=WireLimits(),
-        steward=modality,
-    )
-    ears.start()
     shape: dict[str, Any] = {"pacs_ae": PACS_AE, "quiet_seconds": 1.0, "series_quiet_seconds": 0.5}
     site = SiteShape(
         pacs_port=pacs.start(),
@@ -159,16 +85,16 @@ def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospital]:
     (folder / "site").mkdir()
     box = NightBox(folder / "site", site)
     box.forked = True
-    made = Hospital(box, pacs, archive, modality)
-    telling = threading.Thread(target=made.tell, name="archive", daemon=True)
+    stopping = threading.Event()
+    telling = Telling(archive, box, PACS_AE, stopping)
     try:
-        box.start()
-        telling.start()
-        yield made
+        with listening(modality, MODALITY_AE, port):
+            box.start()
+            telling.start()
+            yield Hospital(box, pacs, archive, modality)
     finally:
-        made.stopping.set()
+        stopping.set()
         box.stop()
-        ears.stop()
         pacs.stop()
 
 
@@ -214,7 +140,7 @@ def test_a_listener_that_dies_there_keeps_its_promise(hospital: Hospital, point:
     # What the box never had: it waits a moment for it, and then reports on an association of its own.
     never = Reference(images[0].sop_class_uid, "2.25.404")
     heard = len(hospital.modality.heard)
-    hospital.ask([*mine, never])
+    ask(hospital.modality, hospital.box, MODALITY_AE, [*mine, never])
     until(lambda: hospital.died(point), seconds=120, what=f"a listener that died at {point}")
     until(lambda: hospital.modality.heard[heard:], seconds=120, what="its report")
     # Told before the death and told again after it, or after it alone.
