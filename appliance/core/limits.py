@@ -60,8 +60,6 @@ class Limits:
     poll_seconds: float = 1.0
     # No two turns of the conductor begin closer than this, however often the bell rings.
     turn_seconds_min: float = 0.1
-    # Answers of a confirming peer come as rows, without a bell.
-    answer_poll_seconds: float = 0.25
     tickets_waiting_max: int = 1_000
 
     delivery_batch_max: int = 200
