@@ -47,7 +47,7 @@ def look(
     """
     since = ledger.clock.now() - hours_back * 3600
     with ledger.read() as tx:
-        wanted = given_up.studies_of(tx, peer, since=since, limit=limits.reconcile_given_up_max)
+        wanted = given_up.studies_of(tx, peer, since=since, limit=limits.reconcile_studies_max)
     for study_uid in wanted:
         there = None if stopping() else instances(study_uid)
         if there is None:

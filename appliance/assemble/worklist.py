@@ -85,7 +85,7 @@ class Performer:
                 return found.word
             self._want(found.workitems, room)
             offset += len(found.workitems)
-            if not found.more or offset >= self._limits.worklist_scheduled_max:
+            if not found.more or offset >= self._limits.worklist_workitems_max:
                 break
         return None
 

@@ -106,7 +106,7 @@ class Limits:
     reconcile_backoff_seconds: float = 600.0
     reconcile_backoff_seconds_max: float = 21_600.0
     # Studies of which something was given up: how many of them a PACS is asked about at each look.
-    reconcile_given_up_max: int = 50
+    reconcile_studies_max: int = 50
 
     # A study that a person asked for: how often it is tried, how soon it is looked whether all of it came,
     # and how soon it is tried again if not, a little later each time.
@@ -116,7 +116,7 @@ class Limits:
 
     # Workitems that a worklist has scheduled for this box and that are looked through at once; and how soon a
     # request about one that came to nothing is made again, a little later each time and for ever.
-    worklist_scheduled_max: int = 1_000
+    worklist_workitems_max: int = 1_000
     worklist_backoff_seconds: float = 5.0
     worklist_backoff_seconds_max: float = 900.0
 

@@ -37,6 +37,11 @@ def test_every_bound_is_positive_and_names_what_it_counts(name):
                 "starts",
                 "jobs_per_sweep",
                 "comparisons",
+                "notices_open",
+                "notice_instances_open",
+                "notices_per_turn",
+                "studies",
+                "workitems",
             )
         )
     )
