@@ -60,8 +60,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(disk)], check=True)
 
 
-# What came is analysed while the disk is full: its results (11 MiB) and what
-# the ledger's journal grows by must fit between the floor and the last byte, or the second case is tested twice.
+# What came is analysed while the disk is full: its results (11 MiB) and the growth of the ledger's journal
+# must fit between the floor and the last byte, or the second case is tested twice.
 @pytest.mark.parametrize("floor_mib", [20.0, 0.0], ids=["down to the floor", "to the last byte"])
 def test_a_full_disk_refuses_and_resumes_by_itself(
     small_disk: Path, pacs: Pacs, start_box: StartBox, floor_mib: float
