@@ -41,7 +41,7 @@ UNFORESEEN = frozenset(
         "engine": ("unforeseen",),
         "inference": ("unforeseen",),
         "job": ("unforeseen",),
-        "ledger": ("fault",),
+        "ledger": ("damaged", "fault"),
         "model": ("unforeseen",),
         "node": ("connection_fault",),
         "receive": ("our_fault",),
