@@ -32,6 +32,7 @@ _NO_REPLACE = 1
 # Since Linux 6.7 a write past the page cache drops the pages that it makes stale.
 _DIRECT_IS_COHERENT = tuple(int(part) for part in platform.release().split(".")[:2]) >= (6, 7)
 _IN_A_ROW_MAX = 64
+_HALTED_SECONDS_MAX = 30.0
 Answer = bytes | None
 
 
@@ -286,7 +287,7 @@ class Server:
 
     def __init__(self, folder: Path, disk: Disk) -> None:
         self._folder, self._disk = folder, disk
-        self._device = -1
+        self._device = self._halted = -1
         self._buffer = bytearray(kernel.REQUEST_BYTES_MAX)
 
     def run(self) -> None:
@@ -296,7 +297,10 @@ class Server:
         orders = sys.stdin.fileno()
         while True:
             watched = [orders, *([self._device] if self._device >= 0 else [])]
-            ready, _, _ = select.select(watched, [], [])
+            ready, _, _ = select.select(watched, [], [], _HALTED_SECONDS_MAX if self._halted >= 0 else None)
+            if not ready:
+                # Who waits for a disk cannot be killed: nobody may wait for one whose master is gone.
+                raise TimeoutError("halted, and no cut was ordered")
             if self._device in ready:
                 self._some_requests()
             if orders in ready:
