@@ -113,7 +113,8 @@ def markdown(night: Night) -> str:
     ]
     parts.append(_table(("store of a good peer, ms", "count", "p50", "p99", "max"), rows))
     memory = [(name, *(f"{size:.0f}" for size in sizes)) for name, sizes in night.memory.items()]
-    parts.append(_table(("resident memory, MiB", "after the first phase", "at the end", "most"), memory))
+    if memory:
+        parts.append(_table(("resident memory, MiB", "after the first phase", "at the end", "most"), memory))
     return "\n\n".join(parts) + "\n"
 
 
