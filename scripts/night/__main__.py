@@ -22,6 +22,7 @@ from scripts.night.pacs import Moods
 from scripts.night.report import Night, markdown, page, sections_of
 from scripts.night.senders import Sender, Template
 from scripts.night.session import Course, course
+from tests.lossy.disk import NoLossyDisk
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "scoreboard.md"
 # Shares of the time: undisturbed, under attack, everything at once. The rest of a night is the settling.
@@ -180,7 +181,10 @@ def main() -> int:
         folder = asked.keep or Path(
             stack.enter_context(tempfile.TemporaryDirectory(prefix="readside-night-"))
         )
-        night = _run(asked, folder)
+        try:
+            night = _run(asked, folder)
+        except NoLossyDisk as fault:
+            parser.error(f"--cuts: {fault}")
     sections = sections_of(asked.out.read_text(encoding="utf-8")) if asked.out.exists() else {}
     sections[night.kind] = markdown(night)
     asked.out.write_text(page(sections), encoding="utf-8")
