@@ -135,13 +135,19 @@ class EngineProcess:
         assert self._loaded is not None, "load comes before infer"
         until = time.monotonic() + deadline_seconds
         with self._child_until(until) as child:
-            asks = self._put(child, batch, until)
-            said = child.ask(
-                {"do": "infer", "asks": asks, "deadline_seconds": max(until - time.monotonic(), 0.0)},
-                until=until + self._limits.deadline_grace_seconds,
-                heard=partial(self._make_room, child, until),
-            )
-            return self._taken(child, said)
+            try:
+                asks = self._put(child, batch, until)
+                said = child.ask(
+                    {"do": "infer", "asks": asks, "deadline_seconds": max(until - time.monotonic(), 0.0)},
+                    until=until + self._limits.deadline_grace_seconds,
+                    heard=partial(self._make_room, child, until),
+                )
+                return self._taken(child, said)
+            except InferenceError as error:
+                if error.word == "inference.failed":
+                    # A process whose CUDA context is lost fails at every later call: the next gets a new one.
+                    self._forget()
+                raise
 
     def memory_bytes(self) -> int:
         """Give what the engine says it holds; where that is in its process, all that the process holds."""

@@ -22,7 +22,7 @@ from appliance.inference.engine import (
 from appliance.inference.settings import EngineSettings
 from models.package import Package
 
-DIE, HANG, FAIL, WIDE, BURST, PRINT, GREEDY = -1.0, -2.0, -3.0, -4.0, -5.0, -6.0, -7.0
+DIE, HANG, FAIL, WIDE, BURST, PRINT, GREEDY, LOST = -1.0, -2.0, -3.0, -4.0, -5.0, -6.0, -7.0, -8.0
 HELD_BYTES = 1 << 20
 
 
@@ -34,6 +34,7 @@ class Echo:
     def __init__(self, settings: EngineSettings) -> None:
         self.settings = settings
         self.loads = 0
+        self.lost = False
 
     def probe(self) -> Probe:
         return Probe(ok=True)
@@ -54,6 +55,9 @@ class Echo:
     def infer(self, batch: Any, *, deadline_seconds: float) -> dict[str, Any]:
         image = batch["image"]
         first = float(image.flat[0]) if image.size else 0.0
+        self.lost = self.lost or first == LOST
+        if self.lost:
+            raise InferenceError("inference.failed", "The device is lost.")
         if first == DIE:
             os.kill(os.getpid(), signal.SIGSEGV)
         if first == HANG:

@@ -181,9 +181,20 @@ def test_a_refusal_is_passed_on_without_paths(engine: EngineProcess):
         "inference.failed",
         "It cannot, see (path) for why.",
     )
-    pid = engine.pid
     assert answers(engine)
-    assert engine.pid == pid, "a child that said so itself lives on"
+
+
+def test_a_process_that_fails_once_and_for_all_is_not_asked_again(engine: EngineProcess):
+    """As one does whose CUDA context is lost: only a new process gets another."""
+    assert answers(engine)
+    pid = engine.pid
+    assert pid is not None
+    with pytest.raises(InferenceError) as caught:
+        engine.infer(image(echo.LOST), deadline_seconds=SECONDS_MAX)
+    assert caught.value.word == "inference.failed"
+    assert answers(engine)
+    assert engine.pid != pid
+    assert gone(pid)
 
 
 def test_an_error_nobody_foresaw_says_its_kind_only(engine: EngineProcess):
