@@ -108,7 +108,7 @@ model = "ct-tissue-bands"
 send_to = ["pacs"]
 mode = "release"
 priority = 5
-# Compares with the patient's earlier studies, fetched from peers with may = ["store", "query"] (docs/pacs.md).
+# Compares with the patient's earlier studies, from peers with may = ["store", "query"] (docs/pacs.md).
 # The study's job waits for them, so long and no longer. Results of what was fetched are not sent.
 # [routes.priors]
 # count = 1

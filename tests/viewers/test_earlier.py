@@ -64,7 +64,7 @@ def _study(folder: Path, number: int) -> Study:
     return study
 
 
-def _volume(hu: np.ndarray) -> Volume:  # type: ignore[type-arg]
+def _volume(hu: np.ndarray) -> Volume:
     z, y, x = _SPACING_MM
     slices, rows, columns = hu.shape
     corner = np.array([-x * (columns - 1) / 2, -y * (rows - 1) / 2, 0.0])

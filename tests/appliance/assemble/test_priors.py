@@ -298,7 +298,7 @@ class TestWhatNobodyForesaw:
     def test_in_comparing(self, bench: Bench, monkeypatch):
         site = Site(bench, Peers({"pacs": [there(OLD)]}))
         site.sought()
-        monkeypatch.setattr(compare_module.comparable, "standing", lambda *_: 1 / 0)
+        monkeypatch.setattr(comparable, "standing", lambda *_: 1 / 0)
         ask, (one,) = site.compared()
         assert (ask.word, one.state, one.word) == ("priors.fault", PriorState.LACKING, "priors.fault")
 

@@ -290,7 +290,7 @@ def test_of_what_was_given_up_only_the_newest_studies_are_asked_about(ledger, ma
     for parcel in given.parcels(ledger):
         with ledger.write() as tx:
             deliveries.dead(tx, parcel, status=0xA900, word="courier.refused", at=given.NOW)
-    asked = []
+    asked: list[object] = []
     clock.advance(2 * 3600.0)
     given_up.look(ledger, "archive", asked.append, hours_back=24.0)
     given_up.look(ledger, "pacs", asked.append, hours_back=1.0)

@@ -139,6 +139,7 @@ def test_a_person_who_wants_a_prior_once_more_wants_it_for_itself_unless_it_fail
     with ledger.write() as tx:
         given.kept(tx, 1)
         ready = given.ready(tx)
+        assert ready.content_digest is not None
         job_id = jobs.open_job(tx, given.work(ready.content_digest, mode=priors.MODE), at=given.NOW)
         jobs.finish(tx, given.leased(tx, job_id), state, word="job.done", reason=None, at=given.NOW)
         found = jobs.find(tx, job_id)

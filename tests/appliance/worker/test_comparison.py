@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from pydicom import Dataset, dcmread
 
-from appliance.core.clock import HeldClock
+from appliance.core.clock import HeldClock, as_datetime
 from appliance.ledger import jobs, priors
 from appliance.ledger.engine import Ledger
 from appliance.ledger.priors import Answer, Choice
 from appliance.worker import ending
+from appliance.worker.freeze import freeze
 from tests.appliance.results.sr_rules import children, faults, groups, numbers
 from tests.appliance.worker.test_attempt import Bench, site
 
@@ -93,7 +94,7 @@ def test_an_attempt_that_was_killed_is_done_again_to_the_same_bytes(
 ):
     job_id = compared_job(bench, earlier_result(bench))
     made: list[list[bytes]] = []
-    whole = ending.freeze
+    whole = freeze
 
     def killed(spool, objects, **more):
         made.append([item.data for item in objects])
@@ -106,7 +107,7 @@ def test_an_attempt_that_was_killed_is_done_again_to_the_same_bytes(
     assert bench.attempter.attempt(job_id)
     clock.advance(60.0)
     # The one clock that gets into objects stands still: all else has to be the same by itself.
-    monkeypatch.setattr(ending, "as_datetime", lambda _seconds, real=ending.as_datetime: real(held))
+    monkeypatch.setattr(ending, "as_datetime", lambda _seconds: as_datetime(held))
     assert bench.attempter.attempt(job_id)
     assert len(made) == 2
     assert made[0] == made[1]
