@@ -31,6 +31,7 @@ from pynetdicom.pdu_primitives import A_RELEASE, SCP_SCU_RoleSelectionNegotiatio
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import AssociationSocket
 
+from dicom_node.denied import failure_of, rejection_of
 from dicom_node.errors import NoAssociation
 from dicom_node.library import tame
 from dicom_node.limits import Limits
@@ -46,8 +47,6 @@ Primitive = TypeVar("Primitive", C_ECHO, C_FIND, C_GET, C_MOVE, C_STORE, N_ACTIO
 
 _POLL_SECONDS: Final = 0.002
 _LONG_POLL_SECONDS: Final = 0.05
-# PS3.8 9.3.3.2: user rejection, abstract syntax or transfer syntax not supported. "No reason" may pass.
-_REFUSED_FOR_GOOD: Final = frozenset({1, 3, 4})
 _MESSAGES: dict[type, type[DIMSEMessage]] = {
     C_ECHO: C_ECHO_RQ,
     C_FIND: C_FIND_RQ,
@@ -304,8 +303,9 @@ def _associate(
     if association.is_established and hold(association, seconds_max=limits.acse_seconds_max):
         return association
     _wind_up(association, limits)
-    why = entity.tls_failure or _why(association, bool(connected))
-    raise NoAssociation(why, rejection=_rejection(association))
+    rejection = rejection_of(association)
+    why = "rejected" if rejection else entity.tls_failure or failure_of(association, bool(connected))
+    raise NoAssociation(why, rejection=rejection)
 
 
 def _wind_up(association: Association, limits: Limits) -> None:
@@ -320,25 +320,6 @@ def _wind_up(association: Association, limits: Limits) -> None:
             time.sleep(_POLL_SECONDS)
     if connection := connection_of(association):
         connection.close()
-
-
-def _why(association: Association, connected: bool) -> str:
-    """Say why an association did not come about."""
-    if not connected:
-        return "unreachable"
-    if association.is_rejected:
-        return "rejected"
-    if any(context.result in _REFUSED_FOR_GOOD for context in association.rejected_contexts):
-        return "no_context"
-    return "aborted"
-
-
-def _rejection(association: Association) -> tuple[int, int, int] | None:
-    """Return the numbers of an A-ASSOCIATE-RJ (PS3.8 9.3.4); None when none came."""
-    said = association.acceptor.primitive
-    if not association.is_rejected or said is None or said.result is None:
-        return None
-    return int(said.result), int(said.result_source or 0), int(said.diagnostic or 0)
 
 
 class _Entity(AE):
