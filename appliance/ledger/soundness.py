@@ -51,6 +51,8 @@ def look(url: str, *, seconds_max: float, given_up: Callable[[], bool] = lambda:
     def over() -> bool:
         return time.monotonic() > deadline or given_up()
 
+    if over():
+        return Soundness(is_whole=False)
     # SQLite asks in between whether to go on, but not within one table: what is read there nobody waits for.
     reader = threading.Thread(
         target=lambda: found.append(_read(Path(str(parsed.database)), over)), name="soundness", daemon=True
