@@ -71,6 +71,9 @@ def test_a_full_disk_refuses_and_resumes_by_itself(
     store_all(box, list(first.instances()))
     settled(box, first.study_uid)
 
+    # A segment is made ahead once nothing came for a while: it takes its room before the rest is counted.
+    spares = box.config.storage.root / "kept" / "spares"
+    until(lambda: _spares_made(spares), seconds=30, what="a segment is ready")
     ballast = small_disk / "ballast"
     with ballast.open("wb") as file:
         file.write(bytes(int(_free(small_disk) - (floor_mib + 2.0) * _MIB)))
@@ -107,6 +110,11 @@ def test_a_full_disk_refuses_and_resumes_by_itself(
     assert status(box)["balance"] == 0
     (report,) = judging.reports([one.path for one in pacs.came_for(study.study_uid)][-9:])
     assert report.StudyInstanceUID == study.study_uid
+
+
+def _spares_made(ready: Path) -> bool:
+    """Say whether a segment is ready, and none is being made."""
+    return any(ready.iterdir()) and not list((ready.parent / "incoming").glob("*.part"))
 
 
 def _free(disk: Path) -> int:

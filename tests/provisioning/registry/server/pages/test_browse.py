@@ -177,12 +177,17 @@ def test_lists_that_cannot_be_read_are_a_sentence(empty: Fleet, enter: Enter):
 def test_alerts_are_open_or_over(empty: Fleet, enter: Enter):
     one = box(empty, "box-1")
     empty.clock.advance(2_000.0)
-    alarms.look(empty.app.state.room)
     visit = enter("vera")
+
+    def opened() -> bool:
+        alarms.look(empty.app.state.room)
+        return '<span class="badge bad">' in visit.get("/alerts").text
+
+    # The registry's own first look may be under way, with the time of before, and close it again.
+    assert opened() or opened()
     page = visit.get("/alerts").text
     assert f'href="/devices/{one.key.id}"' in page
     assert "the device says nothing" in plain(page)
-    assert '<span class="badge bad">' in page
     says(empty, one, OLD, Phase.COMMITTED, Word.CURRENT, serving=True)
     alarms.look(empty.app.state.room)
     text = visit.text("/alerts")
