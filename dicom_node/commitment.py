@@ -6,8 +6,7 @@ Never: opens an association, or decides what is committed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from io import BytesIO
@@ -18,7 +17,7 @@ from pydicom.sequence import Sequence as Items
 from pynetdicom.dsutils import encode
 from pynetdicom.presentation import PresentationContext, build_context
 
-from dicom_node.information import Frame, walked
+from dicom_node.information import Frame, read_framed, stumbling
 from dicom_node.limits import Limits
 from dicom_node.syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN, encoding_of
 from dicom_node.values import Uid
@@ -135,7 +134,7 @@ def read_request(information: BytesIO | None, syntax: str, limits: Limits) -> Re
     Raises:
         Unsound: it is not one, or asks for more than this node looks at in one.
     """
-    with _stumbling():
+    with stumbling(Unsound(Status.INVALID_ARGUMENT, "commit.unreadable")):
         dataset = _judged(information, syntax, limits)
         references = _references(dataset, "ReferencedSOPSequence", limits)
         if not references:
@@ -151,7 +150,7 @@ def read_report(information: BytesIO | None, syntax: str, limits: Limits) -> Rep
     Raises:
         Unsound: it is not one, or names more than this node looks at in one.
     """
-    with _stumbling():
+    with stumbling(Unsound(Status.INVALID_ARGUMENT, "commit.unreadable")):
         dataset = _judged(information, syntax, limits)
         failed = _references(dataset, "FailedSOPSequence", limits)
         committed = _references(dataset, "ReferencedSOPSequence", limits)
@@ -160,18 +159,6 @@ def read_report(information: BytesIO | None, syntax: str, limits: Limits) -> Rep
             committed=[one for one in committed if one not in failed],
             failed={one: _reason(item) for one, item in failed.items()},
         )
-
-
-@contextmanager
-def _stumbling() -> Iterator[None]:
-    """Turn whatever a reader stumbles over into an Unsound."""
-    try:
-        yield
-    except Unsound:
-        raise
-    # Refusals of the walk, and what the library's decoder raises: all of it is the peer's doing.
-    except Exception as fault:
-        raise Unsound(Status.INVALID_ARGUMENT, "commit.unreadable") from fault
 
 
 def _item(reference: Reference) -> Dataset:
@@ -187,18 +174,20 @@ def _encoded(dataset: Dataset, syntax: str) -> BytesIO:
 
 
 def _judged(information: BytesIO | None, syntax: str, limits: Limits) -> Dataset:
-    """Return a data set whose framing was walked within narrow bounds first."""
-    data = information.getvalue() if information else b""
-    if not data:
-        raise Unsound(Status.INVALID_ARGUMENT, "commit.no_information")
-    if len(data) > limits.commitment_bytes_max:
-        raise Unsound(Status.RESOURCE_LIMITATION, "commit.too_large")
     frame = Frame(
+        bytes_max=limits.commitment_bytes_max,
+        references_max=limits.commitment_references_max,
+        elements_per_reference_max=_ELEMENTS_PER_REFERENCE_MAX,
         depth_max=_DEPTH_MAX,
-        items_max=2 * limits.commitment_references_max,
-        elements_max=_ELEMENTS_PER_REFERENCE_MAX * limits.commitment_references_max,
     )
-    return walked(data, syntax, limits, frame)
+    return read_framed(
+        information,
+        syntax,
+        limits,
+        frame,
+        missing=Unsound(Status.INVALID_ARGUMENT, "commit.no_information"),
+        too_large=Unsound(Status.RESOURCE_LIMITATION, "commit.too_large"),
+    )
 
 
 def _references(dataset: Dataset, keyword: str, limits: Limits) -> dict[Reference, Dataset]:

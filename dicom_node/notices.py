@@ -11,8 +11,7 @@ Never: opens an association, or decides what follows for a study.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from io import BytesIO
@@ -21,7 +20,7 @@ from typing import Any, Final, NamedTuple
 from pydicom.dataset import Dataset
 from pynetdicom.presentation import PresentationContext, build_context
 
-from dicom_node.information import Frame, walked
+from dicom_node.information import Frame, read_framed, stumbling
 from dicom_node.limits import Limits
 from dicom_node.syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
 from dicom_node.values import Uid
@@ -128,7 +127,7 @@ def read_availability(
     Raises:
         Unsound: it is not one, or names more than this node looks at in one.
     """
-    with _stumbling():
+    with stumbling(Unsound(Status.INVALID_VALUE, "notice.unreadable")):
         dataset = _judged(attributes, syntax, limits)
         named = [
             _named(series, item)
@@ -149,7 +148,7 @@ def read_step(sop_instance_uid: str, attributes: BytesIO | None, syntax: str, li
     Raises:
         Unsound: it is not one, names more than this node looks at in one, or is not in progress.
     """
-    with _stumbling():
+    with stumbling(Unsound(Status.INVALID_VALUE, "notice.unreadable")):
         dataset = _judged(attributes, syntax, limits)
         if _text(dataset, "PerformedProcedureStepStatus") != StepState.IN_PROGRESS:
             raise Unsound(Status.INVALID_VALUE, "notice.not_in_progress")
@@ -169,7 +168,7 @@ def read_change(sop_instance_uid: str, attributes: BytesIO | None, syntax: str, 
     Raises:
         Unsound: it is not one, names more than this node looks at in one, or a status that there is not.
     """
-    with _stumbling():
+    with stumbling(Unsound(Status.INVALID_VALUE, "notice.unreadable")):
         dataset = _judged(attributes, syntax, limits)
         return Change(
             sop_instance_uid=sop_instance_uid,
@@ -179,30 +178,21 @@ def read_change(sop_instance_uid: str, attributes: BytesIO | None, syntax: str, 
         )
 
 
-@contextmanager
-def _stumbling() -> Iterator[None]:
-    """Turn whatever a reader stumbles over into an Unsound."""
-    try:
-        yield
-    except Unsound:
-        raise
-    # Refusals of the walk, and what the library's decoder raises: all of it is the peer's doing.
-    except Exception as fault:
-        raise Unsound(Status.INVALID_VALUE, "notice.unreadable") from fault
-
-
 def _judged(attributes: BytesIO | None, syntax: str, limits: Limits) -> Dataset:
-    data = attributes.getvalue() if attributes else b""
-    if not data:
-        raise Unsound(Status.MISSING_ATTRIBUTE, "notice.no_attributes")
-    if len(data) > limits.notice_bytes_max:
-        raise Unsound(Status.RESOURCE_LIMITATION, "notice.too_large")
     frame = Frame(
+        bytes_max=limits.notice_bytes_max,
+        references_max=limits.notice_references_max,
+        elements_per_reference_max=_ELEMENTS_PER_REFERENCE_MAX,
         depth_max=_DEPTH_MAX,
-        items_max=2 * limits.notice_references_max,
-        elements_max=_ELEMENTS_PER_REFERENCE_MAX * limits.notice_references_max,
     )
-    return walked(data, syntax, limits, frame)
+    return read_framed(
+        attributes,
+        syntax,
+        limits,
+        frame,
+        missing=Unsound(Status.MISSING_ATTRIBUTE, "notice.no_attributes"),
+        too_large=Unsound(Status.RESOURCE_LIMITATION, "notice.too_large"),
+    )
 
 
 def _performed(dataset: Dataset, limits: Limits) -> list[Named] | None:

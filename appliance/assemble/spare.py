@@ -24,21 +24,15 @@ def spared_ask(ledger: Ledger, ask: Ask, work: Callable[[], bool]) -> bool:
     Raises:
         LedgerFault: the ledger itself failed; that is no study's fault.
     """
-    try:
-        return work()
-    except LedgerFault:
-        raise
-    except Exception as error:  # noqa: BLE001 - the main loop of the threads that look after such jobs
-        _log.error(
-            "priors.fault",
-            study=short(ask.study_uid),
-            job=ask.job_id,
-            error=type(error).__name__,
-            where=log.where(error),
-        )
+
+    def give_up(error: Exception) -> bool:
+        study, kind = short(ask.study_uid), type(error).__name__
+        _log.error("priors.fault", study=study, job=ask.job_id, error=kind, where=log.where(error))
         with ledger.write() as tx:
             priors.end(tx, ask, "priors.fault", at=ledger.clock.now())
         return False
+
+    return _spared(work, give_up)
 
 
 def spared(ledger: Ledger, study: Study, work: Callable[[], T], otherwise: T) -> T:
@@ -47,11 +41,8 @@ def spared(ledger: Ledger, study: Study, work: Callable[[], T], otherwise: T) ->
     Raises:
         LedgerFault: the ledger itself failed; that is no study's fault.
     """
-    try:
-        return work()
-    except LedgerFault:
-        raise
-    except Exception as error:  # noqa: BLE001 - the conductor's main loop
+
+    def hold(error: Exception) -> T:
         incident, kind = secrets.token_hex(4), type(error).__name__
         _log.error(
             "assemble.fault",
@@ -64,3 +55,15 @@ def spared(ledger: Ledger, study: Study, work: Callable[[], T], otherwise: T) ->
         with ledger.write() as tx:
             studies.hold(tx, study, reason=reason, at=ledger.clock.now())
         return otherwise
+
+    return _spared(work, hold)
+
+
+def _spared(work: Callable[[], T], on_fault: Callable[[Exception], T]) -> T:
+    """Do some work; what nobody foresaw is for `on_fault`, but for a fault of the ledger."""
+    try:
+        return work()
+    except LedgerFault:
+        raise
+    except Exception as error:  # noqa: BLE001 - the main loop of the conductor and of what is beside it
+        return on_fault(error)
